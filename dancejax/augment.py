@@ -1,0 +1,212 @@
+"""Differentiable Siamese augmentation (DSA, Zhao and Bilen, ICML 2021) and CutMix.
+
+One augmentation is a `Draw` of numbers, neutral where an operation was not chosen, so that applying
+it needs no branches: colour, then one affine resampling (flip with crop, scale or rotation), then
+cutout. Images are normalised, so that the zeros put in by crop, scale, rotation and cutout are the
+mean colour.
+"""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from dancejax.errors import UserError
+
+Array = jax.Array
+
+OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+MODES = ("single", "multi")
+_BRIGHTNESS, _SATURATION, _CONTRAST = 1.0, 2.0, 0.5
+_CROP, _CUTOUT, _SCALE, _ROTATE = 0.125, 0.5, 1.2, 15.0
+
+
+class Draw(NamedTuple):
+    """The random numbers of one augmentation, all scalars (or all with the same leading axes)."""
+
+    brightness: Array  # added, 0 is neutral
+    saturation: Array  # factor around the mean over channels, 1 is neutral
+    contrast: Array  # factor around the mean over the image, 1 is neutral
+    flip: Array  # bool
+    shift: Array  # [2] whole pixels in y and x
+    scale: Array  # [2] factor of the sampling grid in y and x, 1 is neutral
+    angle: Array  # radians
+    cutout: Array  # bool
+    centre: Array  # [2] of the cutout, whole pixels in y and x
+
+
+def parse(strategy: str) -> tuple[str, ...]:
+    """`color_crop_cutout` -> its operations; the empty string is no augmentation.
+
+    Raises UserError for an unknown operation.
+    """
+    operations = tuple(part for part in strategy.lower().split("_") if part)
+    for operation in operations:
+        if operation not in OPERATIONS:
+            raise UserError(
+                f"unknown augmentation {operation!r} in {strategy!r}; "
+                f"join some of {', '.join(OPERATIONS)} with underscores."
+            )
+    return operations
+
+
+def without(strategy: str, *operations: str) -> str:
+    """The strategy less some operations."""
+    return "_".join(part for part in parse(strategy) if part not in operations)
+
+
+def draw(key: Array, strategy: str, mode: str, height: int, width: int) -> Draw:
+    """Draws one augmentation for images of height x width.
+
+    mode `single` (DM, IDM): one operation of the strategy. `multi` (multi-formation; M3D, DANCE):
+    flip, color and cutout where listed, and one of crop, scale, rotate that are listed.
+    """
+    operations = parse(strategy)
+    if mode not in MODES:
+        raise UserError(f"unknown augmentation mode {mode!r}; choose one of {', '.join(MODES)}.")
+    keys = jax.random.split(key, 9)
+    pool = [o for o in operations if mode == "single" or o in ("crop", "scale", "rotate")]
+    chosen = jax.random.randint(keys[0], (), 0, max(1, len(pool)))
+
+    def active(operation: str) -> Array:
+        if operation in pool:
+            return chosen == pool.index(operation)
+        return jnp.asarray(operation in operations)
+
+    def neutral(operation: str, value: Array, otherwise: float) -> Array:
+        return jnp.where(active(operation), value, otherwise)
+
+    u = jax.random.uniform(keys[1], (3,))
+    limits = jnp.array([int(height * _CROP + 0.5), int(width * _CROP + 0.5)])
+    sides = jnp.array([height, width])
+    box = jnp.array([_cutout_side(height), _cutout_side(width)])
+    turn = jnp.deg2rad(_ROTATE) * jax.random.uniform(keys[5], (), minval=-1.0, maxval=1.0)
+    return Draw(
+        brightness=neutral("color", (u[0] - 0.5) * _BRIGHTNESS, 0.0),
+        saturation=neutral("color", u[1] * _SATURATION, 1.0),
+        contrast=neutral("color", u[2] + _CONTRAST, 1.0),
+        flip=active("flip") & jax.random.bernoulli(keys[2]),
+        shift=neutral("crop", jax.random.randint(keys[3], (2,), -limits, limits + 1), 0),
+        scale=neutral(
+            "scale", jax.random.uniform(keys[4], (2,), minval=1 / _SCALE, maxval=_SCALE), 1.0
+        ),
+        angle=neutral("rotate", turn, 0.0),
+        cutout=active("cutout"),
+        centre=jax.random.randint(keys[6], (2,), 0, sides + 1 - box % 2),
+    )
+
+
+def apply(params: Draw, image: Array, strategy: str) -> Array:
+    """Applies a draw (of scalars) to one image [h, w, c]; operations not listed cost nothing."""
+    chex.assert_rank(image, 3)
+    operations = parse(strategy)
+    if "color" in operations:
+        image = _color(params, image)
+    if "scale" in operations or "rotate" in operations:
+        image = _resample(params, image)
+    else:
+        if "flip" in operations:
+            image = jnp.where(params.flip, image[:, ::-1], image)
+        if "crop" in operations:
+            image = _crop(params.shift, image)
+    if "cutout" in operations:
+        image = jnp.where(_cutout_mask(params, *image.shape[:2])[..., None], 0.0, image)
+    return image
+
+
+def siamese(key: Array, images: Array, strategy: str, mode: str) -> Array:
+    """The same random augmentation for all images [n, h, w, c] (normalised) -> [n, h, w, c].
+
+    With the same key two batches, a class's real and synthetic images, get the same augmentation.
+    """
+    chex.assert_rank(images, 4)
+    params = draw(key, strategy, mode, *images.shape[1:3])
+    return jax.vmap(lambda image: apply(params, image, strategy))(images)
+
+
+def independent(key: Array, images: Array, strategy: str, mode: str) -> Array:
+    """An own random augmentation for each of the images [n, h, w, c], as in training a network."""
+    chex.assert_rank(images, 4)
+    keys = jax.random.split(key, images.shape[0])
+    params = jax.vmap(lambda k: draw(k, strategy, mode, *images.shape[1:3]))(keys)
+    return jax.vmap(lambda p, image: apply(p, image, strategy))(params, images)
+
+
+def cutmix(key: Array, images: Array, probability: float) -> tuple[Array, Array, Array]:
+    """CutMix (Yun et al., ICCV 2019) of a batch [n, h, w, c], one box for the batch.
+
+    With the given probability a box of area 1 - lam, lam ~ Beta(1, 1), is taken from another image.
+    Returns the images, the index [n] of each image's partner, and lam, the exact share of an image
+    that is its own; the loss is lam * loss(labels) + (1 - lam) * loss(labels[partner]).
+    """
+    chex.assert_rank(images, 4)
+    n, h, w, _ = images.shape
+    k_use, k_lam, k_centre, k_partner = jax.random.split(key, 4)
+    use = jax.random.bernoulli(k_use, probability)
+    side = jnp.sqrt(1 - jax.random.uniform(k_lam))
+    sides = jnp.array([h, w])
+    half = jnp.floor(sides * side).astype(jnp.int32) // 2
+    centre = jax.random.randint(k_centre, (2,), 0, sides)
+    low, high = jnp.clip(centre - half, 0, sides), jnp.clip(centre + half, 0, sides)
+    mask = _box_mask(low, high, h, w) & use
+    partner = jax.random.permutation(k_partner, n)
+    mixed = jnp.where(mask[None, :, :, None], images[partner], images)
+    return mixed, partner, 1 - jnp.mean(mask.astype(jnp.float32))
+
+
+def _color(params: Draw, image: Array) -> Array:
+    image = image + params.brightness
+    grey = jnp.mean(image, axis=-1, keepdims=True)
+    image = (image - grey) * params.saturation + grey
+    mean = jnp.mean(image)
+    return (image - mean) * params.contrast + mean
+
+
+def _crop(shift: Array, image: Array) -> Array:
+    h, w, _ = image.shape
+    py, px = int(h * _CROP + 0.5), int(w * _CROP + 0.5)
+    padded = jnp.pad(image, ((py, py), (px, px), (0, 0)))
+    return jax.lax.dynamic_slice(padded, (py + shift[0], px + shift[1], 0), image.shape)
+
+
+def _resample(params: Draw, image: Array) -> Array:
+    """Flip, crop, scale and rotation as one bilinear sampling with zeros outside."""
+    h, w, _ = image.shape
+    middle_y, middle_x = (h - 1) / 2, (w - 1) / 2
+    y, x = jnp.meshgrid(jnp.arange(h) - middle_y, jnp.arange(w) - middle_x, indexing="ij")
+    sin, cos = jnp.sin(params.angle), jnp.cos(params.angle)
+    source_y = (sin * x + cos * y) * params.scale[0] + params.shift[0] + middle_y
+    source_x = (cos * x - sin * y) * params.scale[1] + params.shift[1]
+    source_x = jnp.where(params.flip, -source_x, source_x) + middle_x
+    return _bilinear(image, source_y, source_x)
+
+
+def _bilinear(image: Array, y: Array, x: Array) -> Array:
+    h, w, _ = image.shape
+    y0, x0 = jnp.floor(y), jnp.floor(x)
+    fy, fx = y - y0, x - x0
+    total = jnp.zeros(())
+    for dy, wy in ((0, 1 - fy), (1, fy)):
+        for dx, wx in ((0, 1 - fx), (1, fx)):
+            iy, ix = y0.astype(jnp.int32) + dy, x0.astype(jnp.int32) + dx
+            inside = (iy >= 0) & (iy < h) & (ix >= 0) & (ix < w)
+            taken = image[jnp.clip(iy, 0, h - 1), jnp.clip(ix, 0, w - 1)]
+            total = total + jnp.where(inside, wy * wx, 0.0)[..., None] * taken
+    return total
+
+
+def _cutout_side(side: int) -> int:
+    return int(side * _CUTOUT + 0.5)
+
+
+def _cutout_mask(params: Draw, h: int, w: int) -> Array:
+    box = jnp.array([_cutout_side(h), _cutout_side(w)])
+    low = params.centre - box // 2
+    return _box_mask(low, low + box, h, w) & params.cutout
+
+
+def _box_mask(low: Array, high: Array, h: int, w: int) -> Array:
+    rows = (jnp.arange(h) >= low[0]) & (jnp.arange(h) < high[0])
+    columns = (jnp.arange(w) >= low[1]) & (jnp.arange(w) < high[1])
+    return rows[:, None] & columns[None, :]

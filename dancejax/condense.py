@@ -1,0 +1,178 @@
+"""The loop that runs any method: one compiled iteration, metrics, checkpoints, resume."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dancejax import backend, checkpoint, coreset, multiformation, runs
+from dancejax.condensed import CondensedSet, dataset_source
+from dancejax.data import sampling
+from dancejax.data.dataset import ImageDataset
+from dancejax.errors import UserError
+from dancejax.experts import ExpertPool
+from dancejax.figures import save_grid
+from dancejax.methods import Context, Method, State
+
+INITS = ("real", "noise")
+
+
+def make_context(dataset: ImageDataset, pool: ExpertPool | None = None) -> Context:
+    """Moves a data set and a pool of experts to the device."""
+    return Context(
+        real=sampling.class_data(dataset),
+        mean=jnp.asarray(dataset.mean, jnp.float32),
+        std=jnp.asarray(dataset.std, jnp.float32),
+        experts=pool,
+    )
+
+
+def initial_pixels(
+    dataset: ImageDataset, ipc: int, factor: int, *, init: str = "real", seed: int = 0
+) -> jax.Array:
+    """Where condensation starts, float32 [C, ipc, h, w, c] in [0, 1].
+
+    real: each of the factor**2 tiles of a stored image is another random real image of the class
+    ("mix"). noise: uniform. Raises UserError for an IPC or factor that does not fit.
+    """
+    coreset.check_ipc(dataset, ipc)
+    h, w, c = dataset.image_shape
+    multiformation.check_factor(factor, h, w)
+    shape = (dataset.num_classes, ipc, h, w, c)
+    if init == "noise":
+        return jax.random.uniform(jax.random.key(seed), shape)
+    if init != "real":
+        raise UserError(f"unknown initialisation {init!r}; choose one of {', '.join(INITS)}.")
+    chosen = coreset.random_indices(dataset, ipc * factor**2, seed=seed)
+    images = jnp.asarray(dataset.images[chosen.reshape(-1)], jnp.float32) / 255
+    return multiformation.encode(images, factor).reshape(shape)
+
+
+def condense(
+    method: Method,
+    dataset: ImageDataset,
+    *,
+    ipc: int,
+    steps: int,
+    pool: ExpertPool | None = None,
+    init: str = "real",
+    seed: int = 0,
+    settings: dict[str, Any] | None = None,
+    workdir: Path | None = None,
+    log_every: int = 10,
+    picture_every: int = 0,
+    checkpoint_seconds: float = 300.0,
+    progress: bool = True,
+) -> CondensedSet:
+    """Condenses a data set to `ipc` stored images per class by `steps` iterations of a method.
+
+    settings: said in the artifact beside those of the method (network, experts, ...). With a
+    workdir: metrics.jsonl (means over classes and the last log_every iterations), checkpoints/,
+    pictures/ each picture_every iterations (0: none); stopping saves and raises Interrupted, and
+    the same call goes on where it stopped, bit for bit. Raises UserError for settings that don't
+    fit, and when a loss stops being finite; the last good checkpoint stays.
+    """
+    if steps < 1 or log_every < 1 or picture_every < 0:
+        raise UserError("steps and log_every must be at least 1, picture_every at least 0.")
+    if method.needs_experts and pool is None:
+        raise UserError(f"{method.name} needs a pool of experts; train one with launch.pretrain.")
+    context = make_context(dataset, pool)
+    start = initial_pixels(dataset, ipc, method.factor, init=init, seed=seed)
+    state = method.init(jax.random.key(seed), start, context)
+    settings = {
+        **dataclasses.asdict(method.config),
+        **(settings or {}),
+        "ipc": ipc,
+        "init": init,
+        "seed": seed,
+    }
+    run = {"method": method.name, "source": dataset_source(dataset), "settings": settings}
+    run["log_every"] = log_every
+
+    def artifact(state: State) -> CondensedSet:
+        pixels = np.asarray(method.pixels(state, context), np.float32)
+        return CondensedSet(
+            images=pixels.reshape(-1, *pixels.shape[2:]),
+            labels=np.repeat(np.arange(dataset.num_classes, dtype=np.int32), ipc),
+            classes=dataset.classes,
+            mean=dataset.mean,
+            std=dataset.std,
+            factor=method.factor,
+            method=method.name,
+            source=dataset_source(dataset),
+            settings={**settings, "steps": int(state.step)},
+        )
+
+    saved = None
+    if workdir is not None:
+        saved = checkpoint.latest_step(workdir / "checkpoints", state, run)
+    step = 0
+    if saved is not None:
+        step, state = saved
+        if step > steps:
+            raise UserError(
+                f"{workdir} has done {step} iterations already, more than the {steps} asked for; "
+                "choose another --workdir."
+            )
+    log = runs.MetricsLog(workdir)
+    log.rewind(method.name, step)
+    update = jax.jit(method.update, donate_argnums=0)
+    saver = runs.Every(checkpoint_seconds)
+    window: list[dict[str, jax.Array]] = []
+
+    def save() -> None:
+        if workdir is not None:
+            checkpoint.save_step(workdir / "checkpoints", step, state, run)
+
+    def picture() -> None:
+        if workdir is not None and picture_every and step % picture_every == 0:
+            (workdir / "pictures").mkdir(exist_ok=True)
+            save_grid(workdir / "pictures" / f"step_{step:06d}.png", artifact(state))
+
+    if step == 0:
+        picture()
+    with (
+        runs.stop_on_signals() as stop,
+        runs.Progress(method.name, steps, start=step, enabled=progress) as bar,
+    ):
+        while step < steps:
+            state, metrics = update(state, context)
+            step += 1
+            window.append(metrics)
+            if backend.is_cpu():
+                jax.block_until_ready(metrics)
+                bar.update(step)
+            if step % log_every == 0 or step == steps:
+                means = _summarise(window, step, dataset.classes)
+                log.write(method.name, step, **means)
+                bar.update(step, **means)
+                window = []
+                # Only here, so that a resumed run averages over the same windows.
+                if step < steps and (stop.signum or saver.due()):
+                    save()
+                    stop.check()
+            picture()
+        if not bool(jnp.all(jnp.isfinite(state.pixels))):
+            raise UserError(f"pixels are not finite after {step} iterations; {_ADVICE}")
+        save()
+    return artifact(state)
+
+
+_ADVICE = "the last good checkpoint is kept; lower the learning rate of the pixels, or use float32."
+
+
+def _summarise(
+    window: list[dict[str, jax.Array]], step: int, classes: tuple[str, ...]
+) -> dict[str, float]:
+    """Means of the metrics over a window; raises UserError naming the first that is not finite."""
+    values = {k: np.stack([np.asarray(m[k]) for m in window]) for k in window[0]}
+    for name, value in values.items():
+        bad = np.argwhere(~np.isfinite(value))
+        if len(bad):
+            iteration = step - len(window) + 1 + int(bad[0][0])
+            where = f" of class {classes[bad[0][1]]!r}" if value.ndim > 1 else ""
+            raise UserError(f"{name}{where} became not finite in iteration {iteration}; {_ADVICE}")
+    return {name: float(value.mean()) for name, value in values.items()}

@@ -1,0 +1,192 @@
+"""The artifact: a small labelled image set with all that is needed to use it.
+
+A folder with images.npy (float32 [n, h, w, c], in [0, 1] units), labels.npy (int32 [n]),
+manifest.json (format, pixel range, normalisation, classes, decoding, origin, settings, checksums)
+and preview.png. Condensed sets and coresets have the same form. Nothing is pickled.
+"""
+
+import dataclasses
+import hashlib
+import io
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import dancejax
+from dancejax import checkpoint, figures, multiformation, runs
+from dancejax.data.dataset import ImageDataset
+from dancejax.errors import UserError
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class CondensedSet:
+    """Stored images and what belongs to them.
+
+    images: float32 [n, h, w, c] in [0, 1] units before normalisation (methods that work in
+    normalised space may leave the range; manifest's pixel_range says so). labels: int32 [n].
+    factor: each stored image decodes into factor**2 training images.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    factor: int
+    method: str
+    source: dict[str, Any]  # data set name and fingerprint
+    settings: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.ndim != 4 or images.dtype != np.float32 or len(images) == 0:
+            raise UserError(
+                f"images must be float32 [n, h, w, c], not {images.dtype}{list(images.shape)}."
+            )
+        if labels.shape != images.shape[:1] or labels.dtype != np.int32:
+            raise UserError(f"labels must be int32 [{len(images)}], one per image.")
+        if labels.min() < 0 or labels.max() >= len(self.classes):
+            raise UserError(f"labels must lie between 0 and {len(self.classes) - 1}.")
+        if not np.isfinite(images).all():
+            raise UserError("the images hold values that are not finite (NaN or infinity).")
+        if len(self.mean) != images.shape[3] or len(self.std) != images.shape[3]:
+            raise UserError(f"mean and std need one value per channel ({images.shape[3]}).")
+        multiformation.check_factor(self.factor, *images.shape[1:3])
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return tuple(self.images.shape[1:])  # type: ignore[return-value]
+
+    @property
+    def ipc(self) -> int:
+        """Stored images per class (of the largest class)."""
+        return int(np.bincount(self.labels).max())
+
+    def decoded(self) -> tuple[jax.Array, jax.Array]:
+        """The training images and labels, [factor**2 * n, h, w, c] and [factor**2 * n]."""
+        images = multiformation.decode(jax.numpy.asarray(self.images), self.factor)
+        return images, jax.numpy.repeat(self.labels, self.factor**2)
+
+
+def save(condensed: CondensedSet, path: Path) -> None:
+    """Writes the artifact to the folder `path`; a set that is there already is replaced whole."""
+    path = Path(path).absolute()
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        np.save(temporary / "images.npy", condensed.images, allow_pickle=False)
+        np.save(temporary / "labels.npy", condensed.labels, allow_pickle=False)
+        figures.save_grid(temporary / "preview.png", condensed)
+        runs.write_json(temporary / "manifest.json", checkpoint.seal(manifest(condensed)))
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise UserError(f"cannot save the set to {path} ({error.strerror}); make room.") from error
+
+
+def manifest(condensed: CondensedSet) -> dict[str, Any]:
+    """What manifest.json says, before sealing."""
+    names = ("jax", "flax", "optax", "numpy")
+    low, high = float(condensed.images.min()), float(condensed.images.max())
+    return {
+        "format": FORMAT,
+        "kind": "dancejax condensed set",
+        "method": condensed.method,
+        "images": {
+            "file": "images.npy",
+            "sha256": checkpoint.digest(condensed.images),
+            "shape": list(condensed.images.shape),
+            "dtype": "float32",
+            "layout": "NHWC",
+        },
+        "labels": {"file": "labels.npy", "sha256": checkpoint.digest(condensed.labels)},
+        "pixel_range": {
+            "units": "[0, 1] before normalisation",
+            "min": low,
+            "max": high,
+            "inside": bool(low >= 0 and high <= 1),
+        },
+        "normalisation": {
+            "formula": "(pixel - mean) / std",
+            "mean": list(condensed.mean),
+            "std": list(condensed.std),
+        },
+        "decoding": {
+            "factor": condensed.factor,
+            "rule": "cut into factor x factor tiles (pad with 0.5 at bottom and right if needed), "
+            "resize each to full size, bilinear, half-pixel centres",
+            "images_per_stored_image": condensed.factor**2,
+        },
+        "classes": list(condensed.classes),
+        "ipc": condensed.ipc,
+        "source": condensed.source,
+        "settings": condensed.settings,
+        "versions": {
+            "dancejax": dancejax.__version__,
+            "python": sys.version.split()[0],
+            **{name: metadata.version(name) for name in names},
+        },
+    }
+
+
+def load(path: str | Path) -> CondensedSet:
+    """Reads and verifies an artifact; raises UserError for a missing, damaged or edited one."""
+    path = Path(path)
+    if not (path / "manifest.json").is_file():
+        raise UserError(f"{path} is not a condensed set: it has no manifest.json.")
+    about = checkpoint.read_manifest(path / "manifest.json")
+    if about.get("format") != FORMAT:
+        raise UserError(
+            f"{path} has format {about.get('format')!r}; this version reads format {FORMAT}."
+        )
+    try:
+        return CondensedSet(
+            images=_read_array(path / "images.npy", about["images"]["sha256"]),
+            labels=_read_array(path / "labels.npy", about["labels"]["sha256"]),
+            classes=tuple(about["classes"]),
+            mean=tuple(about["normalisation"]["mean"]),
+            std=tuple(about["normalisation"]["std"]),
+            factor=about["decoding"]["factor"],
+            method=about["method"],
+            source=about["source"],
+            settings=about["settings"],
+        )
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}/manifest.json lacks or garbles {error}.") from error
+
+
+def fingerprint(condensed: CondensedSet) -> str:
+    """sha256 over the stored pixels, labels and the way they are decoded."""
+    parts = (checkpoint.digest(condensed.images), checkpoint.digest(condensed.labels))
+    return hashlib.sha256(f"{parts} {condensed.factor}".encode()).hexdigest()
+
+
+def dataset_source(dataset: ImageDataset) -> dict[str, Any]:
+    """The manifest's entry for the data set that a condensed set was made from."""
+    return {"name": dataset.name, "fingerprint": dataset.fingerprint, "split": dataset.split}
+
+
+def _read_array(path: Path, sha256: str) -> np.ndarray:
+    try:
+        data = path.read_bytes()
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; the condensed set is not complete.") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} is damaged: it can't be read as an array.") from error
+    if checkpoint.digest(array) != sha256:
+        raise UserError(f"{path} is damaged: its checksum does not fit the manifest.")
+    return array

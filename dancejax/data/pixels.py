@@ -1,0 +1,159 @@
+"""Decoding image files with Pillow: any pixel mode to uint8, resized, in a pool of threads.
+
+Transparent pixels are laid on white; 16-bit grey is scaled to 8 bits; a photograph's EXIF
+orientation is applied; of an animation the first frame counts.
+"""
+
+import io
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from dancejax.errors import UserError
+
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
+MAX_PIXELS = 80_000_000  # below the size at which Pillow itself warns
+BLOCK = 2048  # files a block
+_CHUNK = 64  # files a task of the pool
+
+# An encoded image: the name that errors give it, and its path or its bytes.
+Encoded = tuple[str, Path | bytes]
+
+
+def check_image_size(image_size: int | None) -> None:
+    """Raises UserError unless image_size is None or a positive whole number."""
+    if image_size is None:
+        return
+    if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1:
+        raise UserError(
+            f"image_size is {image_size!r}; give the side in pixels as a positive whole number."
+        )
+
+
+def is_grey(encoded: Encoded) -> bool:
+    """Whether an image is stored without colour, from its header. UserError: see `decode`."""
+    with _open(encoded) as image:
+        return image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
+
+
+def all_grey(files: Sequence[Encoded]) -> bool:
+    """Whether all of the images are stored without colour; checks every header."""
+    with ThreadPoolExecutor() as pool:
+        chunks = [files[i : i + BLOCK] for i in range(0, len(files), BLOCK)]
+        return all([grey for chunk in chunks for grey in pool.map(is_grey, chunk)])
+
+
+def decode(encoded: Encoded, *, channels: int, image_size: int | None) -> np.ndarray:
+    """One image, uint8 [H, W, channels] with channels 1 or 3.
+
+    With image_size, the shorter side is resized to it (bilinear, antialiased) and the centre
+    square cut out; an image that is already so is left bit-equal. Raises UserError naming a file
+    that is empty, truncated, unreadable, too large to decode safely or has floating-point pixels.
+    """
+    with _open(encoded) as opened:
+        try:
+            image = _convert(ImageOps.exif_transpose(opened), encoded[0], channels)
+        except UserError:
+            raise
+        except Exception as error:  # Pillow's readers raise many types on broken files
+            raise _unreadable(encoded[0], error) from error
+    if image_size is not None:
+        image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(image.height, image.width, channels)
+
+
+def decode_all(
+    blocks: Iterable[Sequence[Encoded]],
+    count: int,
+    *,
+    channels: int,
+    image_size: int | None,
+    title: str,
+) -> np.ndarray:
+    """All images of all blocks (count together), uint8 [count, H, W, channels], in their order.
+
+    A progress bar goes to stderr where that is a terminal. Raises UserError as `decode` does, and
+    for images of different sizes where image_size is None.
+    """
+    images = np.empty((0, 0, 0, channels), np.uint8)
+    first_name, done = "", 0
+
+    def fill(start: int, chunk: Sequence[Encoded]) -> int:
+        for i, encoded in enumerate(chunk, start):
+            image = decode(encoded, channels=channels, image_size=image_size)
+            if image.shape != images.shape[1:]:
+                raise UserError(
+                    f"{encoded[0]} is {image.shape[1]}x{image.shape[0]} pixels and {first_name} "
+                    f"{images.shape[2]}x{images.shape[1]}; give image_size to bring all images "
+                    "to one size."
+                )
+            images[i] = image
+        return len(chunk)
+
+    with (
+        ThreadPoolExecutor() as pool,
+        tqdm(total=count, desc=title, unit=" images", disable=None) as bar,
+    ):
+        for block in blocks:
+            if not done:
+                first_name = block[0][0]
+                first = decode(block[0], channels=channels, image_size=image_size)
+                images = np.empty((count, *first.shape), np.uint8)
+            chunks = [block[i : i + _CHUNK] for i in range(0, len(block), _CHUNK)]
+            starts = range(done, done + len(block), _CHUNK)
+            for filled in pool.map(fill, starts, chunks):
+                bar.update(filled)
+            done += len(block)
+    return images
+
+
+def _open(encoded: Encoded) -> Image.Image:
+    """The image with only its header read, of a size that is safe to decode."""
+    name, source = encoded
+    try:
+        if isinstance(source, Path) and source.stat().st_size == 0:
+            raise UserError(f"{name} is an empty file; replace or remove it.")
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        image = Image.open(file, formats=FORMATS)
+    except UserError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(name) from error
+    except Exception as error:  # Pillow's readers raise many types on broken files
+        raise _unreadable(name, error) from error
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise _too_large(name)
+    return image
+
+
+def _convert(image: Image.Image, name: str, channels: int) -> Image.Image:
+    """Any mode to L (1 channel) or RGB (3)."""
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise UserError(f"{name} has 32-bit pixels; save it with 8 or 16 bits a channel.")
+        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if image.mode == "F":
+        raise UserError(f"{name} has floating-point pixels; save it with 8 or 16 bits a channel.")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB")
+    mode = "L" if channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _unreadable(name: str, error: Exception) -> UserError:
+    return UserError(f"{name} cannot be read as an image ({error}); replace or remove it.")
+
+
+def _too_large(name: str) -> UserError:
+    return UserError(
+        f"{name} declares more than {MAX_PIXELS // 10**6} million pixels, which is not decoded "
+        "for safety; make it smaller or remove it."
+    )

@@ -1,0 +1,106 @@
+"""Class batches on the device: gathered inside the compiled step, without replacement per epoch.
+
+The order of every epoch is a pseudo-random permutation computed from (key, epoch) at the positions
+that are needed, so that sampling has no state: any step's batch is known from its number alone.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from dancejax.data.dataset import ImageDataset
+
+_ROUNDS = 8
+
+
+class ClassData(NamedTuple):
+    """A labelled image set on the device, sorted by class."""
+
+    images: jax.Array  # uint8 [N, h, w, c]
+    labels: jax.Array  # int32 [N]
+    offsets: jax.Array  # int32 [C], where each class begins
+    counts: jax.Array  # int32 [C]
+
+
+def class_data(dataset: ImageDataset) -> ClassData:
+    """Moves a data set to the device, sorted by class."""
+    order = np.argsort(dataset.labels, kind="stable")
+    counts = dataset.class_counts.astype(np.int32)
+    return ClassData(
+        images=jnp.asarray(dataset.images[order]),
+        labels=jnp.asarray(dataset.labels[order]),
+        offsets=jnp.asarray(np.cumsum(counts, dtype=np.int32) - counts),
+        counts=jnp.asarray(counts),
+    )
+
+
+def permuted_index(
+    key: jax.Array, epoch: jax.Array, index: jax.Array, n: jax.Array | int
+) -> jax.Array:
+    """Where `index` goes in the pseudo-random permutation of 0..n-1 that (key, epoch) names.
+
+    epoch, index: int32 of one shape, 0 <= index < n; n: a positive number. For fixed key and epoch
+    a bijection of 0..n-1. A generalised Feistel cipher (Black and Rogaway, CT-RSA 2002) on a
+    rectangle a x b >= n; results outside of 0..n-1 walk on along their cycle.
+    """
+    n = jnp.asarray(n, jnp.uint32)
+    a = jnp.ceil(jnp.sqrt(n.astype(jnp.float32))).astype(jnp.uint32)
+    b = (n + a - 1) // a
+    seeds = jax.random.bits(key, (_ROUNDS,), jnp.uint32)
+    epoch_hash = _mix(epoch.astype(jnp.uint32))
+
+    def encrypt(value: jax.Array) -> jax.Array:
+        left, right = value // b, value % b
+        for i in range(0, _ROUNDS, 2):
+            left = (left + _mix(right ^ epoch_hash ^ seeds[i]) % a) % a
+            right = (right + _mix(left ^ epoch_hash ^ seeds[i + 1]) % b) % b
+        return left * b + right
+
+    start = encrypt(index.astype(jnp.uint32))
+    walked = lax.while_loop(
+        lambda value: jnp.any(value >= n),
+        lambda value: jnp.where(value >= n, encrypt(value), value),
+        start,
+    )
+    return walked.astype(jnp.int32)
+
+
+def epoch_positions(key: jax.Array, step: jax.Array, batch: int, n: jax.Array | int) -> jax.Array:
+    """Indices [batch] into 0..n-1 for a step: one epoch of n draws without replacement after another.
+
+    A batch may cross from one epoch into the next; with batch > n it holds several.
+    """
+    position = step * batch + jnp.arange(batch, dtype=jnp.int32)
+    return permuted_index(key, position // n, position % n, n)
+
+
+def class_batch(
+    key: jax.Array, step: jax.Array, data: ClassData, classes: jax.Array, batch: int
+) -> jax.Array:
+    """Real images of some classes for a step, uint8 [k, batch, h, w, c]; classes: int32 [k].
+
+    Every class runs through its own epochs without replacement, whatever its size.
+    """
+
+    def indices(label: jax.Array) -> jax.Array:
+        class_key = jax.random.fold_in(key, label)
+        return data.offsets[label] + epoch_positions(class_key, step, batch, data.counts[label])
+
+    return data.images[jax.vmap(indices)(classes)]
+
+
+def normalise(images: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
+    """uint8 or float [0, 1] images [..., h, w, c] -> normalised float32, per channel."""
+    if images.dtype == jnp.uint8:
+        images = images.astype(jnp.float32) / 255
+    return (images - mean) / std
+
+
+def _mix(x: jax.Array) -> jax.Array:
+    """The 32-bit finaliser of MurmurHash3."""
+    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> 16)

@@ -1,0 +1,167 @@
+"""Image classification data sets that TFDS has prepared, read without TensorFlow or network.
+
+TensorFlow Datasets and array_record are imported only here, and only once files are found.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dancejax.data import pixels
+from dancejax.data.dataset import Arrays
+from dancejax.errors import UserError
+
+NAMES = ("mnist", "fashion_mnist", "svhn_cropped", "cifar10", "cifar100")
+_NAME = re.compile(r"(?P<name>\w+)(/(?P<config>[\w.\-]+))?(:(?P<version>\d+\.\d+\.\d+))?")
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+def default_data_dir() -> Path:
+    """Where TFDS prepares data sets unless told otherwise."""
+    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+
+
+def find(name: str, data_dir: Path) -> Path | None:
+    """The folder data_dir/NAME[/CONFIG]/VERSION of a prepared data set, the newest version.
+
+    name: as TFDS has it, "NAME", "NAME/CONFIG", with ":VERSION" if one is wanted. None where
+    nothing is prepared; UserError where several configurations are and none is named.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    base = data_dir / match["name"] / (match["config"] or "")
+    folders = [p for p in base.glob("*") if _prepared(p)]
+    if not folders and not match["config"]:
+        configs = sorted({p.parent for p in base.glob("*/*") if _prepared(p)})
+        if len(configs) > 1:
+            raise UserError(
+                f"{name} is prepared in several configurations under {data_dir}; give one of "
+                f"{', '.join(f'{name}/{c.name}' for c in configs)}."
+            )
+        folders = [p for c in configs for p in c.glob("*") if _prepared(p)]
+    if match["version"]:
+        folders = [p for p in folders if p.name == match["version"]]
+    return max(folders, key=lambda p: tuple(map(int, p.name.split("."))), default=None)
+
+
+def how_to_prepare(name: str, data_dir: Path) -> str:
+    """One command that prepares a data set in the format that is read here."""
+    return (
+        'python -c "import tensorflow_datasets as tfds; '
+        f"tfds.builder('{name}', data_dir='{data_dir}', "
+        "file_format='array_record').download_and_prepare()\""
+    )
+
+
+def read(folder: Path, name: str, split: str, *, image_size: int | None) -> Arrays:
+    """Reads one split ("train" or "test") of the prepared data set in `folder` (see `find`).
+
+    "test" means the set's validation split where it has no test split or one without labels.
+    Images keep the stored order; grey where TFDS declares one channel, else RGB. image_size: see
+    `pixels.decode`; needed where images differ in size. Raises UserError where packages are
+    missing, the format cannot be read without TensorFlow, a file is missing or broken, or the set
+    does not have an `image` and a `label`.
+    """
+    builder = _builder(folder, name)
+    features, splits = builder.info.features, builder.info.splits
+    if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
+        raise UserError(
+            f"{name} has the features {', '.join(features)}; only image classification sets "
+            "with an image and a class label can be read."
+        )
+    image_feature = features["image"]
+    if image_feature.np_dtype.kind == "f":
+        raise UserError(f"{name} has floating-point images; only 8- and 16-bit ones can be read.")
+    candidates = ("train",) if split == "train" else ("test", "validation")
+    for part in candidates:
+        if part not in splits or not splits[part].num_examples:
+            continue
+        source = _source(builder, part, name, folder)
+        if _records(source, [0], name, folder)[0]["label"] >= 0:
+            break
+    else:
+        raise UserError(
+            f"{name} has no labelled {' or '.join(candidates)} split, only {', '.join(splits)}; "
+            "choose another data set."
+        )
+    labels: list[int] = []
+
+    def blocks() -> Iterator[list[pixels.Encoded]]:
+        for start in range(0, len(source), pixels.BLOCK):
+            keys = list(range(start, min(start + pixels.BLOCK, len(source))))
+            records = _records(source, keys, name, folder)
+            labels.extend(int(r["label"]) for r in records)
+            yield [
+                (f"{name} {part} image {k}", r["image"]) for k, r in zip(keys, records, strict=True)
+            ]
+
+    images = pixels.decode_all(
+        blocks(),
+        len(source),
+        channels=1 if image_feature.shape[-1] == 1 else 3,
+        image_size=image_size,
+        title=f"{name} {part}",
+    )
+    return Arrays(images, np.array(labels, np.int32), tuple(features["label"].names))
+
+
+def _prepared(folder: Path) -> bool:
+    return bool(_VERSION.fullmatch(folder.name)) and (folder / "dataset_info.json").is_file()
+
+
+def _builder(folder: Path, name: str) -> Any:
+    """A read-only TFDS builder: made from the files alone, it has nothing to download."""
+    try:
+        import array_record.python.array_record_module  # noqa: F401
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(
+            f"Reading {name} from TFDS needs packages that are missing ({error}); "
+            "pip install tensorflow-datasets array_record importlib_resources."
+        ) from error
+    try:
+        return tfds.builder_from_directory(folder)
+    except Exception as error:  # whatever TFDS makes of broken metadata
+        raise _broken(name, folder, error) from error
+
+
+def _source(builder: Any, part: str, name: str, folder: Path) -> Any:
+    """Random access to a TFDS split; images stay encoded."""
+    import tensorflow_datasets as tfds
+
+    try:
+        decoders = {"image": tfds.decode.SkipDecoding()}
+        source = builder.as_data_source(part, decoders=decoders)
+        files = [Path(f) for f in builder.info.splits[part].filepaths]
+    except NotImplementedError as error:
+        raise UserError(
+            f"{folder} is prepared in the {builder.info.file_format.value} format, which needs "
+            "TensorFlow; prepare it as array_record in another data_dir: "
+            f"{how_to_prepare(name, Path('NEW_DATA_DIR'))}"
+        ) from error
+    except Exception as error:  # whatever TFDS makes of broken metadata
+        raise _broken(name, folder, error) from error
+    if missing := [f for f in files if not f.is_file()]:
+        raise UserError(
+            f"{name} is incomplete: {missing[0]} is missing; delete {folder} and prepare it again."
+        )
+    return source
+
+
+def _records(source: Any, keys: list[int], name: str, folder: Path) -> list[dict[str, Any]]:
+    try:
+        return source.__getitems__(keys)
+    except Exception as error:  # whatever array_record and TFDS make of broken files
+        raise _broken(name, folder, error) from error
+
+
+def _broken(name: str, folder: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{name} in {folder} cannot be read ({type(error).__name__}: {error}); "
+        "delete that folder and prepare it again."
+    )

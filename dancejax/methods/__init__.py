@@ -1,0 +1,33 @@
+"""Condensation methods by name. A new method is a file here and a line in METHODS."""
+
+import dataclasses
+from types import ModuleType
+from typing import Any
+
+import flax.linen as nn
+
+from dancejax import augment
+from dancejax.errors import UserError
+from dancejax.methods import dance
+from dancejax.methods.base import Context, Method, State
+
+__all__ = ["METHODS", "Context", "Method", "State", "create"]
+
+METHODS: dict[str, ModuleType] = {"dance": dance}
+
+
+def create(name: str, *, network: nn.Module, **config: Any) -> Method:
+    """Makes a method by name for a network; `config` sets fields of the method's Config.
+
+    Raises UserError for an unknown method, field or value.
+    """
+    if name not in METHODS:
+        raise UserError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}.")
+    module = METHODS[name]
+    fields = [field.name for field in dataclasses.fields(module.Config)]
+    for option in config:
+        if option not in fields:
+            raise UserError(f"{name} has no setting {option!r}; it has {', '.join(fields)}.")
+    made = module.Config(**config)
+    augment.parse(made.augmentation)
+    return module.create(made, network)

@@ -1,0 +1,61 @@
+"""Stored images <-> decoded images: factoring, up-sampling, and initialisation from real tiles.
+
+"Multi-formation" of IDC (ICML 2022), "partition and expansion" of IDM (CVPR 2023).
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from dancejax.errors import UserError
+
+
+def check_factor(factor: int, height: int, width: int) -> None:
+    """Raises UserError unless factor is 1 or cuts tiles of at least 2 pixels a side."""
+    if factor < 1:
+        raise UserError(f"factor must be at least 1, not {factor}.")
+    if factor > 1 and min(height, width) // factor < 2:
+        raise UserError(
+            f"factor {factor} cuts {height}x{width} images into tiles of less than 2 pixels; "
+            f"choose a factor of at most {max(1, min(height, width) // 2)}."
+        )
+
+
+def decode(images: jax.Array, factor: int, *, pad_value: float = 0.5) -> jax.Array:
+    """Cuts each image into factor x factor tiles and resizes each tile to full size.
+
+    [n, h, w, c] -> [factor**2 * n, h, w, c]; the tiles of one image follow each other, row by row.
+    Bilinear with half-pixel centres. If factor does not divide a side, `pad_value` (0.5 for pixels
+    in [0, 1]) fills up at the bottom and right. Differentiable; factor 1 returns the images.
+    """
+    chex.assert_rank(images, 4)
+    n, h, w, c = images.shape
+    check_factor(factor, h, w)
+    if factor == 1:
+        return images
+    pads = ((0, 0), (0, -h % factor), (0, -w % factor), (0, 0))
+    padded = jnp.pad(images, pads, constant_values=pad_value)
+    th, tw = padded.shape[1] // factor, padded.shape[2] // factor
+    tiles = padded.reshape(n, factor, th, factor, tw, c).transpose(0, 1, 3, 2, 4, 5)
+    tiles = tiles.reshape(n * factor**2, th, tw, c)
+    return jax.image.resize(tiles, (n * factor**2, h, w, c), "bilinear", antialias=False)
+
+
+def encode(images: jax.Array, factor: int) -> jax.Array:
+    """Shrinks images and lays factor**2 of them into each stored image ("mix" initialisation).
+
+    [factor**2 * n, h, w, c] -> [n, h, w, c], in `decode`'s order. Shrinking is bilinear with
+    antialiasing; where factor does not divide a side, the last tiles are cut at the border.
+    """
+    chex.assert_rank(images, 4)
+    total, h, w, c = images.shape
+    check_factor(factor, h, w)
+    if factor == 1:
+        return images
+    n = total // factor**2
+    if n * factor**2 != total:
+        raise ValueError(f"{total} images do not fill stored images of {factor**2} tiles")
+    th, tw = -(-h // factor), -(-w // factor)
+    tiles = jax.image.resize(images, (total, th, tw, c), "bilinear", antialias=True)
+    grid = tiles.reshape(n, factor, factor, th, tw, c).transpose(0, 1, 3, 2, 4, 5)
+    return grid.reshape(n, factor * th, factor * tw, c)[:, :h, :w]

@@ -1,0 +1,87 @@
+"""Networks by name. Every network maps normalised images to (logits, features)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dancejax.errors import UserError
+from dancejax.networks import layers
+from dancejax.networks.convnet import ConvNet
+
+Variables = dict[str, Any]
+NETWORKS: dict[str, type[nn.Module]] = {"convnet": ConvNet}
+_CHOICES = {
+    "norm": layers.NORMS,
+    "activation": tuple(layers.ACTIVATIONS),
+    "pooling": layers.POOLINGS,
+    "initializer": layers.INITIALIZERS,
+}
+
+
+def default_depth(side: int) -> int:
+    """ConvNet's published depth for an image side: 3 up to 32, 4 at 64, 5 at 128, 6 above."""
+    return 3 if side <= 48 else 4 if side <= 96 else 5 if side <= 192 else 6
+
+
+def create(
+    name: str, num_classes: int, image_shape: tuple[int, int, int], **overrides: Any
+) -> nn.Module:
+    """Makes a network by name, for images [h, w, c].
+
+    Overrides set the network's own options (ConvNet: depth, width, norm, activation, pooling,
+    initializer, dtype). Raises UserError for an unknown name, option or value, or a network too
+    deep for the images.
+    """
+    if name not in NETWORKS:
+        raise UserError(f"unknown network {name!r}; choose one of {', '.join(NETWORKS)}.")
+    network_class = NETWORKS[name]
+    fields = [f for f in network_class.__dataclass_fields__ if f not in ("parent", "name")]
+    for option, value in overrides.items():
+        if option not in fields:
+            raise UserError(f"{name} has no option {option!r}; it has {', '.join(fields[1:])}.")
+        if option in _CHOICES and value not in _CHOICES[option]:
+            raise UserError(
+                f"unknown {option} {value!r}; choose one of {', '.join(_CHOICES[option])}."
+            )
+        if option in ("depth", "width") and (not isinstance(value, int) or value < 1):
+            raise UserError(f"{option} must be a whole number of at least 1, not {value!r}.")
+    if name == "convnet":
+        overrides.setdefault("depth", default_depth(min(image_shape[:2])))
+        side = 32 if image_shape == (28, 28, 1) else min(image_shape[:2])
+        if overrides.get("pooling", "avg") != "none" and side < 2 ** overrides["depth"]:
+            raise UserError(
+                f"a ConvNet of depth {overrides['depth']} needs images of at least "
+                f"{2 ** overrides['depth']} pixels a side, not {side}; choose a smaller depth."
+            )
+    return network_class(num_classes=num_classes, **overrides)
+
+
+def init(network: nn.Module, key: jax.Array, image_shape: tuple[int, int, int]) -> Variables:
+    """Fresh variables {"params": ..., and "batch_stats": ... if the network has batch norm}."""
+    return dict(network.init(key, jnp.zeros((1, *image_shape))))
+
+
+def describe(network: nn.Module) -> dict[str, Any]:
+    """The network's options as plain JSON values, with its registered name under "name"."""
+    name = next(n for n, cls in NETWORKS.items() if type(network) is cls)
+    options = {
+        f: getattr(network, f) for f in network.__dataclass_fields__ if f not in ("parent", "name")
+    }
+    if "dtype" in options:
+        options["dtype"] = jnp.dtype(options["dtype"]).name
+    return {"name": name, **options}
+
+
+def features(network: nn.Module, variables: Variables, images: jax.Array) -> jax.Array:
+    """Features [n, d] of normalised images [n, h, w, c]; batch norm uses their statistics."""
+    return forward(network, variables, images)[1]
+
+
+def forward(
+    network: nn.Module, variables: Variables, images: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """(logits, features) in training mode, any updated batch statistics dropped."""
+    outputs, _ = network.apply(variables, images, train=True, mutable=["batch_stats"])
+    return outputs

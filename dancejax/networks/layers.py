@@ -1,0 +1,161 @@
+"""Layers that the networks share: convolution, dense, norm, activation, pooling, initialisation."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from dancejax import backend
+
+Array = jax.Array
+_DIMS = ("NHWC", "HWIO", "NHWC")
+
+INITIALIZERS = ("uniform", "lecun")
+NORMS = ("instance", "none", "batch", "layer", "group")
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": nn.relu,
+    "sigmoid": nn.sigmoid,
+    "leaky_relu": partial(nn.leaky_relu, negative_slope=0.01),
+    "swish": nn.swish,
+}
+POOLINGS = ("avg", "max", "none")
+
+
+def kernel_init(init: str) -> nn.initializers.Initializer:
+    """`uniform`: U(+-1/sqrt(fan_in)), the published numbers' choice. `lecun`: Flax's default."""
+    if init == "uniform":
+        return nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+    return nn.initializers.lecun_normal()
+
+
+def bias_init(init: str, fan_in: int) -> nn.initializers.Initializer:
+    """Biases to go with `kernel_init`: U(+-1/sqrt(fan_in)) or zeros."""
+    if init == "uniform":
+        bound = fan_in**-0.5
+        return lambda key, shape, dtype=jnp.float32, out_sharding=None: jax.random.uniform(
+            key, shape, dtype, -bound, bound
+        )
+    return nn.initializers.zeros_init()
+
+
+def _conv(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    pad = ((padding, padding), (padding, padding))
+    return lax.conv_general_dilated(x, kernel, (stride, stride), pad, dimension_numbers=_DIMS)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _conv_cpu(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    """A convolution whose gradients keep XLA:CPU's fast path inside scan and map.
+
+    XLA's own gradient of a convolution falls to a naive loop there, 20-40x slower. Written as a
+    canonical convolution (input) and one matrix product per kernel tap (weights), it does not, and
+    the weight gradient is faster outside of loops too.
+    """
+    return _conv(x, kernel, stride, padding)
+
+
+def _conv_cpu_fwd(x: Array, kernel: Array, stride: int, padding: int) -> tuple[Array, Any]:
+    return _conv(x, kernel, stride, padding), (x, kernel)
+
+
+def _conv_cpu_bwd(
+    stride: int, padding: int, residuals: tuple[Array, Array], g: Array
+) -> tuple[Array, Array]:
+    x, kernel = residuals
+    kh, kw, c_in, c_out = kernel.shape
+    _, h, w, _ = x.shape
+    _, out_h, out_w, _ = g.shape
+    flipped = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
+    edges = [
+        (k - 1 - padding, size + padding - (out - 1) * stride - 1, stride - 1)
+        for k, size, out in ((kh, h, out_h), (kw, w, out_w))
+    ]
+    dilated = lax.pad(g, jnp.zeros((), g.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+    dx = _conv(dilated, flipped, 1, 0)
+    padded = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    flat_g = g.reshape(-1, c_out)
+    taps = [
+        padded[
+            :, i : i + (out_h - 1) * stride + 1 : stride, j : j + (out_w - 1) * stride + 1 : stride
+        ]
+        for i in range(kh)
+        for j in range(kw)
+    ]
+    dk = jnp.stack([tap.reshape(-1, c_in).T @ flat_g for tap in taps]).reshape(kernel.shape)
+    return dx, dk
+
+
+_conv_cpu.defvjp(_conv_cpu_fwd, _conv_cpu_bwd)
+
+
+class Conv(nn.Module):
+    """Square convolution on NHWC with the initialisation chosen by name."""
+
+    features: int
+    kernel_size: int = 3
+    stride: int = 1
+    padding: int = 1
+    use_bias: bool = True
+    initializer: str = "uniform"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        fan_in = self.kernel_size**2 * x.shape[-1]
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", kernel_init(self.initializer), shape)
+        conv = _conv_cpu if backend.is_cpu() else _conv
+        y = conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, self.padding)
+        if self.use_bias:
+            bias = self.param("bias", bias_init(self.initializer, fan_in), (self.features,))
+            y = y + bias.astype(self.dtype)
+        return y
+
+
+def dense(features: int, fan_in: int, init: str) -> nn.Dense:
+    """The linear classifier, always in float32."""
+    return nn.Dense(features, kernel_init=kernel_init(init), bias_init=bias_init(init, fan_in))
+
+
+class Norm(nn.Module):
+    """Normalisation by name on [n, h, w, c], affine, eps 1e-5.
+
+    instance: per image and channel; group: 4 groups; layer: per image over h, w, c with one scale
+    and bias per element; batch: over the batch, running statistics with momentum 0.9.
+    """
+
+    kind: str = "instance"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        common = {"epsilon": 1e-5, "dtype": self.dtype}
+        match self.kind:
+            case "instance":
+                return nn.InstanceNorm(name="norm", **common)(x)
+            case "group":
+                return nn.GroupNorm(num_groups=4, name="norm", **common)(x)
+            case "layer":
+                axes = (1, 2, 3)
+                return nn.LayerNorm(reduction_axes=axes, feature_axes=axes, name="norm", **common)(
+                    x
+                )
+            case "batch":
+                return nn.BatchNorm(
+                    use_running_average=not train, momentum=0.9, name="norm", **common
+                )(x)
+            case "none":
+                return x
+        raise ValueError(f"unknown norm {self.kind!r}, one of {NORMS}")
+
+
+def pool(x: Array, kind: str, window: int = 2) -> Array:
+    """Average or max pooling with stride = window, or none; odd rests are dropped."""
+    if kind == "none":
+        return x
+    shape: Sequence[int] = (window, window)
+    return (nn.avg_pool if kind == "avg" else nn.max_pool)(x, shape, strides=shape)

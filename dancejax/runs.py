@@ -1,0 +1,185 @@
+"""A run's folder: settings, metrics and results as JSON; progress on stderr; stopping."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from dancejax.errors import UserError
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop; what was computed is saved."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+class StopFlag:
+    """Set by SIGINT and SIGTERM inside `stop_on_signals`; loops look at it between steps."""
+
+    signum = 0
+
+    def check(self) -> None:
+        """Raises Interrupted if a signal has come."""
+        if self.signum:
+            raise Interrupted(self.signum)
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[StopFlag]:
+    """Turns SIGINT and SIGTERM into a flag; a second signal ends the process at once."""
+    flag = StopFlag()
+    previous: dict[int, Any] = {}
+
+    def handle(signum: int, frame: Any) -> None:
+        flag.signum = signum
+        print(f"\n{signal.Signals(signum).name}: saving, then stopping", file=sys.stderr)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    try:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            previous[signum] = signal.signal(signum, handle)
+    except ValueError:  # not in the main thread: signals are somebody else's
+        pass
+    try:
+        yield flag
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def open_workdir(path: str | os.PathLike[str]) -> Path:
+    """Makes a run's folder; raises UserError if it can't be made or written to."""
+    workdir = Path(path).expanduser().absolute()
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        probe = workdir / ".writable"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"cannot write to the folder {workdir} ({error.strerror}); choose another --workdir."
+        ) from error
+    return workdir
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON atomically: the file is either the old one or the new one, whole."""
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file atomically; raises UserError with the reason if the system refuses."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"cannot write {path} ({error.strerror}); make room or choose another folder."
+        ) from error
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON; raises UserError if the file is missing or is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"there is no {path}; check the path.") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}).") from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: it is not valid JSON.") from error
+
+
+class MetricsLog:
+    """metrics.jsonl: one JSON object a line, with its `step`. Without a folder it drops lines."""
+
+    def __init__(self, workdir: Path | None) -> None:
+        self._path = workdir / "metrics.jsonl" if workdir else None
+
+    def rewind(self, kind: str, step: int) -> None:
+        """Drops this kind's lines after `step` and a torn last line: the run goes on from there."""
+        if self._path is None or not self._path.exists():
+            return
+        kept = []
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if entry.get("kind") != kind or entry["step"] <= step:
+                kept.append(line + "\n")
+        write_bytes(self._path, "".join(kept).encode())
+
+    def write(self, kind: str, step: int, **values: Any) -> None:
+        if self._path is None:
+            return
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+
+
+class Progress:
+    """A progress bar with rate and time left on a terminal; elsewhere a line every half minute."""
+
+    def __init__(self, name: str, total: int, *, start: int = 0, enabled: bool = True) -> None:
+        self._bar: Any = None
+        self._enabled = enabled
+        self._name, self._total, self._done, self._start = name, total, start, start
+        self._began = self._last = time.monotonic()
+        if enabled and sys.stderr.isatty():
+            self._bar = tqdm(total=total, initial=start, desc=name, dynamic_ncols=True)
+
+    def update(self, done: int, **values: float) -> None:
+        """Shows that `done` of the total are done, with some values beside."""
+        steps, self._done = done - self._done, done
+        text = ", ".join(f"{k} {v:.4g}" for k, v in values.items())
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(steps)
+        elif self._enabled and (time.monotonic() - self._last > 30 or done == self._total):
+            self._last = time.monotonic()
+            rate = (done - self._start) / max(1e-9, self._last - self._began)
+            left = (self._total - done) / rate if rate else float("inf")
+            print(
+                f"{self._name}: {done}/{self._total}, {rate:.3g}/s, {left:.0f} s left. {text}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Every:
+    """Says when some seconds have passed since it last said so."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._last = seconds, time.monotonic()
+
+    def due(self) -> bool:
+        if time.monotonic() - self._last < self._seconds:
+            return False
+        self._last = time.monotonic()
+        return True

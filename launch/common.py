@@ -1,0 +1,139 @@
+"""What the launchers share: flags, starting up, and saying errors in one sentence."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from absl import app, flags, logging
+
+import dancejax
+from dancejax import backend, data, networks, runs
+from dancejax.data.dataset import ImageDataset
+from dancejax.errors import UserError
+
+FLAGS = flags.FLAGS
+PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def define_data() -> None:
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        "what to condense: fashion_mnist_mini (embedded), a TFDS name (cifar10, ...), a folder of "
+        "images (CLASS/*.png, or train/ and test/ with such folders) or an .npz file",
+        required=True,
+    )
+    flags.DEFINE_string("data_dir", None, "folder of prepared TFDS data sets (default: TFDS's own)")
+    flags.DEFINE_integer(
+        "image_size", None, "resize and centre-crop images to this side", lower_bound=1
+    )
+
+
+def define_network() -> None:
+    flags.DEFINE_string("network", "convnet", f"one of {', '.join(networks.NETWORKS)}")
+    flags.DEFINE_integer("width", None, "channels of ConvNet (default 128)", lower_bound=1)
+    flags.DEFINE_integer("depth", None, "blocks of ConvNet (default: by image size)", lower_bound=1)
+    flags.DEFINE_string("norm", None, "instance (default), none, batch, layer or group")
+    flags.DEFINE_string("activation", None, "relu (default), sigmoid, leaky_relu or swish")
+    flags.DEFINE_string("pooling", None, "avg (default), max or none")
+    flags.DEFINE_string("initializer", None, "uniform (default, the papers') or lecun")
+    flags.DEFINE_enum(
+        "precision", "float32", list(PRECISIONS), "of convolutions; means and losses stay float32"
+    )
+
+
+def define_run(workdir: str | None = None) -> None:
+    flags.DEFINE_string(
+        "workdir", workdir, "folder for all that the run writes", required=not workdir
+    )
+    flags.DEFINE_integer("seed", 0, "of everything random in the run", lower_bound=0)
+    flags.DEFINE_float("checkpoint_seconds", 300, "time between checkpoints", lower_bound=0)
+
+
+def load(split: str) -> ImageDataset:
+    """The data set that the flags name."""
+    return data.load(
+        FLAGS.dataset, data_dir=FLAGS.data_dir, split=split, image_size=FLAGS.image_size
+    )
+
+
+def network_options() -> dict[str, Any]:
+    """Options of the network that were given as flags."""
+    names = ("width", "depth", "norm", "activation", "pooling", "initializer")
+    options = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
+    if FLAGS.precision != "float32":
+        options["dtype"] = PRECISIONS[FLAGS.precision]
+    return options
+
+
+def network(dataset: ImageDataset) -> nn.Module:
+    """The network that the flags name, for a data set."""
+    return networks.create(
+        FLAGS.network, dataset.num_classes, dataset.image_shape, **network_options()
+    )
+
+
+def given(*names: str) -> dict[str, Any]:
+    """Those of the flags that were given by hand."""
+    return {name: FLAGS[name].value for name in names if FLAGS[name].present}
+
+
+def start(workdir: Path, settings: dict[str, Any]) -> None:
+    """Writes config.json (settings, flags and versions) for a run that begins."""
+    runs.write_json(
+        workdir / "config.json",
+        {
+            "command": Path(sys.argv[0]).stem,
+            "flags": {k: v.value for k, v in FLAGS.__flags.items() if v.present},
+            "settings": settings,
+            "versions": {"dancejax": dancejax.__version__, "jax": jax.__version__},
+            "device": str(jax.devices()[0].device_kind),
+        },
+    )
+
+
+def say(text: str) -> None:
+    """Talk goes to stderr, results to stdout."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def show(result: dict[str, Any]) -> None:
+    print(json.dumps(result, indent=2))
+
+
+def run(main: Callable[[], None]) -> None:
+    """Starts a launcher: flags, allocator, compilation cache, and errors as one sentence."""
+
+    def guarded(argv: list[str]) -> None:
+        try:
+            if len(argv) > 1:
+                raise UserError(
+                    f"unexpected argument {argv[1]!r}; options are given as --name=value."
+                )
+            main()
+        except UserError as error:
+            say(f"error: {error}")
+            sys.exit(2)
+        except runs.Interrupted as stopped:
+            say("Stopped and saved; give the same command again to go on.")
+            sys.exit(128 + stopped.signum)
+        except MemoryError:
+            say("error: out of memory; choose a smaller --batch_real, --ipc or data set.")
+            sys.exit(2)
+
+    # Without this --help would leave out the flags that are not defined in the main module itself.
+    for module, own in FLAGS.flags_by_module_dict().items():
+        if module.startswith(__package__):
+            for flag in own:
+                FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    logging.set_verbosity(logging.WARNING)
+    backend.tune_allocator()
+    if "DANCEJAX_NO_CACHE" not in os.environ:
+        backend.enable_compilation_cache()
+    app.run(guarded)

@@ -1,0 +1,98 @@
+"""The whole road on embedded real images: experts, DANCE, evaluation, picture and report.
+
+    python -m launch.demo --workdir=runs/demo
+
+Condenses 600 Fashion-MNIST images per class to 10 and compares networks trained on the result with
+networks trained on 10 randomly chosen images per class, and on all. A few minutes on two CPU cores.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+from absl import flags
+
+from dancejax import condense, condensed, coreset, data, evaluate, experts, methods, networks, runs
+from dancejax.data.dataset import ImageDataset
+
+from . import common
+
+FLAGS = flags.FLAGS
+
+
+def assess(
+    train: Any, test: ImageDataset, network: nn.Module, folder: Path, epochs: int
+) -> dict[str, Any]:
+    config = evaluate.protocol("dance", test.name, epochs=epochs)
+    folder = runs.open_workdir(folder)
+    result = evaluate.evaluate(
+        train, test, network, config, repeats=FLAGS.repeats, points=5, workdir=folder
+    )
+    runs.write_json(folder / "result.json", result)
+    return result
+
+
+def main() -> None:
+    workdir = runs.open_workdir(FLAGS.workdir)
+    common.start(workdir, {})
+    train = data.load("fashion_mnist_mini", split="train")
+    test = data.load("fashion_mnist_mini", split="test")
+    network = networks.create("convnet", train.num_classes, train.image_shape, width=FLAGS.width)
+
+    common.say(f"1/4 {FLAGS.experts} experts, {FLAGS.expert_epochs} epochs each")
+    config = experts.expert_training(28, epochs=FLAGS.expert_epochs)
+    experts.train_pool(workdir / "experts", train, network, config, count=FLAGS.experts, test=test)
+    pool, _, _ = experts.load_pool(workdir / "experts", count=FLAGS.experts, dataset=train)
+
+    common.say(f"2/4 DANCE, {FLAGS.ipc} images per class, {FLAGS.steps} iterations")
+    method = methods.create("dance", network=network, batch_real=64)
+    made = condense.condense(
+        method, train, ipc=FLAGS.ipc, steps=FLAGS.steps, pool=pool, workdir=workdir,
+        picture_every=max(1, FLAGS.steps // 5), settings={"network": networks.describe(network)},
+    )  # fmt: skip
+    condensed.save(made, workdir / "condensed")
+    chosen = coreset.random(train, FLAGS.ipc)
+    condensed.save(chosen, workdir / "random")
+
+    common.say(f"3/4 evaluation, {FLAGS.repeats} networks each")
+    rows = {
+        f"random, {FLAGS.ipc} per class": assess(
+            chosen, test, network, workdir / "evaluation_random", FLAGS.epochs
+        ),
+        f"DANCE, {FLAGS.ipc} per class": assess(
+            made, test, network, workdir / "evaluation_dance", FLAGS.epochs
+        ),
+        f"all, {len(train.labels) // train.num_classes} per class": assess(
+            train, test, network, workdir / "evaluation_whole", FLAGS.whole_epochs
+        ),
+    }
+
+    common.say("4/4 report")
+    lines = ["| training set | epochs | test accuracy, last epoch |", "|---|---|---|"]
+    for name, row in rows.items():
+        accuracy = f"{row['accuracy_mean']:.1f} +- {row['accuracy_std']:.1f} %"
+        lines.append(f"| {name} | {row['training']['epochs']} | {accuracy} |")
+    table = "\n".join(lines)
+    report = (
+        f"# {train.name}: DANCE against random images\n\n{table}\n\n"
+        f"Mean and deviation of {FLAGS.repeats} networks (ConvNet-3, width {FLAGS.width}) on "
+        f"{len(test.labels)} test images.\n\n![condensed set](condensed/preview.png)\n\n"
+        "![random images](random/preview.png)\n"
+    )
+    runs.write_bytes(workdir / "report.md", report.encode())
+    runs.write_json(workdir / "result.json", rows)
+    print(table)
+    common.say(f"report: {workdir / 'report.md'}")
+
+
+if __name__ == "__main__":
+    common.define_run("runs/demo")
+    flags.DEFINE_integer("ipc", 10, "images per class", lower_bound=1)
+    flags.DEFINE_integer("width", 32, "channels of ConvNet", lower_bound=1)
+    flags.DEFINE_integer("experts", 3, "experts", lower_bound=1)
+    flags.DEFINE_integer("expert_epochs", 8, "epochs of an expert", lower_bound=1)
+    flags.DEFINE_integer("steps", 300, "iterations of DANCE", lower_bound=1)
+    flags.DEFINE_integer("repeats", 3, "networks per evaluation", lower_bound=1)
+    flags.DEFINE_integer("epochs", 100, "epochs of training on a small set", lower_bound=1)
+    flags.DEFINE_integer("whole_epochs", 8, "epochs of training on all images", lower_bound=1)
+    common.run(main)

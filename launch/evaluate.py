@@ -1,0 +1,72 @@
+"""Trains networks from scratch on a condensed set, a coreset or the whole set, and tests them.
+
+    python -m launch.evaluate --dataset=cifar10 --condensed=runs/cifar10/ipc10/condensed \\
+        --workdir=runs/cifar10/ipc10/evaluation
+
+The result is the accuracy after the last epoch, mean and deviation over the networks. Without
+--condensed the networks train on the whole set.
+"""
+
+from absl import flags
+
+from dancejax import condensed, evaluate, runs
+from dancejax.errors import UserError
+
+from . import common
+
+FLAGS = flags.FLAGS
+
+
+def main() -> None:
+    workdir = runs.open_workdir(FLAGS.workdir)
+    test = common.load("test")
+    if FLAGS.condensed:
+        train = condensed.load(FLAGS.condensed)
+        if train.source["name"] != test.name:
+            raise UserError(
+                f"{FLAGS.condensed} was made from {train.source['name']!r}, "
+                f"not from {test.name!r}; give that --dataset."
+            )
+    else:
+        train = common.load("train")
+    overrides = {
+        "epochs": FLAGS.epochs,
+        "batch_size": FLAGS.batch_size,
+        "learning_rate": FLAGS.rate,
+    }
+    config = evaluate.protocol(
+        FLAGS.protocol, test.name, **{k: v for k, v in overrides.items() if v is not None}
+    )
+    common.start(workdir, {"protocol": FLAGS.protocol})
+    result = evaluate.evaluate(
+        train,
+        test,
+        common.network(test),
+        config,
+        repeats=FLAGS.repeats,
+        seed=FLAGS.seed,
+        points=FLAGS.test_points,
+        workdir=workdir,
+    )
+    result = {"protocol": FLAGS.protocol, **result}
+    runs.write_json(workdir / "result.json", result)
+    common.show(result)
+    common.say(
+        f"accuracy {result['accuracy_mean']:.2f} +- {result['accuracy_std']:.2f} % "
+        f"(last epoch, {result['repeats']} networks); best over epochs, chosen on the test set: "
+        f"{result['best_over_epochs_mean']:.2f} %"
+    )
+
+
+if __name__ == "__main__":
+    common.define_data()
+    common.define_network()
+    common.define_run()
+    flags.DEFINE_string("condensed", None, "folder of a condensed set or coreset")
+    flags.DEFINE_enum("protocol", "dance", evaluate.PROTOCOLS, "dm: DM, IDM; dance: M3D, DANCE")
+    flags.DEFINE_integer("repeats", 10, "networks to train", lower_bound=1)
+    flags.DEFINE_integer("epochs", None, "epochs (default: the protocol's)", lower_bound=1)
+    flags.DEFINE_integer("batch_size", None, "batch size (default: the protocol's)", lower_bound=1)
+    flags.DEFINE_float("rate", None, "learning rate (default: the protocol's)", lower_bound=0)
+    flags.DEFINE_integer("test_points", 10, "epochs at which to test, the last too", lower_bound=1)
+    common.run(main)
