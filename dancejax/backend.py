@@ -4,6 +4,7 @@ import ctypes
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -30,6 +31,13 @@ def classes_per_call(num_classes: int, images_per_class: int) -> int:
     """
     budget = 64 if is_cpu() else 16384
     return max(1, min(num_classes, budget // max(1, images_per_class)))
+
+
+def program_memory(compiled: Any) -> int:
+    """Bytes that a compiled program needs on the device: arguments, results and temporaries."""
+    about = compiled.memory_analysis()
+    held = about.argument_size_in_bytes + about.output_size_in_bytes - about.alias_size_in_bytes
+    return held + about.temp_size_in_bytes
 
 
 def tune_allocator() -> bool:

@@ -1,6 +1,7 @@
 """The loop that runs any method: one compiled iteration, metrics, checkpoints, resume."""
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def condense(
     """Condenses a data set to `ipc` stored images per class by `steps` iterations of a method.
 
     settings: said in the artifact beside those of the method (network, experts, ...). With a
-    workdir: metrics.jsonl (means over classes and the last log_every iterations), checkpoints/,
+    workdir: result.json (time and memory of this call's iterations), metrics.jsonl (means over classes and the last log_every iterations), checkpoints/,
     pictures/ each picture_every iterations (0: none); stopping saves and raises Interrupted, and
     the same call goes on where it stopped, bit for bit. Raises UserError for settings that don't
     fit, and when a loss stops being finite; the last good checkpoint stays.
@@ -89,8 +90,12 @@ def condense(
         "init": init,
         "seed": seed,
     }
-    run = {"method": method.name, "source": dataset_source(dataset), "settings": settings}
-    run["log_every"] = log_every
+    run: dict[str, Any] = {
+        "method": method.name,
+        "source": dataset_source(dataset),
+        "settings": settings,
+        "log_every": log_every,
+    }
 
     def artifact(state: State) -> CondensedSet:
         pixels = np.asarray(method.pixels(state, context), np.float32)
@@ -119,7 +124,10 @@ def condense(
             )
     log = runs.MetricsLog(workdir)
     log.rewind(method.name, step)
-    update = jax.jit(method.update, donate_argnums=0)
+    began = time.monotonic()
+    update = jax.jit(method.update, donate_argnums=0).lower(state, context).compile()
+    compiled = time.monotonic()
+    first = step
     saver = runs.Every(checkpoint_seconds)
     window: list[dict[str, jax.Array]] = []
 
@@ -158,6 +166,17 @@ def condense(
         if not bool(jnp.all(jnp.isfinite(state.pixels))):
             raise UserError(f"pixels are not finite after {step} iterations; {_ADVICE}")
         save()
+    if workdir is not None and step > first:
+        seconds = time.monotonic() - compiled
+        measured = {
+            "iterations": step,
+            "measured_iterations": step - first,
+            "seconds_per_iteration": seconds / (step - first),
+            "compile_seconds": compiled - began,
+            "step_memory_mb": backend.program_memory(update) / 2**20,
+            "device": jax.devices()[0].device_kind,
+        }
+        runs.write_json(workdir / "result.json", measured)
     return artifact(state)
 
 

@@ -66,7 +66,7 @@ class CondensedSet:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        return tuple(self.images.shape[1:])  # type: ignore[return-value]
+        return tuple(self.images.shape[1:])
 
     @property
     def ipc(self) -> int:

@@ -6,6 +6,7 @@ Expert n depends on the seed and n alone, so that a pool can be extended and sha
 """
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,7 +107,7 @@ def load_pool(
     Raises UserError for a missing or damaged pool, too few experts, or one of another data set.
     """
     description = runs.read_json(Path(folder) / "pool.json")
-    shape = tuple(description["image_shape"])
+    shape = _image_shape(description)
     if dataset is not None and dataset.fingerprint != description["dataset"]["fingerprint"]:
         raise UserError(
             f"the experts in {folder} were trained on {description['dataset']['name']!r}, "
@@ -139,7 +140,7 @@ def load_trajectory(folder: Path, member: int) -> networks.Variables:
     """One expert's snapshots with the initial and final variables at the ends, leaves [T, ...]."""
     description = runs.read_json(Path(folder) / "pool.json")
     pool, network, _ = load_pool(folder, count=member + 1)
-    target = _shapes(network, tuple(description["image_shape"]))
+    target = _shapes(network, _image_shape(description))
     tree = checkpoint.load_tree(
         _expert_path(Path(folder), member), _with_trajectory(target, description["snapshots"])
     )
@@ -161,7 +162,7 @@ class _Group:
     ) -> None:
         self.folder, self.members, self.network, self.config = folder, members, network, config
         self.description = _plain({**description, "members": members})
-        self.shape = tuple(description["image_shape"])
+        self.shape = _image_shape(description)
         count, epochs = description["snapshots"], config.epochs
         self.snapshot_epochs = [round((i + 1) * epochs / (count + 1)) for i in range(count)]
         keys = training.member_keys(description["seed"], members)
@@ -258,12 +259,15 @@ def _expert_path(folder: Path, member: int) -> Path:
 
 
 def _plain(value: Any) -> Any:
-    import json
-
     return json.loads(json.dumps(value))
 
 
-def _shapes(network: nn.Module, shape: tuple[int, ...]) -> Any:
+def _image_shape(description: dict[str, Any]) -> tuple[int, int, int]:
+    h, w, c = description["image_shape"]
+    return h, w, c
+
+
+def _shapes(network: nn.Module, shape: tuple[int, int, int]) -> Any:
     return jax.eval_shape(lambda key: networks.init(network, key, shape), jax.random.key(0))
 
 

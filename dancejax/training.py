@@ -1,6 +1,7 @@
 """Training a network on a labelled set: the step that experts and evaluation share."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -162,7 +163,7 @@ def predict(
     blocks = jnp.pad(data.images, padding).reshape(-1, block, *data.images.shape[1:])
 
     def one(images: Array) -> tuple[Array, Array]:
-        return network.apply(variables, sampling.normalise(images, data.mean, data.std))
+        return networks.infer(network, variables, sampling.normalise(images, data.mean, data.std))
 
     outputs = jax.lax.map(one, blocks)
     return jax.tree.map(lambda x: x.reshape(-1, x.shape[-1])[:count], outputs)
@@ -176,7 +177,7 @@ def accuracy(variables: networks.Variables, data: TrainData, *, network: nn.Modu
     return jnp.mean(jnp.argmax(logits, -1) == data.labels)
 
 
-def member_keys(seed: int, members: range) -> list[Array]:
+def member_keys(seed: int, members: Sequence[int]) -> list[Array]:
     """One key per network, from the seed and the network's number alone."""
     root = jax.random.key(seed)
     return [jax.random.fold_in(root, member) for member in members]

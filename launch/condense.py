@@ -7,41 +7,37 @@ folder "experts" in the work folder, and trains what is missing there. The resul
 "condensed" in the work folder. The same command goes on after an interruption.
 """
 
-from pathlib import Path
+import dataclasses
+import typing
+from typing import Any
 
 from absl import flags
 
 from dancejax import condense, condensed, experts, figures, methods, networks, runs
+from dancejax.data.dataset import ImageDataset
 from dancejax.methods import presets
 
 from . import common, pretrain
 
 FLAGS = flags.FLAGS
-# Flags that set fields of the method's Config, when given.
-_CONFIG = (
-    "factor", "batch_real", "batch_syn", "learning_rate", "momentum", "pltda", "calibration",
-    "calibration_every", "augmentation", "class_chunk",
-)  # fmt: skip
 
 
 def define_flags() -> None:
     flags.DEFINE_enum("method", "dance", list(methods.METHODS), "the method")
     flags.DEFINE_integer("ipc", None, "stored images per class", lower_bound=1, required=True)
+    flags.DEFINE_enum("preset", "paper", ["paper"], "published settings; flags go before them")
     flags.DEFINE_integer("steps", None, "iterations (default: the paper's)", lower_bound=1)
     flags.DEFINE_enum("init", "real", condense.INITS, "what the stored images start from")
-    flags.DEFINE_string("expert_dir", None, "pool of experts (default: WORKDIR/experts)")
-    flags.DEFINE_integer("factor", None, "tiles a side of a stored image", lower_bound=1)
-    flags.DEFINE_integer("batch_real", None, "real images per class and iteration", lower_bound=1)
-    flags.DEFINE_integer(
-        "batch_syn", None, "decoded synthetic images per class and iteration at most", lower_bound=1
-    )
-    flags.DEFINE_float("learning_rate", None, "of the pixels", lower_bound=0)
-    flags.DEFINE_float("momentum", None, "of the pixels", lower_bound=0, upper_bound=1)
-    flags.DEFINE_bool("pltda", True, "DANCE: match under mid encoders (else final experts)")
-    flags.DEFINE_bool("calibration", True, "DANCE: distribution calibration")
-    flags.DEFINE_integer("calibration_every", None, "DANCE: I_c", lower_bound=1)
-    flags.DEFINE_string("augmentation", None, "siamese augmentation, such as color_crop_cutout")
-    flags.DEFINE_integer("class_chunk", None, "classes at once, bounds the memory", lower_bound=1)
+    for name, (kind, users) in config_fields().items():
+        help_text = f"a setting of {', '.join(users)} (default: the preset's)"
+        if kind is bool:
+            flags.DEFINE_bool(name, None, help_text)
+        elif kind is int:
+            flags.DEFINE_integer(name, None, help_text)
+        elif kind is float:
+            flags.DEFINE_float(name, None, help_text)
+        else:
+            flags.DEFINE_string(name, None, help_text)
     flags.DEFINE_integer("log_every", 10, "iterations between lines of metrics", lower_bound=1)
     flags.DEFINE_integer(
         "picture_every", None, "iterations between pictures (default: a tenth of all; 0: none)",
@@ -49,13 +45,44 @@ def define_flags() -> None:
     )  # fmt: skip
 
 
+def config_fields() -> dict[str, tuple[type, list[str]]]:
+    """The settings of all methods: name -> (type, methods that have it)."""
+    found: dict[str, tuple[type, list[str]]] = {}
+    for method, module in methods.METHODS.items():
+        hints = typing.get_type_hints(module.Config)
+        for field in dataclasses.fields(module.Config):
+            hint = hints[field.name]
+            kind = next(k for k in (typing.get_args(hint) or (hint,)) if k is not type(None))
+            found.setdefault(field.name, (kind, []))[1].append(method)
+    return found
+
+
+def resolve(dataset: ImageDataset) -> tuple[int, dict[str, Any]]:
+    """Iterations and settings of the method: the preset's, and over them those given by hand."""
+    preset = presets.paper(
+        FLAGS.method,
+        dataset=dataset.name,
+        image_side=min(dataset.image_shape[:2]),
+        ipc=FLAGS.ipc,
+    )
+    steps = FLAGS.steps or preset.steps
+    by_hand = common.given(*config_fields())
+    config = {**preset.config, **by_hand}
+    common.say(f"preset {FLAGS.preset}: steps={preset.steps}, {_listing(preset.config)}")
+    if by_hand or FLAGS.steps:
+        shown = {"steps": FLAGS.steps, **by_hand} if FLAGS.steps else by_hand
+        common.say(f"given by hand: {_listing(shown)}")
+    return steps, config
+
+
+def _listing(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
 def main() -> None:
     workdir = runs.open_workdir(FLAGS.workdir)
     dataset = common.load("train")
-    side = min(dataset.image_shape[:2])
-    preset = presets.paper(FLAGS.method, image_side=side, ipc=FLAGS.ipc)
-    config = {**preset.config, **common.given(*_CONFIG)}
-    steps = FLAGS.steps or preset.steps
+    steps, config = resolve(dataset)
     network = common.network(dataset)
     method = methods.create(FLAGS.method, network=network, **config)
     settings = {"network": networks.describe(network)}
@@ -63,9 +90,7 @@ def main() -> None:
     condense.initial_pixels(dataset, FLAGS.ipc, method.factor, init=FLAGS.init, seed=FLAGS.seed)
     pool = None
     if method.needs_experts:
-        folder = Path(FLAGS.expert_dir) if FLAGS.expert_dir else workdir / "experts"
-        if FLAGS.expert_dir is None:
-            pretrain.train(folder)
+        folder = pretrain.pool_folder(workdir, FLAGS.experts)
         count = FLAGS.experts if FLAGS["experts"].present or not FLAGS.expert_dir else None
         pool, network, about = experts.load_pool(folder, count=count, dataset=dataset)
         method = methods.create(FLAGS.method, network=network, **config)
@@ -73,7 +98,16 @@ def main() -> None:
             "network": about["network"],
             "experts": {"training": about["training"], "seed": about["seed"], "count": count},
         }
-    common.start(workdir, {"method": FLAGS.method, "steps": steps, **config, **settings})
+    common.start(
+        workdir,
+        {
+            "method": FLAGS.method,
+            "preset": FLAGS.preset,
+            "steps": steps,
+            **dataclasses.asdict(method.config),
+            **settings,
+        },
+    )
     common.say(
         f"{FLAGS.method} on {dataset.name}, {FLAGS.ipc} images per class, {steps} iterations"
     )
@@ -102,5 +136,6 @@ if __name__ == "__main__":
     common.define_network()
     common.define_run()
     pretrain.define_training()
+    pretrain.define_expert_dir()
     define_flags()
     common.run(main)

@@ -11,6 +11,7 @@ from absl import flags
 
 from dancejax import condensed, evaluate, runs
 from dancejax.errors import UserError
+from dancejax.methods import presets
 
 from . import common
 
@@ -21,25 +22,26 @@ def main() -> None:
     workdir = runs.open_workdir(FLAGS.workdir)
     test = common.load("test")
     if FLAGS.condensed:
-        train = condensed.load(FLAGS.condensed)
-        if train.source["name"] != test.name:
+        chosen = condensed.load(FLAGS.condensed)
+        if chosen.source["name"] != test.name:
             raise UserError(
-                f"{FLAGS.condensed} was made from {train.source['name']!r}, "
+                f"{FLAGS.condensed} was made from {chosen.source['name']!r}, "
                 f"not from {test.name!r}; give that --dataset."
             )
     else:
-        train = common.load("train")
+        chosen = None
     overrides = {
         "epochs": FLAGS.epochs,
         "batch_size": FLAGS.batch_size,
         "learning_rate": FLAGS.rate,
     }
+    protocol = FLAGS.protocol or presets.PROTOCOLS.get(chosen.method if chosen else "", "dance")
     config = evaluate.protocol(
-        FLAGS.protocol, test.name, **{k: v for k, v in overrides.items() if v is not None}
+        protocol, test.name, **{k: v for k, v in overrides.items() if v is not None}
     )
-    common.start(workdir, {"protocol": FLAGS.protocol})
+    common.start(workdir, {"protocol": protocol})
     result = evaluate.evaluate(
-        train,
+        chosen or common.load("train"),
         test,
         common.network(test),
         config,
@@ -48,7 +50,7 @@ def main() -> None:
         points=FLAGS.test_points,
         workdir=workdir,
     )
-    result = {"protocol": FLAGS.protocol, **result}
+    result = {"protocol": protocol, **result}
     runs.write_json(workdir / "result.json", result)
     common.show(result)
     common.say(
@@ -63,7 +65,12 @@ if __name__ == "__main__":
     common.define_network()
     common.define_run()
     flags.DEFINE_string("condensed", None, "folder of a condensed set or coreset")
-    flags.DEFINE_enum("protocol", "dance", evaluate.PROTOCOLS, "dm: DM, IDM; dance: M3D, DANCE")
+    flags.DEFINE_enum(
+        "protocol",
+        None,
+        evaluate.PROTOCOLS,
+        "default: the paper's of the set's method; dm for dm and idm, dance for the rest",
+    )
     flags.DEFINE_integer("repeats", 10, "networks to train", lower_bound=1)
     flags.DEFINE_integer("epochs", None, "epochs (default: the protocol's)", lower_bound=1)
     flags.DEFINE_integer("batch_size", None, "batch size (default: the protocol's)", lower_bound=1)

@@ -9,10 +9,13 @@ command to go on after an interruption. The pool serves every IPC.
 import dataclasses
 import statistics
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
 from dancejax import experts, runs
+from dancejax.data.dataset import ImageDataset
+from dancejax.training import TrainConfig
 
 from . import common
 
@@ -32,19 +35,37 @@ def define_training() -> None:
     )
 
 
-def train(folder: Path) -> Path:
-    """Trains the pool that the flags describe; says what it does on stderr."""
-    dataset, test = common.load("train"), common.load("test")
-    network = common.network(dataset)
-    overrides = {} if FLAGS.expert_epochs is None else {"epochs": FLAGS.expert_epochs}
-    config = experts.expert_training(
+def define_expert_dir() -> None:
+    flags.DEFINE_string("expert_dir", None, "pool of experts (default: WORKDIR/experts)")
+
+
+def training_config(dataset: ImageDataset, **overrides: Any) -> TrainConfig:
+    """How the flags have experts trained."""
+    if FLAGS.expert_epochs is not None:
+        overrides["epochs"] = FLAGS.expert_epochs
+    return experts.expert_training(
         min(dataset.image_shape[:2]),
         batch_size=FLAGS.expert_batch,
         learning_rate=FLAGS.expert_rate,
         **overrides,
     )
+
+
+def pool_folder(workdir: Path, count: int) -> Path:
+    """The pool that --expert_dir names, or one of `count` experts trained in the work folder."""
+    if FLAGS.expert_dir:
+        return Path(FLAGS.expert_dir)
+    train(workdir / "experts", count)
+    return workdir / "experts"
+
+
+def train(folder: Path, count: int) -> None:
+    """Trains the pool that the flags describe; says what it does on stderr."""
+    dataset, test = common.load("train"), common.load("test")
+    network = common.network(dataset)
+    config = training_config(dataset)
     common.say(
-        f"{FLAGS.experts} experts on {dataset.name}: {len(dataset.labels)} images, "
+        f"{count} experts on {dataset.name}: {len(dataset.labels)} images, "
         f"{dataset.num_classes} classes, {config.epochs} epochs, into {folder}"
     )
     results = experts.train_pool(
@@ -52,7 +73,7 @@ def train(folder: Path) -> Path:
         dataset,
         network,
         config,
-        count=FLAGS.experts,
+        count=count,
         seed=FLAGS.seed,
         snapshots=FLAGS.snapshots,
         test=test,
@@ -66,13 +87,12 @@ def train(folder: Path) -> Path:
         "training": dataclasses.asdict(config),
     }
     runs.write_json(folder / "result.json", result)
-    return folder
 
 
 def main() -> None:
     folder = runs.open_workdir(FLAGS.workdir)
     common.start(folder, {})
-    train(folder)
+    train(folder, FLAGS.experts)
     common.show(runs.read_json(folder / "result.json"))
 
 

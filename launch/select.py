@@ -1,20 +1,46 @@
 """Chooses a coreset: real images, in the form of a condensed set.
 
-python -m launch.select --dataset=cifar10 --ipc=10 --workdir=runs/cifar10/random10
+    python -m launch.select --dataset=cifar10 --method=herding --ipc=10 \\
+        --expert_dir=runs/cifar10/experts --workdir=runs/cifar10/herding10
+
+Herding and k-center take the features of the first network of --expert_dir, by default the folder
+"experts" in the work folder, where it is trained if it is missing. Forgetting trains a network of
+its own in the same way and watches it.
 """
+
+from pathlib import Path
 
 from absl import flags
 
-from dancejax import condensed, coreset, runs
+from dancejax import condensed, coreset, experts, interpolate, networks, runs
+from dancejax.condensed import CondensedSet
+from dancejax.data.dataset import ImageDataset
 
-from . import common
+from . import common, pretrain
 
 FLAGS = flags.FLAGS
 
 
+def choose(dataset: ImageDataset, workdir: Path) -> CondensedSet:
+    coreset.check_ipc(dataset, FLAGS.ipc)
+    if FLAGS.method == "random":
+        return coreset.random(dataset, FLAGS.ipc, seed=FLAGS.seed)
+    if FLAGS.method == "forgetting":
+        config = pretrain.training_config(dataset, cutmix=0.0)
+        network = common.network(dataset)
+        return coreset.forgetting(dataset, FLAGS.ipc, network, config, seed=FLAGS.seed)
+    folder = pretrain.pool_folder(workdir, count=1)
+    pool, network, about = experts.load_pool(folder, count=1, dataset=dataset)
+    settings = {"network": networks.describe(network), "training": about["training"]}
+    variables = interpolate.select(pool.final, 0)
+    return coreset.by_features(
+        FLAGS.method, dataset, FLAGS.ipc, network, variables, settings=settings
+    )
+
+
 def main() -> None:
     workdir = runs.open_workdir(FLAGS.workdir)
-    chosen = coreset.random(common.load("train"), FLAGS.ipc, seed=FLAGS.seed)
+    chosen = choose(common.load("train"), workdir)
     common.start(workdir, {"method": chosen.method, **chosen.settings})
     condensed.save(chosen, workdir / "condensed")
     common.say(f"coreset: {workdir / 'condensed'}")
@@ -22,6 +48,10 @@ def main() -> None:
 
 if __name__ == "__main__":
     common.define_data()
+    common.define_network()
     common.define_run()
+    pretrain.define_training()
+    pretrain.define_expert_dir()
+    flags.DEFINE_enum("method", "random", coreset.CORESETS, "how the images are chosen")
     flags.DEFINE_integer("ipc", None, "images per class", lower_bound=1, required=True)
     common.run(main)

@@ -82,8 +82,8 @@ class ImageDataset:
         """sha256 (hex) over image shape, pixels, labels and class names, in order."""
         header = json.dumps([self.images.shape, list(self.classes)])
         digest = hashlib.sha256(header.encode())
-        digest.update(np.ascontiguousarray(self.images))
-        digest.update(np.ascontiguousarray(self.labels, "<i4"))
+        digest.update(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.labels, "<i4").data)
         return digest.hexdigest()
 
 

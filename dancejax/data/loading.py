@@ -75,7 +75,7 @@ def _source(
                 f"{name} is not prepared under {base}; give the data_dir that has it, or prepare "
                 f"it (TensorFlow needed for that, once): {tfds_source.how_to_prepare(name, base)}"
             )
-        if not path.is_dir():
+        if not name or not path.is_dir():
             raise UserError(_unknown(name, base))
     if path.is_file():
         raise UserError(f"{path} is a file; give a folder of images or an .npz file.")

@@ -3,7 +3,6 @@
 import io
 import zipfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +35,7 @@ def read(path: Path, split: str, *, image_size: int | None, seed: int) -> Arrays
 
 def parse(data: bytes, name: str, split: str, *, image_size: int | None, seed: int) -> Arrays:
     """As `read`, from the bytes of an .npz file; `name` stands in errors."""
-    arrays = _arrays(data, name)
+    arrays, keys = _arrays(data, name)
     if all(key in arrays for key in FOUR_KEYS):
         images = {"train": arrays["x_train"], "test": arrays["x_test"]}
         labels = {
@@ -52,7 +51,7 @@ def parse(data: bytes, name: str, split: str, *, image_size: int | None, seed: i
         labels = {part: every[i] for part, i in index.items()}
     else:
         raise UserError(
-            f"{name} has the keys {', '.join(sorted(arrays)) or '(none)'}; "
+            f"{name} has the keys {', '.join(sorted(keys)) or '(none)'}; "
             f"it needs {', '.join(FOUR_KEYS)}, or {' and '.join(TWO_KEYS)}."
         )
     pixels = _pixels(images[split], f"{name}, {split} images")
@@ -66,13 +65,14 @@ def parse(data: bytes, name: str, split: str, *, image_size: int | None, seed: i
     return result
 
 
-def _arrays(data: bytes, name: str) -> dict[str, np.ndarray]:
-    """The file's arrays by key, those that are asked for here."""
+def _arrays(data: bytes, name: str) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The file's arrays by key, of those that mean something here; and all of its keys."""
+    wanted = (*FOUR_KEYS, *TWO_KEYS, "classes")
     try:
+        if not zipfile.is_zipfile(io.BytesIO(data)):
+            raise zipfile.BadZipFile("not an archive")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            if not isinstance(file, Mapping):
-                raise zipfile.BadZipFile("one array, not an archive")
-            return {key: file[key] for key in file.files}
+            return {key: file[key] for key in wanted if key in file.files}, file.files
     except ValueError as error:
         if "allow_pickle" in str(error) or "pickled" in str(error):
             raise UserError(

@@ -4,8 +4,9 @@ Transparent pixels are laid on white; 16-bit grey is scaled to 8 bits; a photogr
 orientation is applied; of an animation the first frame counts.
 """
 
+import contextlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -111,24 +112,27 @@ def decode_all(
     return images
 
 
-def _open(encoded: Encoded) -> Image.Image:
+@contextlib.contextmanager
+def _open(encoded: Encoded) -> Iterator[Image.Image]:
     """The image with only its header read, of a size that is safe to decode."""
     name, source = encoded
     try:
         if isinstance(source, Path) and source.stat().st_size == 0:
             raise UserError(f"{name} is an empty file; replace or remove it.")
-        file = io.BytesIO(source) if isinstance(source, bytes) else source
-        image = Image.open(file, formats=FORMATS)
-    except UserError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(name) from error
-    except Exception as error:  # Pillow's readers raise many types on broken files
+        # Given a path, Pillow 13.0 maps raw TIFFs into memory and garbles those with an EXIF turn.
+        file = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+    except OSError as error:
         raise _unreadable(name, error) from error
-    if image.width * image.height > MAX_PIXELS:
-        image.close()
-        raise _too_large(name)
-    return image
+    with file:
+        try:
+            image = Image.open(file, formats=FORMATS)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise _too_large(name) from error
+        except Exception as error:  # Pillow's readers raise many types on broken files
+            raise _unreadable(name, error) from error
+        if image.width * image.height > MAX_PIXELS:
+            raise _too_large(name)
+        yield image
 
 
 def _convert(image: Image.Image, name: str, channels: int) -> Image.Image:

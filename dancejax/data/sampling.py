@@ -69,7 +69,7 @@ def permuted_index(
 
 
 def epoch_positions(key: jax.Array, step: jax.Array, batch: int, n: jax.Array | int) -> jax.Array:
-    """Indices [batch] into 0..n-1 for a step: one epoch of n draws without replacement after another.
+    """Indices [batch] into 0..n-1 for a step; each epoch of n draws is without replacement.
 
     A batch may cross from one epoch into the next; with batch > n it holds several.
     """

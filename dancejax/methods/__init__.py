@@ -8,12 +8,12 @@ import flax.linen as nn
 
 from dancejax import augment
 from dancejax.errors import UserError
-from dancejax.methods import dance
+from dancejax.methods import dance, dm, idm, m3d
 from dancejax.methods.base import Context, Method, State
 
 __all__ = ["METHODS", "Context", "Method", "State", "create"]
 
-METHODS: dict[str, ModuleType] = {"dance": dance}
+METHODS: dict[str, ModuleType] = {"dm": dm, "idm": idm, "m3d": m3d, "dance": dance}
 
 
 def create(name: str, *, network: nn.Module, **config: Any) -> Method:

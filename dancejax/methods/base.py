@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from dancejax import augment, backend, multiformation
+from dancejax import augment, backend, multiformation, networks
 from dancejax.data import sampling
 from dancejax.data.sampling import ClassData
+from dancejax.errors import UserError
 from dancejax.experts import ExpertPool
 
 Array = jax.Array
@@ -54,33 +55,34 @@ class Method(NamedTuple):
     pixels: Callable[[State, Context], Array]
 
 
-ClassLoss = Callable[[Array, Array], Array]
+ClassLoss = Callable[[Array, Array], tuple[Array, Metrics]]
 
 
-def class_gradients(loss: ClassLoss, pixels: Array, classes_per_call: int) -> tuple[Array, Array]:
-    """Losses [C] and gradients [C, ...] of a loss that is independent from class to class.
+def class_gradients(loss: ClassLoss, pixels: Array, classes_per_call: int) -> tuple[Metrics, Array]:
+    """Metrics [C] and gradients [C, ...] of a loss that is independent from class to class.
 
-    loss: (pixels [k, IPC, h, w, c], classes int32 [k]) -> [k]. The classes are taken in blocks of
-    `classes_per_call`, so that memory is bounded by the block; the result is the same.
+    loss: (pixels [k, IPC, h, w, c], classes int32 [k]) -> (losses [k], metrics, each [k]). The
+    classes are taken in blocks of `classes_per_call`, so that memory is bounded by the block; the
+    result is the same.
     """
     count = pixels.shape[0]
     classes = jnp.arange(count, dtype=jnp.int32)
 
-    def block(taken: tuple[Array, Array]) -> tuple[Array, Array]:
-        def total(p: Array) -> tuple[Array, Array]:
-            losses = loss(p, taken[1])
-            return jnp.sum(losses), losses
+    def block(taken: tuple[Array, Array]) -> tuple[Metrics, Array]:
+        def total(p: Array) -> tuple[Array, Metrics]:
+            losses, metrics = loss(p, taken[1])
+            return jnp.sum(losses), metrics
 
-        grads, losses = jax.grad(total, has_aux=True)(taken[0])
-        return losses, grads
+        grads, metrics = jax.grad(total, has_aux=True)(taken[0])
+        return metrics, grads
 
     size = min(classes_per_call, count)
     if size == count:
         return block((pixels, classes))
     blocks = -(-count // size)
     filled = jnp.minimum(jnp.arange(blocks * size), count - 1).reshape(blocks, size)
-    losses, grads = lax.map(block, (pixels[filled], classes[filled]))
-    return losses.reshape(-1)[:count], grads.reshape(-1, *pixels.shape[1:])[:count]
+    metrics, grads = lax.map(block, (pixels[filled], classes[filled]))
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], (metrics, grads))
 
 
 def block_size(network: nn.Module, pixels: Array, batch: int, wanted: int | None) -> int:
@@ -93,28 +95,115 @@ def block_size(network: nn.Module, pixels: Array, batch: int, wanted: int | None
     return wanted or backend.classes_per_call(pixels.shape[0], batch)
 
 
-def real_batch(key: Array, step: Array, context: Context, classes: Array, batch: int) -> Array:
-    """Normalised real images of some classes, [k, batch, h, w, c]."""
-    images = sampling.class_batch(key, step, context.real, classes, batch)
-    return sampling.normalise(images, context.mean, context.std)
+def experts_of(context: Context) -> ExpertPool:
+    """The pool of experts; raises UserError if there is none."""
+    if context.experts is None:
+        raise UserError("this method needs a pool of experts; train one with launch.pretrain.")
+    return context.experts
 
 
-def decode_classes(pixels: Array, factor: int, *, pad_value: float = 0.5) -> Array:
-    """[k, IPC, h, w, c] -> [k, factor**2 * IPC, h, w, c]."""
-    flat = pixels.reshape(-1, *pixels.shape[2:])
-    decoded = multiformation.decode(flat, factor, pad_value=pad_value)
-    return decoded.reshape(pixels.shape[0], -1, *pixels.shape[2:])
+def check_positive(config: Any, *names: str) -> None:
+    """Raises UserError for a setting that is given and below 1."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise UserError(f"{name} must be at least 1, not {value}.")
 
 
-def subsample(keys: Array, images: Array, limit: int) -> Array:
-    """At most `limit` random images per class, [k, m, h, w, c] -> [k, min(m, limit), h, w, c]."""
-    if images.shape[1] <= limit:
-        return images
+class Space(NamedTuple):
+    """Where the stored pixels of a method live while they are optimised."""
 
-    def one(key: Array, own: Array) -> Array:
-        return own[jax.random.permutation(key, own.shape[0])[:limit]]
+    enter: Callable[[Array, Context], Array]  # from [0, 1] units
+    units: Callable[[Array, Context], Array]  # to [0, 1] units
+    constrain: Callable[[Array], Array]  # before each iteration, and at the end
 
-    return jax.vmap(one)(keys, images)
+
+UNIT = Space(
+    enter=lambda pixels, context: jnp.clip(pixels, 0, 1),
+    units=lambda pixels, context: pixels,
+    constrain=lambda pixels: jnp.clip(pixels, 0, 1),
+)
+"""[0, 1], clamped (M3D, DANCE)."""
+
+NORMALISED = Space(
+    enter=lambda pixels, context: sampling.normalise(pixels, context.mean, context.std),
+    units=lambda pixels, context: pixels * context.std + context.mean,
+    constrain=lambda pixels: pixels,
+)
+"""Normalised by the data set's mean and deviation, not clamped (DM, IDM)."""
+
+
+class View(NamedTuple):
+    """How a method looks at its images: what real_batch and synthetic need beside the pixels."""
+
+    space: Space
+    factor: int
+    batch_real: int
+    batch_syn: int | None
+    augmentation: str
+    mode: str
+
+
+def view(config: Any, space: Space) -> View:
+    """The view of a method whose Config has the usual fields."""
+    fields = ("factor", "batch_real", "batch_syn", "augmentation", "mode")
+    return View(space, *(getattr(config, field) for field in fields))
+
+
+def image_shape(state: State) -> tuple[int, int, int]:
+    """(h, w, c) of the stored images."""
+    _, _, h, w, c = state.pixels.shape
+    return h, w, c
+
+
+def stored(space: Space) -> Callable[[State, Context], Array]:
+    """A Method's `pixels` for a space."""
+    return lambda state, context: space.units(space.constrain(state.pixels), context)
+
+
+def real_batch(
+    view: View, key: Array, k_augment: Array, step: Array, classes: Array, context: Context
+) -> Array:
+    """Real images of some classes, normalised and augmented, [k, batch_real, h, w, c].
+
+    key names the epochs of the run and stays the same; k_augment is the iteration's, shared with
+    `synthetic` where both are to get the same augmentation.
+    """
+    images = sampling.class_batch(key, step, context.real, classes, view.batch_real)
+    images = sampling.normalise(images, context.mean, context.std)
+    return _siamese(class_keys(k_augment, classes), images, view)
+
+
+def synthetic(
+    view: View, k_subset: Array, k_augment: Array, pixels: Array, classes: Array, context: Context
+) -> Array:
+    """Stored pixels [k, IPC, h, w, c] of some classes: decoded, at most batch_syn of each class
+    drawn, normalised and augmented, [k, m, h, w, c]."""
+    k, ipc, *shape = pixels.shape
+    units = view.space.units(pixels, context)
+    decoded = multiformation.decode(units.reshape(k * ipc, *shape), view.factor)
+    decoded = decoded.reshape(k, -1, *shape)
+    if view.batch_syn is not None and view.batch_syn < decoded.shape[1]:
+        decoded = jax.vmap(
+            lambda key, own: own[jax.random.permutation(key, len(own))[: view.batch_syn]]
+        )(class_keys(k_subset, classes), decoded)
+    images = sampling.normalise(decoded, context.mean, context.std)
+    return _siamese(class_keys(k_augment, classes), images, view)
+
+
+def forward_classes(
+    network: nn.Module, variables: networks.Variables, images: Array
+) -> tuple[Array, Array]:
+    """(logits [k, n, C], features [k, n, d]) of [k, n, h, w, c], as one batch."""
+    k, n, *shape = images.shape
+    logits, features = networks.forward(network, variables, images.reshape(k * n, *shape))
+    return logits.reshape(k, n, -1), features.reshape(k, n, -1)
+
+
+def cross_entropy(logits: Array, classes: Array) -> Array:
+    """Mean cross-entropy of each class's images, [k, n, C], [k] -> [k]."""
+    labels = jnp.broadcast_to(classes[:, None], logits.shape[:2])
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(1)
 
 
 def class_keys(key: Array, classes: Array) -> Array:
@@ -122,11 +211,6 @@ def class_keys(key: Array, classes: Array) -> Array:
     return jax.vmap(lambda label: jax.random.fold_in(key, label))(classes)
 
 
-def siamese_classes(keys: Array, images: Array, strategy: str, mode: str) -> Array:
-    """One augmentation per class, [k, n, h, w, c]; the same keys give another batch the same."""
-    return jax.vmap(lambda k, x: augment.siamese(k, x, strategy, mode))(keys, images)
-
-
-def flatten_classes(images: Array) -> Array:
-    """[k, n, h, w, c] -> [k * n, h, w, c]."""
-    return images.reshape(-1, *images.shape[2:])
+def _siamese(keys: Array, images: Array, view: View) -> Array:
+    """One augmentation per class."""
+    return jax.vmap(lambda k, x: augment.siamese(k, x, view.augmentation, view.mode))(keys, images)

@@ -7,9 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dancejax import interpolate, mmd, networks
-from dancejax.data import sampling
-from dancejax.errors import UserError
+from dancejax import interpolate, mmd
 from dancejax.methods import base
 from dancejax.methods.base import Array, Context, Method, Metrics, State
 
@@ -26,7 +24,7 @@ class Config:
 
     factor: int = 2
     batch_real: int = 128
-    batch_syn: int = 200
+    batch_syn: int | None = 200
     learning_rate: float | None = None
     momentum: float = 0.5
     pltda: bool = True
@@ -39,9 +37,9 @@ class Config:
 
 def create(config: Config, network: nn.Module) -> Method:
     """DANCE as a Method; needs a pool of experts of `network`."""
-    for name in ("factor", "batch_real", "batch_syn", "calibration_every"):
-        if getattr(config, name) < 1:
-            raise UserError(f"{name} must be at least 1, not {getattr(config, name)}.")
+    base.check_positive(config, "factor", "batch_real", "batch_syn", "calibration_every")
+    space = base.UNIT
+    view = base.view(config, space)
 
     def optimizer(pixels: Array) -> optax.GradientTransformation:
         rate = config.learning_rate
@@ -50,74 +48,58 @@ def create(config: Config, network: nn.Module) -> Method:
         return optax.sgd(rate, config.momentum)
 
     def init(key: Array, pixels: Array, context: Context) -> State:
-        if context.experts is None:
-            raise UserError("DANCE needs a pool of experts; train one with launch.pretrain.")
-        pixels = jnp.clip(pixels, 0, 1)
-        return State(jnp.zeros((), jnp.int32), key, pixels, optimizer(pixels).init(pixels))
-
-    def synthetic(pixels: Array, subset: Array, augment: Array, context: Context) -> Array:
-        """Decoded, normalised and augmented with per-class keys, [k, m, h, w, c]."""
-        decoded = base.decode_classes(pixels, config.factor)
-        decoded = base.subsample(subset, decoded, config.batch_syn)
-        images = sampling.normalise(decoded, context.mean, context.std)
-        return base.siamese_classes(augment, images, config.augmentation, config.mode)
+        base.experts_of(context)
+        stored = space.enter(pixels, context)
+        return State(jnp.zeros((), jnp.int32), key, stored, optimizer(stored).init(stored))
 
     def update(state: State, context: Context) -> tuple[State, Metrics]:
         k_real, k_run = jax.random.split(state.key)
-        key = jax.random.fold_in(k_run, state.step)
-        k_expert, k_lambda, *k_align = jax.random.split(key, 6)
-        k_align, k_calibrate = k_align[:2], k_align[2:]
-        count = jax.tree.leaves(context.experts.final)[0].shape[0]
-        chosen = jax.random.randint(k_expert, (), 0, count)
-        first = interpolate.select(context.experts.init, chosen)
-        final = interpolate.select(context.experts.final, chosen)
+        k_expert, k_lambda, *keys = jax.random.split(jax.random.fold_in(k_run, state.step), 6)
+        experts = base.experts_of(context)
+        chosen = jax.random.randint(k_expert, (), 0, len(jax.tree.leaves(experts.final)[0]))
+        first = interpolate.select(experts.init, chosen)
+        final = interpolate.select(experts.final, chosen)
         lam = jax.random.uniform(k_lambda) if config.pltda else 0.0
         mid = interpolate.lerp(first, final, lam)
 
-        def align(pixels: Array, classes: Array) -> Array:
-            """PLTDA: distance of the mean features under the mid encoder (equation 5)."""
-            real = base.real_batch(k_real, state.step, context, classes, config.batch_real)
-            subset, augment = (base.class_keys(k, classes) for k in k_align)
-            real = base.siamese_classes(augment, real, config.augmentation, config.mode)
-            syn = synthetic(pixels, subset, augment, context)
-            means = [
-                networks.features(network, mid, base.flatten_classes(x)).reshape(*x.shape[:2], -1)
-                for x in (real, syn)
-            ]
-            return mmd.mean_discrepancy(jax.lax.stop_gradient(means[0]), means[1])
+        def align(pixels: Array, classes: Array) -> tuple[Array, Metrics]:
+            """PLTDA: distance of the mean features under the mid encoder."""
+            k_subset, k_augment = keys[:2]
+            real = base.real_batch(view, k_real, k_augment, state.step, classes, context)
+            syn = base.synthetic(view, k_subset, k_augment, pixels, classes, context)
+            _, real = base.forward_classes(network, mid, real)
+            _, syn = base.forward_classes(network, mid, syn)
+            losses = mmd.mean_discrepancy(jax.lax.stop_gradient(real), syn)
+            return losses, {"pltda": losses}
 
-        def calibrate(pixels: Array, classes: Array) -> Array:
+        def calibrate(pixels: Array, classes: Array) -> tuple[Array, Metrics]:
             """Distribution calibration: the expert's cross-entropy on the synthetic images."""
-            subset, augment = (base.class_keys(k, classes) for k in k_calibrate)
-            syn = synthetic(pixels, subset, augment, context)
-            logits, _ = networks.forward(network, final, base.flatten_classes(syn))
-            labels = jnp.repeat(classes, syn.shape[1])
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-            return losses.reshape(syn.shape[:2]).mean(1)
+            k_subset, k_augment = keys[2:]
+            syn = base.synthetic(view, k_subset, k_augment, pixels, classes, context)
+            logits, _ = base.forward_classes(network, final, syn)
+            losses = base.cross_entropy(logits, classes)
+            return losses, {"calibration": losses}
 
-        opt = optimizer(state.pixels)
         chunk = base.block_size(network, state.pixels, config.batch_real, config.class_chunk)
-        pixels, opt_state = jnp.clip(state.pixels, 0, 1), state.opt_state
-        losses, grads = base.class_gradients(align, pixels, chunk)
-        updates, opt_state = opt.update(grads, opt_state)
-        pixels = optax.apply_updates(pixels, updates)
-        metrics = {"pltda": losses}
 
+        def step(
+            loss: base.ClassLoss, pixels: Array, opt_state: optax.OptState
+        ) -> tuple[Array, optax.OptState, Metrics]:
+            metrics, grads = base.class_gradients(loss, pixels, chunk)
+            updates, opt_state = optimizer(pixels).update(grads, opt_state)
+            return optax.apply_updates(pixels, updates), opt_state, metrics
+
+        pixels, opt_state, metrics = step(align, space.constrain(state.pixels), state.opt_state)
         if config.calibration:
-            due = state.step % config.calibration_every == 0
-
-            def step(pixels: Array, opt_state: optax.OptState) -> tuple[Array, ...]:
-                losses, grads = base.class_gradients(calibrate, pixels, chunk)
-                updates, opt_state = opt.update(grads, opt_state)
-                return optax.apply_updates(pixels, updates), opt_state, losses
-
-            if config.calibration_every == 1:
-                pixels, opt_state, metrics["calibration"] = step(pixels, opt_state)
-            else:
-                skipped = jnp.zeros(pixels.shape[0])
-                pixels, opt_state, metrics["calibration"] = jax.lax.cond(
-                    due, step, lambda p, o: (p, o, skipped), pixels, opt_state
-                )
+            skipped = {"calibration": jnp.zeros(len(pixels))}
+            pixels, opt_state, own = jax.lax.cond(
+                state.step % config.calibration_every == 0,
+                lambda p, o: step(calibrate, p, o),
+                lambda p, o: (p, o, skipped),
+                pixels,
+                opt_state,
+            )
+            metrics = {**metrics, **own}
         return State(state.step + 1, state.key, pixels, opt_state), metrics
 
     return Method(
@@ -127,5 +109,5 @@ def create(config: Config, network: nn.Module) -> Method:
         needs_experts=True,
         init=init,
         update=update,
-        pixels=lambda state, context: jnp.clip(state.pixels, 0, 1),
+        pixels=base.stored(space),
     )

@@ -1,6 +1,6 @@
 """Networks by name. Every network maps normalised images to (logits, features)."""
 
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -11,6 +11,7 @@ from dancejax.networks import layers
 from dancejax.networks.convnet import ConvNet
 
 Variables = dict[str, Any]
+Outputs = tuple[jax.Array, jax.Array]
 NETWORKS: dict[str, type[nn.Module]] = {"convnet": ConvNet}
 _CHOICES = {
     "norm": layers.NORMS,
@@ -79,9 +80,13 @@ def features(network: nn.Module, variables: Variables, images: jax.Array) -> jax
     return forward(network, variables, images)[1]
 
 
-def forward(
-    network: nn.Module, variables: Variables, images: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def forward(network: nn.Module, variables: Variables, images: jax.Array) -> Outputs:
     """(logits, features) in training mode, any updated batch statistics dropped."""
+    outputs: Outputs
     outputs, _ = network.apply(variables, images, train=True, mutable=["batch_stats"])
     return outputs
+
+
+def infer(network: nn.Module, variables: Variables, images: jax.Array) -> Outputs:
+    """(logits, features) in inference mode: batch norm uses its running statistics."""
+    return cast(Outputs, network.apply(variables, images))

@@ -136,7 +136,7 @@ def test_wrong_image_size(tmp_path):
 def test_truncated_file(tmp_path, keep):
     path = _save(tmp_path, _four())
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
-    with pytest.raises(UserError, match="not a complete .npz file"):
+    with pytest.raises(UserError, match="not a complete"):
         load(path)
 
 
@@ -145,17 +145,17 @@ def test_damaged_file(tmp_path):
     data = bytearray(path.read_bytes())
     data[500] ^= 255
     path.write_bytes(data)
-    with pytest.raises(UserError, match="not a complete .npz file"):
+    with pytest.raises(UserError, match="not a complete"):
         load(path)
 
 
 def test_other_files_under_the_name(tmp_path):
     np.save(tmp_path / "a.npy", TRAIN)
     (tmp_path / "a.npy").rename(tmp_path / "array.npz")
-    with pytest.raises(UserError, match="not a complete .npz file"):
+    with pytest.raises(UserError, match="not a complete"):
         load(tmp_path / "array.npz")
     (tmp_path / "text.npz").write_text("hello")
-    with pytest.raises(UserError, match="text.npz"):
+    with pytest.raises(UserError, match=r"text\.npz is not a complete"):
         load(tmp_path / "text.npz")
     with pytest.raises(UserError, match="There is no file"):
         load(tmp_path / "absent.npz")

@@ -1,0 +1,94 @@
+"""DM: distribution matching under random networks (WACV 2023)."""
+
+import dataclasses
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from dancejax import mmd, networks
+from dancejax.methods import base
+from dancejax.methods.base import Array, Context, Method, Metrics, State
+
+Discrepancy = Callable[[Array, Array], Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """DM's settings.
+
+    factor: tiles a side; DM has 1. batch_real: B, real images per class. batch_syn: decoded
+    synthetic images per class at most (None: all). learning_rate, momentum: of the pixels, in
+    normalised space; the paper's rate is 1, 10 from IPC 100 on. iterations_per_model: a new random
+    network every so many iterations. class_chunk: classes at once, bounds the memory.
+    """
+
+    factor: int = 1
+    batch_real: int = 256
+    batch_syn: int | None = None
+    learning_rate: float = 1.0
+    momentum: float = 0.5
+    iterations_per_model: int = 1
+    augmentation: str = "color_crop_cutout_flip_scale_rotate"
+    mode: str = "single"
+    class_chunk: int | None = None
+
+
+def create(config: Config, network: nn.Module) -> Method:
+    """DM as a Method (equation 5).
+
+    With batch norm, the synthetic images of all classes form one batch, which gives the statistics
+    under which they are seen; likewise the real ones.
+    """
+    return matching("dm", config, network, mmd.mean_discrepancy, base.NORMALISED)
+
+
+def matching(
+    name: str, config: Config, network: nn.Module, discrepancy: Discrepancy, space: base.Space
+) -> Method:
+    """Matches features of real and synthetic images under random networks, class by class.
+
+    discrepancy: (real [k, B, d], synthetic [k, m, d]) -> [k], the loss of each class.
+    """
+    base.check_positive(config, "factor", "batch_real", "batch_syn", "iterations_per_model")
+    optimizer = optax.sgd(config.learning_rate, config.momentum)
+    view = base.view(config, space)
+
+    def init(key: Array, pixels: Array, context: Context) -> State:
+        stored = space.enter(pixels, context)
+        return State(jnp.zeros((), jnp.int32), key, stored, optimizer.init(stored))
+
+    def update(state: State, context: Context) -> tuple[State, Metrics]:
+        k_real, k_network, k_run = jax.random.split(state.key, 3)
+        k_subset, k_augment = jax.random.split(jax.random.fold_in(k_run, state.step))
+        model = state.step // config.iterations_per_model
+        variables = networks.init(
+            network, jax.random.fold_in(k_network, model), base.image_shape(state)
+        )
+
+        def loss(pixels: Array, classes: Array) -> tuple[Array, Metrics]:
+            real = base.real_batch(view, k_real, k_augment, state.step, classes, context)
+            syn = base.synthetic(view, k_subset, k_augment, pixels, classes, context)
+            _, real = base.forward_classes(network, variables, real)
+            _, syn = base.forward_classes(network, variables, syn)
+            losses = discrepancy(jax.lax.stop_gradient(real), syn)
+            return losses, {"matching": losses}
+
+        pixels = space.constrain(state.pixels)
+        chunk = base.block_size(network, pixels, config.batch_real, config.class_chunk)
+        metrics, grads = base.class_gradients(loss, pixels, chunk)
+        updates, opt_state = optimizer.update(grads, state.opt_state)
+        pixels = optax.apply_updates(pixels, updates)
+        return State(state.step + 1, state.key, pixels, opt_state), metrics
+
+    return Method(
+        name=name,
+        config=config,
+        factor=config.factor,
+        needs_experts=False,
+        init=init,
+        update=update,
+        pixels=base.stored(space),
+    )

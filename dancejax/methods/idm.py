@@ -1,0 +1,222 @@
+"""IDM: improved distribution matching (CVPR 2023): a queue of networks in training."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from dancejax import interpolate, mmd, networks
+from dancejax.data import sampling
+from dancejax.methods import base
+from dancejax.methods.base import Array, Context, Method, Metrics, State
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """IDM's settings.
+
+    factor: tiles a side (l). batch_real: B, real images per class. learning_rate, momentum: of the
+    pixels, in normalised space. regularisation: lambda_reg of the class-aware cross-entropy, which
+    is weighted by the network's running training accuracy in percent. The queue: networks at the
+    start and at most, iterations between pushes, and how networks are trained.
+    """
+
+    factor: int = 2
+    batch_real: int = 256
+    batch_syn: int | None = None
+    learning_rate: float = 0.2
+    momentum: float = 0.5
+    regularisation: float = 0.5
+    queue_start: int = 3
+    queue_size: int = 100
+    push_every: int = 30
+    networks_trained: int = 2
+    train_steps: int = 10
+    train_batch: int = 256
+    train_rate: float = 0.01
+    train_momentum: float = 0.9
+    train_decay: float = 5e-4
+    augmentation: str = "color_crop_cutout_flip_scale_rotate"
+    mode: str = "single"
+    class_chunk: int | None = None
+
+
+class Queue(NamedTuple):
+    """Networks in training, in a ring: a new one takes the place of the oldest when it is full.
+
+    Every leaf has a leading axis of the capacity; slots 0 .. min(pushed, capacity) - 1 are in use.
+    """
+
+    variables: networks.Variables
+    opt_state: optax.OptState
+    correct: Array  # float32 [capacity], images of its training batches classified rightly
+    seen: Array  # float32 [capacity], images of its training batches
+    pushed: Array  # int32, networks pushed so far
+
+
+def size(queue: Queue) -> Array:
+    """How many networks are in the queue, int32."""
+    return jnp.minimum(queue.pushed, queue.seen.shape[0])
+
+
+def accuracy(queue: Queue, slot: Array) -> Array:
+    """Running training accuracy of a network in percent; zero for an untrained one."""
+    return 100 * queue.correct[slot] / jnp.maximum(queue.seen[slot], 1)
+
+
+def push(
+    queue: Queue,
+    variables: networks.Variables,
+    opt_state: optax.OptState,
+    when: Array | bool = True,
+) -> Queue:
+    """Adds an untrained network, in place of the oldest if the queue is full; if `when`."""
+    slot = queue.pushed % queue.seen.shape[0]
+
+    def put(stack: Array, leaf: Array | float) -> Array:
+        return stack.at[slot].set(jnp.where(when, leaf, stack[slot]))
+
+    return Queue(
+        variables=jax.tree.map(put, queue.variables, variables),
+        opt_state=jax.tree.map(put, queue.opt_state, opt_state),
+        correct=put(queue.correct, 0.0),
+        seen=put(queue.seen, 0.0),
+        pushed=queue.pushed + jnp.asarray(when, jnp.int32),
+    )
+
+
+def sample(key: Array, queue: Queue, count: int) -> Array:
+    """Random slots in use, int32 [count], different ones as far as there are enough."""
+    capacity = queue.seen.shape[0]
+    used = jnp.arange(capacity) < size(queue)
+    order = jnp.argsort(jnp.where(used, jax.random.uniform(key, (capacity,)), 2.0))
+    return order[jnp.arange(count) % size(queue)]
+
+
+def create(config: Config, network: nn.Module) -> Method:
+    """IDM as a Method."""
+    base.check_positive(
+        config, "factor", "batch_real", "batch_syn", "queue_start", "queue_size", "push_every",
+        "networks_trained", "train_steps", "train_batch",
+    )  # fmt: skip
+    space = base.NORMALISED
+    view = base.view(config, space)
+    optimizer = optax.sgd(config.learning_rate, config.momentum)
+    trainer = optax.chain(
+        optax.add_decayed_weights(config.train_decay),
+        optax.sgd(config.train_rate, config.train_momentum),
+    )
+
+    def fresh(key: Array, shape: tuple[int, int, int]) -> tuple[networks.Variables, optax.OptState]:
+        variables = networks.init(network, key, shape)
+        return variables, trainer.init(variables["params"])
+
+    def init(key: Array, pixels: Array, context: Context) -> State:
+        stored = space.enter(pixels, context)
+        state = State(jnp.zeros((), jnp.int32), key, stored, optimizer.init(stored))
+        shape = base.image_shape(state)
+        k_network, _ = _keys(key)
+        capacity = config.queue_size
+        variables, opt_state = jax.tree.map(
+            lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype),
+            jax.eval_shape(lambda k: fresh(k, shape), k_network),
+        )
+        none = jnp.zeros(capacity)
+        queue = Queue(variables, opt_state, none, none, jnp.zeros((), jnp.int32))
+        for number in range(min(config.queue_start, capacity)):
+            queue = push(queue, *fresh(jax.random.fold_in(k_network, number), shape))
+        return state._replace(extra=queue)
+
+    def train(queue: Queue, slots: Array, key: Array, first: Array, context: Context) -> Queue:
+        """train_steps steps of each of the slots, on real batches without augmentation."""
+        real, batch = context.real, config.train_batch
+
+        def step(taken: tuple[Any, Any], number: Array) -> tuple[tuple[Any, Any], Array]:
+            variables, opt_state = taken
+            index = sampling.epoch_positions(key, number, batch, real.images.shape[0])
+            images = sampling.normalise(real.images[index], context.mean, context.std)
+            labels = real.labels[index]
+
+            def loss(params: optax.Params) -> tuple[Array, tuple[Array, networks.Variables]]:
+                (logits, _), updated = network.apply(
+                    {**variables, "params": params}, images, train=True, mutable=["batch_stats"]
+                )
+                losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+                return losses.mean(), (jnp.sum(jnp.argmax(logits, -1) == labels), dict(updated))
+
+            params = variables["params"]
+            grads, (correct, updated) = jax.grad(loss, has_aux=True)(params)
+            updates, opt_state = trainer.update(grads, opt_state, params)
+            params = optax.apply_updates(params, updates)
+            return ({**variables, **updated, "params": params}, opt_state), correct
+
+        def one(queue: Queue, item: tuple[Array, Array]) -> tuple[Queue, None]:
+            slot, start = item
+            taken = interpolate.select((queue.variables, queue.opt_state), slot)
+            taken, correct = lax.scan(step, taken, start + jnp.arange(config.train_steps))
+            variables, opt_state = jax.tree.map(
+                lambda stack, leaf: stack.at[slot].set(leaf),
+                (queue.variables, queue.opt_state),
+                taken,
+            )
+            return queue._replace(
+                variables=variables,
+                opt_state=opt_state,
+                correct=queue.correct.at[slot].add(jnp.sum(correct, dtype=jnp.float32)),
+                seen=queue.seen.at[slot].add(float(config.train_steps * batch)),
+            ), None
+
+        starts = first + jnp.arange(len(slots)) * config.train_steps
+        return lax.scan(one, queue, (slots, starts))[0]
+
+    def update(state: State, context: Context) -> tuple[State, Metrics]:
+        queue: Queue = state.extra
+        k_network, k_epochs = _keys(state.key)
+        key = jax.random.fold_in(k_epochs[2], state.step)
+        k_match, k_train, k_subset, k_augment = jax.random.split(key, 4)
+        due = (state.step % config.push_every == 0) & (state.step > 0)
+        new = fresh(jax.random.fold_in(k_network, queue.pushed), base.image_shape(state))
+        queue = push(queue, *new, when=due)
+        slot = sample(k_match, queue, 1)[0]
+        variables = interpolate.select(queue.variables, slot)
+        percent = accuracy(queue, slot)
+
+        def losses(pixels: Array, classes: Array) -> tuple[Array, Metrics]:
+            real = base.real_batch(view, k_epochs[0], k_augment, state.step, classes, context)
+            syn = base.synthetic(view, k_subset, k_augment, pixels, classes, context)
+            _, real = base.forward_classes(network, variables, real)
+            logits, syn = base.forward_classes(network, variables, syn)
+            matching = mmd.mean_discrepancy(jax.lax.stop_gradient(real), syn)
+            entropy = base.cross_entropy(logits, classes)
+            total = matching + config.regularisation * percent * entropy
+            return total, {"matching": matching, "cross_entropy": entropy}
+
+        chunk = base.block_size(network, state.pixels, config.batch_real, config.class_chunk)
+        metrics, grads = base.class_gradients(losses, state.pixels, chunk)
+        updates, opt_state = optimizer.update(grads, state.opt_state)
+        pixels = optax.apply_updates(state.pixels, updates)
+        slots = sample(k_train, queue, config.networks_trained)
+        first = state.step * (config.networks_trained * config.train_steps)
+        queue = train(queue, slots, k_epochs[1], first, context)
+        metrics = {**metrics, "network_accuracy": percent}
+        return State(state.step + 1, state.key, pixels, opt_state, queue), metrics
+
+    return Method(
+        name="idm",
+        config=config,
+        factor=config.factor,
+        needs_experts=False,
+        init=init,
+        update=update,
+        pixels=base.stored(space),
+    )
+
+
+def _keys(key: Array) -> tuple[Array, Array]:
+    """The run's keys: of new networks, and [3] of matching epochs, training epochs, iterations."""
+    k_network, *others = jax.random.split(key, 4)
+    return k_network, jnp.stack(others)
