@@ -71,10 +71,11 @@ def condense(
     """Condenses a data set to `ipc` stored images per class by `steps` iterations of a method.
 
     settings: said in the artifact beside those of the method (network, experts, ...). With a
-    workdir: result.json (time and memory of this call's iterations), metrics.jsonl (means over classes and the last log_every iterations), checkpoints/,
-    pictures/ each picture_every iterations (0: none); stopping saves and raises Interrupted, and
-    the same call goes on where it stopped, bit for bit. Raises UserError for settings that don't
-    fit, and when a loss stops being finite; the last good checkpoint stays.
+    workdir: result.json (time and memory of this call's iterations), metrics.jsonl (means over
+    classes and the last log_every iterations), checkpoints/, pictures/ each picture_every
+    iterations (0: none); stopping saves and raises Interrupted, and the same call goes on where it
+    stopped, bit for bit. Raises UserError for settings that don't fit, and when a loss stops being
+    finite; the last good checkpoint stays.
     """
     if steps < 1 or log_every < 1 or picture_every < 0:
         raise UserError("steps and log_every must be at least 1, picture_every at least 0.")

@@ -10,6 +10,7 @@ PROGRAMS = {
     "condense": "condense a data set",
     "select": "choose a coreset of real images",
     "evaluate": "train networks on a condensed set, a coreset or the whole set, and test them",
+    "sweep": "run a grid of methods, IPCs and seeds, one table",
 }
 
 

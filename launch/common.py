@@ -121,7 +121,7 @@ def run(main: Callable[[], None]) -> None:
             say(f"error: {error}")
             sys.exit(2)
         except runs.Interrupted as stopped:
-            say("Stopped and saved; give the same command again to go on.")
+            say("Stopped. What is finished is saved; give the same command again to go on.")
             sys.exit(128 + stopped.signum)
         except MemoryError:
             say("error: out of memory; choose a smaller --batch_real, --ipc or data set.")

@@ -28,6 +28,15 @@ def define_flags() -> None:
     flags.DEFINE_enum("preset", "paper", ["paper"], "published settings; flags go before them")
     flags.DEFINE_integer("steps", None, "iterations (default: the paper's)", lower_bound=1)
     flags.DEFINE_enum("init", "real", condense.INITS, "what the stored images start from")
+    flags.DEFINE_integer("log_every", 10, "iterations between lines of metrics", lower_bound=1)
+    flags.DEFINE_integer(
+        "picture_every", None, "iterations between pictures (default: a tenth of all; 0: none)",
+        lower_bound=0,
+    )  # fmt: skip
+
+
+def define_config() -> None:
+    """A flag for each setting of the methods."""
     for name, (kind, users) in config_fields().items():
         help_text = f"a setting of {', '.join(users)} (default: the preset's)"
         if kind is bool:
@@ -38,11 +47,6 @@ def define_flags() -> None:
             flags.DEFINE_float(name, None, help_text)
         else:
             flags.DEFINE_string(name, None, help_text)
-    flags.DEFINE_integer("log_every", 10, "iterations between lines of metrics", lower_bound=1)
-    flags.DEFINE_integer(
-        "picture_every", None, "iterations between pictures (default: a tenth of all; 0: none)",
-        lower_bound=0,
-    )  # fmt: skip
 
 
 def config_fields() -> dict[str, tuple[type, list[str]]]:
@@ -137,5 +141,6 @@ if __name__ == "__main__":
     common.define_run()
     pretrain.define_training()
     pretrain.define_expert_dir()
+    define_config()
     define_flags()
     common.run(main)

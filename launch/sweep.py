@@ -1,0 +1,101 @@
+"""Runs a grid of methods, IPCs and seeds over one data set and prints one table.
+
+    python -m launch.sweep --dataset=fashion_mnist_mini --width=32 --steps=300 --batch_real=64 \\
+        --methods=dm,m3d,dance,random --ipcs=1,10 --epochs=300,100 --workdir=runs/sweep
+
+One pool of experts serves all cells. The same command goes on after an interruption; more methods,
+IPCs or seeds add to what is there.
+"""
+
+from typing import Any
+
+from absl import flags
+
+from dancejax import coreset, methods, runs, sweep
+from dancejax.errors import UserError
+
+from . import common, pretrain
+from .condense import config_fields, define_config
+
+FLAGS = flags.FLAGS
+
+
+def epochs_of(ipcs: list[int]) -> dict[int, dict[str, Any]]:
+    """--epochs as overrides of the protocol by IPC."""
+    try:
+        values = [int(value) for value in FLAGS.epochs]
+    except ValueError as error:
+        raise UserError(f"--epochs must be whole numbers, not {FLAGS.epochs}.") from error
+    if len(values) not in (0, 1, len(ipcs)):
+        raise UserError(f"--epochs needs one number, or one for each of the {len(ipcs)} IPCs.")
+    if not values:
+        return {ipc: {} for ipc in ipcs}
+    return {ipc: {"epochs": values[i if len(values) > 1 else 0]} for i, ipc in enumerate(ipcs)}
+
+
+def whole_numbers(name: str) -> list[int]:
+    try:
+        return [int(value) for value in FLAGS[name].value or []]
+    except ValueError as error:
+        raise UserError(f"--{name} must be whole numbers, not {FLAGS[name].value}.") from error
+
+
+def main() -> None:
+    ipcs, seeds = whole_numbers("ipcs"), whole_numbers("seeds")
+    overrides = epochs_of(ipcs)
+    cells = [sweep.Cell(m, ipc, seed) for ipc in ipcs for m in FLAGS.methods for seed in seeds]
+    workdir = runs.open_workdir(FLAGS.workdir)
+    dataset, test = common.load("train"), common.load("test")
+    for ipc in ipcs:
+        coreset.check_ipc(dataset, ipc)
+    network = common.network(dataset)
+    settings = common.given(*config_fields())
+    common.start(workdir, {})
+    expert_dir = pretrain.pool_folder(workdir, FLAGS.experts)
+    rows = []
+    for number, cell in enumerate(cells, 1):
+        common.say(f"{number}/{len(cells)} {cell.method}, IPC {cell.ipc}, seed {cell.seed}")
+        made = sweep.make(
+            cell,
+            dataset,
+            network,
+            expert_dir=expert_dir,
+            workdir=workdir,
+            steps=FLAGS.steps,
+            settings=settings,
+            forgetting_config=pretrain.training_config(dataset, cutmix=0.0),
+            checkpoint_seconds=FLAGS.checkpoint_seconds,
+        )
+        rows.append(
+            sweep.row(
+                cell,
+                made,
+                test,
+                network,
+                workdir=workdir,
+                repeats=FLAGS.repeats,
+                overrides=overrides[cell.ipc],
+                protocol=FLAGS.protocol,
+            )
+        )
+        runs.write_json(workdir / "result.json", rows)
+        runs.write_bytes(workdir / "table.md", (sweep.table(rows) + "\n").encode())
+    print(sweep.table(rows))
+
+
+if __name__ == "__main__":
+    common.define_data()
+    common.define_network()
+    common.define_run()
+    pretrain.define_training()
+    pretrain.define_expert_dir()
+    define_config()
+    every = [*methods.METHODS, *coreset.CORESETS]
+    flags.DEFINE_list("methods", every, f"some of {', '.join(every)}")
+    flags.DEFINE_list("ipcs", ["1", "10", "50"], "images per class")
+    flags.DEFINE_list("seeds", ["0"], "a condensed set each")
+    flags.DEFINE_integer("steps", None, "iterations (default: the paper's)", lower_bound=1)
+    flags.DEFINE_integer("repeats", 3, "networks per evaluation", lower_bound=1)
+    flags.DEFINE_enum("protocol", None, ["dm", "dance"], "default: the paper's of each method")
+    flags.DEFINE_list("epochs", [], "of the evaluation: one number, or one per IPC")
+    common.run(main)
