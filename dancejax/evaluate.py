@@ -102,17 +102,16 @@ def evaluate(
     missing = [n for n in range(repeats) if n not in curves.found]
     size = backend.networks_per_call(len(missing))
     done = repeats - len(missing)
+    steps = config.epochs * training.steps_per_epoch(len(data.labels), config.batch_size)
     with (
         runs.stop_on_signals() as stop,
-        runs.Progress(
-            "evaluate", repeats * config.epochs, start=done * config.epochs, enabled=progress
-        ) as bar,
+        runs.Progress("evaluate", repeats * steps, start=done * steps, enabled=progress) as bar,
     ):
         for start in range(0, len(missing), size):
             group = missing[start : start + size]
             results = _train_group(
                 group, data, test_data, network, config, seed, epochs, stop, bar,
-                (done + start) * config.epochs,
+                (done + start) * steps,
             )  # fmt: skip
             for member, curve in zip(group, results, strict=True):
                 curves.add(member, curve)
@@ -154,11 +153,14 @@ def _train_group(
     step_fn = training.train_step if single else training.train_step_many
     per_epoch = training.steps_per_epoch(data.images.shape[0], config.batch_size)
     curves: list[list[float]] = [[] for _ in members]
+    done = offset
     for epoch in range(1, config.epochs + 1):
         for _ in range(per_epoch):
             state, loss = step_fn(state, keys, data, network=network, config=config)
+            done += len(members)
             if backend.is_cpu():
                 loss.block_until_ready()
+                bar.update(done)
             stop.check()
         if epoch in epochs:
             worst = float(jnp.max(loss))
@@ -167,15 +169,8 @@ def _train_group(
             for i, curve in enumerate(curves):
                 own = state.variables if single else interpolate.select(state.variables, i)
                 curve.append(100 * float(training.accuracy(own, test, network=network)))
-        if backend.is_cpu() or epoch in epochs:
-            bar.update(offset + epoch * len(members), **_latest(curves))
+            bar.update(done, accuracy=statistics.fmean(curve[-1] for curve in curves))
     return curves
-
-
-def _latest(curves: list[list[float]]) -> dict[str, float]:
-    if not curves[0]:
-        return {}
-    return {"accuracy": statistics.fmean(curve[-1] for curve in curves)}
 
 
 class _Finished:

@@ -85,16 +85,17 @@ def train_pool(
         data = training.train_data(dataset)
         test_data = training.train_data(test) if test is not None else None
         size = backend.networks_per_call(len(missing))
-        total = count * config.epochs
+        steps = config.epochs * training.steps_per_epoch(len(dataset.labels), config.batch_size)
+        total = count * steps
         with (
             runs.stop_on_signals() as stop,
             runs.Progress(
-                "experts", total, start=total - len(missing) * config.epochs, enabled=progress
+                "experts", total, start=total - len(missing) * steps, enabled=progress
             ) as bar,
         ):
             for start in range(0, len(missing), size):
                 group = _Group(folder, missing[start : start + size], description, network, config)
-                offset = total - (len(missing) - start) * config.epochs
+                offset = total - (len(missing) - start) * steps
                 group.train(data, test_data, stop, bar, offset, checkpoint_seconds)
     return [checkpoint.load_metadata(_expert_path(folder, n)) for n in range(count)]
 
@@ -219,7 +220,7 @@ class _Group:
                     )
                 loss_sum = jnp.zeros(())
                 log.write(self._kind(), step, epoch=epoch, loss=mean)
-                bar.update(offset + epoch * len(self.members), loss=mean)
+                bar.update(offset + step * len(self.members), loss=mean)
                 if epoch in self.snapshot_epochs:
                     slot = self.snapshot_epochs.index(epoch)
                     snapshots = jax.tree.map(
@@ -229,6 +230,7 @@ class _Group:
                     )
             if backend.is_cpu():
                 jax.block_until_ready(loss)
+                bar.update(offset + step * len(self.members))
             if step < total and (stop.signum or saver.due()):
                 save()
                 stop.check()

@@ -140,23 +140,26 @@ class Progress:
         self._bar: Any = None
         self._enabled = enabled
         self._name, self._total, self._done, self._start = name, total, start, start
+        self._text = ""
         self._began = self._last = time.monotonic()
         if enabled and sys.stderr.isatty():
             self._bar = tqdm(total=total, initial=start, desc=name, dynamic_ncols=True)
 
     def update(self, done: int, **values: float) -> None:
-        """Shows that `done` of the total are done, with some values beside."""
+        """Shows that `done` of the total are done, with the newest values beside."""
         steps, self._done = done - self._done, done
-        text = ", ".join(f"{k} {v:.4g}" for k, v in values.items())
+        if values:
+            self._text = ", ".join(f"{k} {v:.4g}" for k, v in values.items())
         if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.set_postfix_str(self._text, refresh=False)
             self._bar.update(steps)
         elif self._enabled and (time.monotonic() - self._last > 30 or done == self._total):
             self._last = time.monotonic()
             rate = (done - self._start) / max(1e-9, self._last - self._began)
             left = (self._total - done) / rate if rate else float("inf")
             print(
-                f"{self._name}: {done}/{self._total}, {rate:.3g}/s, {left:.0f} s left. {text}",
+                f"{self._name}: {done}/{self._total}, {rate:.3g}/s, {left:.0f} s left. "
+                + self._text,
                 file=sys.stderr,
                 flush=True,
             )

@@ -98,11 +98,12 @@ def _train_step(
     """One SGD step of the network that `key` names; returns the new state and the loss."""
     count = data.images.shape[0]
     per_epoch = steps_per_epoch(count, config.batch_size)
+    batch = min(config.batch_size, count)
     epoch, index = state.step // per_epoch, state.step % per_epoch
     k_order, k_step = jax.random.split(key)
     k_augment, k_cutmix = jax.random.split(jax.random.fold_in(k_step, state.step))
 
-    position = index * config.batch_size + jnp.arange(config.batch_size)
+    position = index * batch + jnp.arange(batch)
     weights = (position < count).astype(jnp.float32)  # the last batch is filled with repeats
     taken = sampling.permuted_index(
         k_order, jnp.broadcast_to(epoch, position.shape), position % count, count
@@ -113,7 +114,7 @@ def _train_step(
         augment.without(config.augmentation, "cutout") if config.cutmix else (config.augmentation)
     )
     images = augment.independent(k_augment, images, strategy, config.mode)
-    partner, lam = jnp.arange(config.batch_size), jnp.ones(())
+    partner, lam = jnp.arange(batch), jnp.ones(())
     if config.cutmix:
         images, partner, lam = augment.cutmix(k_cutmix, images, config.cutmix)
 
