@@ -23,14 +23,20 @@ def networks_per_call(count: int) -> int:
     return 1 if is_cpu() else count
 
 
-def classes_per_call(num_classes: int, images_per_class: int) -> int:
+def classes_per_call(num_classes: int, real: int, syn: int, bytes_per_image: int) -> int:
     """How many classes one block of a condensation step holds, when the user does not say.
 
-    On CPU small blocks stay in cache (some 64 images). On accelerators all classes go at once up
-    to about 16 384 images, a bound for the activations of the usual networks.
+    real, syn: images per class, seen forward only and with a gradient; bytes_per_image: of a
+    network's activations. On CPU small blocks stay in cache (some 64 images). On accelerators a
+    block takes at most half of the device's memory, by the measured needs of a step: two copies of
+    the activations for the gradient, half a copy without.
     """
-    budget = 64 if is_cpu() else 16384
-    return max(1, min(num_classes, budget // max(1, images_per_class)))
+    if is_cpu():
+        return max(1, min(num_classes, 64 // real))
+    stats = jax.local_devices()[0].memory_stats() or {}
+    budget = stats.get("bytes_limit", 2**33) // 2
+    needed = bytes_per_image * (2.2 * syn + 0.5 * real)
+    return max(1, min(num_classes, int(budget / needed)))
 
 
 def program_memory(compiled: Any) -> int:

@@ -85,14 +85,21 @@ def class_gradients(loss: ClassLoss, pixels: Array, classes_per_call: int) -> tu
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], (metrics, grads))
 
 
-def block_size(network: nn.Module, pixels: Array, batch: int, wanted: int | None) -> int:
-    """Classes per block: as wanted, else what the backend likes for `batch` images per class.
+def block_size(network: nn.Module, state: State, config: Any) -> int:
+    """Classes per block: config.class_chunk, else what the backend likes.
 
     Batch norm takes its statistics from the batch of all classes, which can't be cut.
     """
+    count, ipc = state.pixels.shape[:2]
     if getattr(network, "norm", None) == "batch":
-        return pixels.shape[0]
-    return wanted or backend.classes_per_call(pixels.shape[0], batch)
+        return count
+    if config.class_chunk is not None:
+        return config.class_chunk
+    syn = ipc * config.factor**2
+    if config.batch_syn is not None:
+        syn = min(syn, config.batch_syn)
+    size = networks.activation_bytes(network, image_shape(state))
+    return backend.classes_per_call(count, config.batch_real, syn, size)
 
 
 def experts_of(context: Context) -> ExpertPool:

@@ -37,7 +37,9 @@ class Config:
 
 def create(config: Config, network: nn.Module) -> Method:
     """DANCE as a Method; needs a pool of experts of `network`."""
-    base.check_positive(config, "factor", "batch_real", "batch_syn", "calibration_every")
+    base.check_positive(
+        config, "factor", "batch_real", "batch_syn", "class_chunk", "calibration_every"
+    )
     space = base.UNIT
     view = base.view(config, space)
 
@@ -80,7 +82,7 @@ def create(config: Config, network: nn.Module) -> Method:
             losses = base.cross_entropy(logits, classes)
             return losses, {"calibration": losses}
 
-        chunk = base.block_size(network, state.pixels, config.batch_real, config.class_chunk)
+        chunk = base.block_size(network, state, config)
 
         def step(
             loss: base.ClassLoss, pixels: Array, opt_state: optax.OptState

@@ -52,7 +52,9 @@ def matching(
 
     discrepancy: (real [k, B, d], synthetic [k, m, d]) -> [k], the loss of each class.
     """
-    base.check_positive(config, "factor", "batch_real", "batch_syn", "iterations_per_model")
+    base.check_positive(
+        config, "factor", "batch_real", "batch_syn", "class_chunk", "iterations_per_model"
+    )
     optimizer = optax.sgd(config.learning_rate, config.momentum)
     view = base.view(config, space)
 
@@ -77,7 +79,7 @@ def matching(
             return losses, {"matching": losses}
 
         pixels = space.constrain(state.pixels)
-        chunk = base.block_size(network, pixels, config.batch_real, config.class_chunk)
+        chunk = base.block_size(network, state, config)
         metrics, grads = base.class_gradients(loss, pixels, chunk)
         updates, opt_state = optimizer.update(grads, state.opt_state)
         pixels = optax.apply_updates(pixels, updates)

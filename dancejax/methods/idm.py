@@ -100,7 +100,7 @@ def sample(key: Array, queue: Queue, count: int) -> Array:
 def create(config: Config, network: nn.Module) -> Method:
     """IDM as a Method."""
     base.check_positive(
-        config, "factor", "batch_real", "batch_syn", "queue_start", "queue_size", "push_every",
+        config, "factor", "batch_real", "batch_syn", "class_chunk", "queue_start", "queue_size", "push_every",
         "networks_trained", "train_steps", "train_batch",
     )  # fmt: skip
     space = base.NORMALISED
@@ -195,7 +195,7 @@ def create(config: Config, network: nn.Module) -> Method:
             total = matching + config.regularisation * percent * entropy
             return total, {"matching": matching, "cross_entropy": entropy}
 
-        chunk = base.block_size(network, state.pixels, config.batch_real, config.class_chunk)
+        chunk = base.block_size(network, state, config)
         metrics, grads = base.class_gradients(losses, state.pixels, chunk)
         updates, opt_state = optimizer.update(grads, state.opt_state)
         pixels = optax.apply_updates(state.pixels, updates)

@@ -1,5 +1,6 @@
 """Networks by name. Every network maps normalised images to (logits, features)."""
 
+import functools
 from typing import Any, cast
 
 import flax.linen as nn
@@ -73,6 +74,19 @@ def describe(network: nn.Module) -> dict[str, Any]:
     if "dtype" in options:
         options["dtype"] = jnp.dtype(options["dtype"]).name
     return {"name": name, **options}
+
+
+@functools.cache
+def activation_bytes(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
+    """Bytes that the layers' outputs take for one image."""
+
+    def run(key: jax.Array, images: jax.Array) -> Any:
+        variables = network.init(key, images)
+        return network.apply(variables, images, capture_intermediates=True, mutable=True)[1]
+
+    captured = jax.eval_shape(run, jax.random.key(0), jnp.zeros((1, *image_shape)))
+    leaves = jax.tree.leaves(captured["intermediates"])
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
 def features(network: nn.Module, variables: Variables, images: jax.Array) -> jax.Array:
