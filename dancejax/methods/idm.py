@@ -100,8 +100,8 @@ def sample(key: Array, queue: Queue, count: int) -> Array:
 def create(config: Config, network: nn.Module) -> Method:
     """IDM as a Method."""
     base.check_positive(
-        config, "factor", "batch_real", "batch_syn", "class_chunk", "queue_start", "queue_size", "push_every",
-        "networks_trained", "train_steps", "train_batch",
+        config, "factor", "batch_real", "batch_syn", "class_chunk", "queue_start", "queue_size",
+        "push_every", "networks_trained", "train_steps", "train_batch",
     )  # fmt: skip
     space = base.NORMALISED
     view = base.view(config, space)
