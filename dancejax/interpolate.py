@@ -25,7 +25,8 @@ def stack(trees: Sequence[T]) -> T:
     """One or more trees of equal structure -> one tree with a leading axis of their number."""
     if not trees:
         raise ValueError("stack needs at least one tree")
-    chex.assert_trees_all_equal_structs(*trees)
+    for tree in trees[1:]:
+        chex.assert_trees_all_equal_structs(trees[0], tree)
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 

@@ -1,0 +1,59 @@
+"""What the tests share: the CPU, and tiny real images cut from the embedded set."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import dataclasses
+from pathlib import Path
+
+import flax.linen as nn
+import pytest
+
+from dancejax import backend, data, experts, networks
+from dancejax.data import ImageDataset
+from dancejax.experts import ExpertPool
+
+backend.tune_allocator()
+
+
+def cut(split: str, per_class: int, classes: int = 3) -> ImageDataset:
+    """The first classes of the embedded set, some images of each."""
+    whole = data.subset(data.load("fashion_mnist_mini", split=split), per_class, seed=0)
+    kept = whole.labels < classes
+    return dataclasses.replace(
+        whole,
+        images=whole.images[kept],
+        labels=whole.labels[kept],
+        classes=whole.classes[:classes],
+    )
+
+
+@pytest.fixture(scope="session")
+def train() -> ImageDataset:
+    return cut("train", 24)
+
+
+@pytest.fixture(scope="session")
+def test() -> ImageDataset:
+    return cut("test", 20)
+
+
+@pytest.fixture(scope="session")
+def network(train: ImageDataset) -> nn.Module:
+    return networks.create("convnet", train.num_classes, train.image_shape, width=8, depth=2)
+
+
+@pytest.fixture(scope="session")
+def pool_folder(
+    tmp_path_factory: pytest.TempPathFactory, train: ImageDataset, network: nn.Module
+) -> Path:
+    folder = tmp_path_factory.mktemp("experts")
+    config = experts.expert_training(28, epochs=3, batch_size=16)
+    experts.train_pool(folder, train, network, config, count=2, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pool(pool_folder: Path) -> ExpertPool:
+    return experts.load_pool(pool_folder)[0]

@@ -1,0 +1,150 @@
+"""Blocks of classes, the shared augmentation, and the spaces that pixels live in."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dancejax import augment, condense, data, methods, multiformation
+from dancejax.data import sampling
+from dancejax.methods import base
+
+
+def toy_loss(pixels, classes):
+    weights = 1.0 + classes.astype(jnp.float32)
+    losses = weights * jnp.sum(jnp.sin(pixels), axis=(1, 2, 3, 4))
+    return losses, {"loss": losses, "doubled": 2 * losses}
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 5, 9])
+def test_blocks_give_what_all_classes_at_once_give(block):
+    pixels = jax.random.normal(jax.random.key(0), (5, 2, 4, 4, 1))
+    metrics, grads = base.class_gradients(toy_loss, pixels, block)
+    weights = np.arange(1, 6)
+    np.testing.assert_allclose(
+        metrics["loss"], weights * np.sin(pixels).sum((1, 2, 3, 4)), rtol=1e-5
+    )
+    np.testing.assert_allclose(metrics["doubled"], 2 * metrics["loss"], rtol=1e-6)
+    expected = weights[:, None, None, None, None] * np.cos(pixels)
+    np.testing.assert_allclose(grads, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["dm", "idm", "m3d", "dance"])
+def test_class_chunk_does_not_change_a_method(name, train, network, pool):
+    """Each of the loss terms is independent from class to class, whatever block they are in."""
+    context = condense.make_context(train, pool)
+    results = []
+    for chunk in (1, 2, 3):
+        options = {"queue_size": 2, "train_batch": 8, "train_steps": 1} if name == "idm" else {}
+        method = methods.create(name, network=network, batch_real=8, class_chunk=chunk, **options)
+        start = condense.initial_pixels(train, 2, method.factor)
+        state = method.init(jax.random.key(3), start, context)
+        for _ in range(2):
+            state, metrics = jax.jit(method.update)(state, context)
+        results.append((state.pixels, metrics))
+    for other in results[1:]:
+        chex.assert_trees_all_close(results[0], other, rtol=1e-4, atol=1e-5)
+
+
+def view(**options):
+    fields = {
+        "space": base.UNIT, "factor": 1, "batch_real": 6, "batch_syn": None,
+        "augmentation": "color_crop_cutout", "mode": "multi",
+    }  # fmt: skip
+    return base.View(**{**fields, **options})
+
+
+def test_real_and_synthetic_images_share_the_augmentation(train):
+    context = condense.make_context(train)
+    key, classes, step = jax.random.key(1), jnp.array([2, 0]), jnp.int32(4)
+    real = base.real_batch(view(), jax.random.key(9), key, step, classes, context)
+    raw = sampling.class_batch(jax.random.key(9), step, context.real, classes, 6)
+    syn = base.synthetic(view(), key, key, raw / 255.0, classes, context)
+    np.testing.assert_allclose(real, syn, atol=1e-5)
+    assert not np.allclose(real, sampling.normalise(raw, context.mean, context.std))
+
+
+def test_batches_do_not_depend_on_the_block_of_classes(train):
+    context = condense.make_context(train)
+    key, step = jax.random.key(1), jnp.int32(0)
+    pixels = jax.random.uniform(key, (3, 2, 28, 28, 1))
+    together = base.synthetic(view(factor=2, batch_syn=3), key, key, pixels, jnp.arange(3), context)
+    assert together.shape == (3, 3, 28, 28, 1)
+    for label in range(3):
+        alone = base.synthetic(
+            view(factor=2, batch_syn=3), key, key, pixels[label : label + 1],
+            jnp.array([label]), context,
+        )  # fmt: skip
+        np.testing.assert_allclose(alone[0], together[label], atol=1e-6)
+        real = base.real_batch(view(), key, key, step, jnp.array([label]), context)
+        every = base.real_batch(view(), key, key, step, jnp.arange(3), context)
+        np.testing.assert_allclose(real[0], every[label], atol=1e-6)
+
+
+def test_subset_of_decoded_images_has_no_repeats(train):
+    context = condense.make_context(train)
+    key = jax.random.key(0)
+    pixels = jax.random.uniform(key, (1, 6, 28, 28, 1))
+    taken = base.synthetic(
+        view(batch_syn=4, augmentation=""), key, key, pixels, jnp.array([0]), context
+    )[0]
+    whole = sampling.normalise(pixels[0], context.mean, context.std)
+    found = [int(np.argmin(np.abs(whole - image).sum((1, 2, 3)))) for image in taken]
+    assert len(set(found)) == 4
+    np.testing.assert_allclose(taken, whole[np.array(found)], atol=1e-6)
+
+
+def test_decoding_happens_in_unit_space(train):
+    """Padding is 0.5 of [0, 1] also for methods whose pixels are normalised."""
+    context = condense.make_context(train)
+    units = jax.random.uniform(jax.random.key(0), (1, 1, 7, 7, 1))
+    stored = base.NORMALISED.enter(units, context)
+    key = jax.random.key(0)
+    images = base.synthetic(
+        view(space=base.NORMALISED, factor=2, augmentation=""), key, key, stored,
+        jnp.array([0]), context,
+    )  # fmt: skip
+    decoded = multiformation.decode(units[0], 2)
+    expected = sampling.normalise(decoded, context.mean, context.std)
+    np.testing.assert_allclose(images[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("space", [base.UNIT, base.NORMALISED])
+def test_spaces_go_back_and_forth(space, train):
+    context = condense.make_context(train)
+    pixels = jax.random.uniform(jax.random.key(0), (2, 1, 4, 4, 1))
+    np.testing.assert_allclose(
+        space.units(space.enter(pixels, context), context), pixels, atol=1e-6
+    )
+
+
+def test_unit_space_is_clamped():
+    np.testing.assert_array_equal(base.UNIT.constrain(jnp.array([-1.0, 0.5, 2.0])), [0, 0.5, 1])
+    np.testing.assert_array_equal(base.NORMALISED.constrain(jnp.array([-9.0, 9.0])), [-9, 9])
+
+
+def test_batch_norm_sees_all_classes_whatever_the_block(train):
+    from dancejax import networks
+
+    network = networks.create("convnet", 3, train.image_shape, width=4, depth=2, norm="batch")
+    context = condense.make_context(train)
+    found = []
+    for chunk in (1, 3):
+        method = methods.create("dm", network=network, batch_real=8, class_chunk=chunk)
+        state = method.init(jax.random.key(0), condense.initial_pixels(train, 2, 1), context)
+        found.append(jax.jit(method.update)(state, context)[0].pixels)
+    np.testing.assert_array_equal(*found)
+
+
+def test_augmentation_names_are_checked(network):
+    from dancejax.errors import UserError
+
+    with pytest.raises(UserError, match="unknown augmentation 'blur'"):
+        methods.create("dm", network=network, augmentation="color_blur")
+    assert augment.parse("color_crop") == ("color", "crop")
+
+
+def test_data_is_the_embedded_set(train):
+    assert train.num_classes == 3 and len(train.labels) == 72
+    assert data.load("fashion_mnist_mini").classes[:3] == train.classes

@@ -1,0 +1,285 @@
+"""Each method against a plain statement of its paper, class by class."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dancejax import condense, interpolate, methods, mmd, networks
+from dancejax.data import sampling
+from dancejax.errors import UserError
+from dancejax.methods import base, dm, m3d
+
+IPC, BATCH = 2, 8
+IDM = {"queue_size": 3, "queue_start": 2, "push_every": 2, "train_batch": 8, "train_steps": 2}
+
+
+def make(name, network, **options):
+    options = {"batch_real": BATCH, "augmentation": "", **options}
+    return methods.create(name, network=network, **options)
+
+
+def begin(method, train, pool=None, seed=0):
+    context = condense.make_context(train, pool)
+    start = condense.initial_pixels(train, IPC, method.factor, seed=seed)
+    return method.init(jax.random.key(seed), start, context), context
+
+
+def real_images(k_real, step, label, context):
+    images = sampling.class_batch(k_real, step, context.real, jnp.array([label]), BATCH)[0]
+    return sampling.normalise(images, context.mean, context.std)
+
+
+def decoded(pixels, factor, context):
+    images = pixels
+    if factor == 2:  # tiles, then jax's own half-pixel bilinear
+        n, h, w, c = pixels.shape
+        tiles = [
+            pixels[i, y : y + h // 2, x : x + w // 2]
+            for i in range(n)
+            for y in (0, h // 2)
+            for x in (0, w // 2)
+        ]
+        images = jnp.stack([jax.image.resize(t, (h, w, c), "bilinear") for t in tiles])
+    return sampling.normalise(images, context.mean, context.std)
+
+
+def mean_feature(network, variables, images):
+    return networks.features(network, variables, images).mean(0)
+
+
+def sgd(pixels, buffer, grads, rate, momentum=0.5):
+    buffer = momentum * buffer + grads
+    return pixels - rate * buffer, buffer
+
+
+def test_dm_steps_as_its_paper_says(train, network):
+    method = make("dm", network)
+    state, context = begin(method, train)
+    k_real, k_network, _ = jax.random.split(state.key, 3)
+    pixels, buffer = np.asarray(state.pixels), np.zeros_like(state.pixels)
+    update = jax.jit(method.update)
+    for step in range(3):
+        variables = networks.init(network, jax.random.fold_in(k_network, step), train.image_shape)
+        grads = []
+        for label in range(3):
+            real = mean_feature(network, variables, real_images(k_real, step, label, context))
+
+            def loss(own, real=real, variables=variables):
+                return jnp.sum((real - mean_feature(network, variables, own)) ** 2)
+
+            value, grad = jax.value_and_grad(loss)(jnp.asarray(pixels[label]))
+            grads.append(grad)
+        pixels, buffer = sgd(pixels, buffer, np.stack(grads), 1.0)
+        state, metrics = update(state, context)
+        np.testing.assert_allclose(metrics["matching"][2], value, rtol=1e-4)
+        np.testing.assert_allclose(state.pixels, pixels, rtol=1e-4, atol=1e-5)
+
+
+def test_dm_keeps_a_network_for_iterations_per_model(train, network):
+    """With one network, one batch and a rate of 0 the loss stays; a new network changes it."""
+    method = make("dm", network, iterations_per_model=2, learning_rate=0.0, batch_real=24)
+    state, context = begin(method, train)
+    update = jax.jit(method.update)
+    losses = []
+    for _ in range(4):
+        state, metrics = update(state, context)
+        losses.append(np.asarray(metrics["matching"]))
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+    np.testing.assert_allclose(losses[2], losses[3], rtol=1e-4)
+    assert not np.allclose(losses[1], losses[2], rtol=1e-2)
+
+
+def test_m3d_with_the_linear_kernel_is_dm(train, network):
+    """M3D's linear kernel gives DM's loss and gradient."""
+    context = condense.make_context(train)
+    pair = []
+    for create in (
+        lambda: m3d.create(m3d.Config(factor=1, batch_real=BATCH, kernel="linear"), network),
+        lambda: dm.matching(
+            "dm", m3d.Config(factor=1, batch_real=BATCH), network, mmd.mean_discrepancy, base.UNIT
+        ),
+    ):
+        method = create()
+        state, _ = begin(method, train)
+        state, metrics = jax.jit(method.update)(state, context)
+        pair.append((state.pixels, metrics["matching"]))
+    chex.assert_trees_all_close(*pair, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", m3d.KERNELS)
+def test_m3d_loss_is_the_mmd_of_the_features(kernel, train, network):
+    method = make("m3d", network, kernel=kernel, factor=2)
+    state, context = begin(method, train)
+    k_real, k_network, _ = jax.random.split(state.key, 3)
+    variables = networks.init(network, jax.random.fold_in(k_network, 0), train.image_shape)
+    _, metrics = jax.jit(method.update)(state, context)
+    for label in range(3):
+        x = np.asarray(
+            networks.features(network, variables, real_images(k_real, 0, label, context)),
+            np.float64,
+        )
+        y = np.asarray(
+            networks.features(network, variables, decoded(state.pixels[label], 2, context)),
+            np.float64,
+        )
+        z = np.concatenate([x, y])
+        distances = ((z[:, None] - z[None]) ** 2).sum(-1)
+        if kernel == "gaussian":
+            band = distances.sum() / (len(z) * (len(z) - 1))
+            gram = sum(np.exp(-distances / (m * band)) for m in (0.25, 0.5, 1, 2, 4))
+        else:
+            gram = z @ z.T if kernel == "linear" else (z @ z.T + 1) ** 2
+        n = len(x)
+        expected = gram[:n, :n].mean() + gram[n:, n:].mean() - 2 * gram[:n, n:].mean()
+        scale = 1e-5 * gram.max()  # cancellation of three large means
+        np.testing.assert_allclose(metrics["matching"][label], expected, rtol=1e-3, atol=scale)
+
+
+def test_m3d_refuses_an_unknown_kernel(network):
+    with pytest.raises(UserError, match="unknown kernel 'rbf'; choose one of gaussian"):
+        methods.create("m3d", network=network, kernel="rbf")
+
+
+@pytest.mark.parametrize("pltda", [True, False])
+@pytest.mark.parametrize("calibration", [True, False])
+def test_dance_steps_as_its_paper_says(pltda, calibration, train, network, pool):
+    method = make("dance", network, pltda=pltda, calibration=calibration, learning_rate=0.3)
+    state, context = begin(method, train, pool)
+    k_real, k_run = jax.random.split(state.key)
+    pixels, buffer = np.asarray(state.pixels), np.zeros_like(state.pixels)
+    update = jax.jit(method.update)
+    for step in range(3):
+        k_expert, k_lambda, *_ = jax.random.split(jax.random.fold_in(k_run, step), 6)
+        chosen = int(jax.random.randint(k_expert, (), 0, 2))
+        lam = float(jax.random.uniform(k_lambda)) if pltda else 0.0
+        first, final = (interpolate.select(tree, chosen) for tree in pool)
+        mid = jax.tree.map(lambda a, b, lam=lam: lam * a + (1 - lam) * b, first, final)
+        pixels = np.clip(pixels, 0, 1)
+
+        def align(own, label, mid=mid, step=step):
+            real = mean_feature(network, mid, real_images(k_real, step, label, context))
+            syn = mean_feature(network, mid, decoded(own, 2, context))
+            return jnp.sum((real - syn) ** 2)
+
+        def calibrate(own, label, final=final):
+            logits, _ = networks.forward(network, final, decoded(own, 2, context))
+            return -jnp.mean(jax.nn.log_softmax(logits)[:, label])
+
+        for loss in (align, calibrate) if calibration else (align,):
+            pairs = [jax.value_and_grad(loss)(jnp.asarray(p), c) for c, p in enumerate(pixels)]
+            pixels, buffer = sgd(pixels, buffer, np.stack([g for _, g in pairs]), 0.3)
+        state, metrics = update(state, context)
+        assert set(metrics) == ({"pltda", "calibration"} if calibration else {"pltda"})
+        last = metrics["calibration" if calibration else "pltda"]
+        np.testing.assert_allclose(last, [v for v, _ in pairs], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(state.pixels, pixels, rtol=1e-4, atol=1e-5)
+    stored = method.pixels(state, context)
+    assert float(stored.min()) >= 0 and float(stored.max()) <= 1
+
+
+def test_dance_calibrates_every_so_often(train, network, pool):
+    method = make("dance", network, calibration_every=2)
+    state, context = begin(method, train, pool)
+    update = jax.jit(method.update)
+    seen = []
+    for _ in range(4):
+        state, metrics = update(state, context)
+        seen.append(float(metrics["calibration"].sum()) > 0)
+    assert seen == [True, False, True, False]
+
+
+def test_dance_has_the_papers_rate_by_default(train, network, pool):
+    """0.01 * IPC below 128 pixels: the same step as with that rate given."""
+    results = []
+    for rate in (None, 0.01 * IPC):
+        method = make("dance", network, learning_rate=rate)
+        state, context = begin(method, train, pool)
+        results.append(jax.jit(method.update)(state, context)[0].pixels)
+    np.testing.assert_array_equal(*results)
+
+
+def test_dance_without_experts_says_so(train, network):
+    method = make("dance", network)
+    with pytest.raises(UserError, match="pool of experts"):
+        begin(method, train)
+
+
+@pytest.mark.parametrize("name", ["dm", "m3d", "idm", "dance"])
+def test_each_method_lowers_its_own_objective(name, train, network, pool):
+    """Measured as the distance of mean features, before and after, under networks not seen."""
+    method = make(name, network, factor=1, **(IDM if name == "idm" else {}))
+    state, context = begin(method, train, pool)
+
+    def distance(state):
+        units = method.pixels(state, context)
+        total = 0.0
+        for number in range(5):
+            variables = networks.init(network, jax.random.key(100 + number), train.image_shape)
+            for label in range(3):
+                own = sampling.normalise(units[label], context.mean, context.std)
+                real = train.images[train.labels == label]
+                real = sampling.normalise(jnp.asarray(real), context.mean, context.std)
+                total += float(mmd.mean_discrepancy(
+                    networks.features(network, variables, real),
+                    networks.features(network, variables, own),
+                ))  # fmt: skip
+        return total
+
+    before = distance(state)
+    update = jax.jit(method.update)
+    for _ in range(40):
+        state, _ = update(state, context)
+    assert distance(state) < 0.8 * before
+
+
+def test_idm_weighs_cross_entropy_by_accuracy_in_percent(train, network):
+    method = make("idm", network, regularisation=0.5, **{**IDM, "queue_start": 1, "queue_size": 1})
+    state, context = begin(method, train)
+    queue = state.extra._replace(correct=jnp.array([30.0]), seen=jnp.array([40.0]))
+    variables = interpolate.select(queue.variables, 0)
+    steps = [jax.jit(method.update)(state._replace(extra=q), context) for q in (state.extra, queue)]
+    assert float(steps[0][1]["network_accuracy"]) == 0
+    assert float(steps[1][1]["network_accuracy"]) == 75
+
+    def entropy(pixels):
+        total = 0.0
+        for label in range(3):
+            images = base.NORMALISED.units(pixels[label], context)
+            logits, _ = networks.forward(network, variables, decoded(images, 2, context))
+            total -= jnp.mean(jax.nn.log_softmax(logits)[:, label])
+        return total
+
+    expected = -0.2 * 0.5 * 75 * jax.grad(entropy)(state.pixels)
+    found = steps[1][0].pixels - steps[0][0].pixels
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-4)
+
+
+def test_idm_trains_networks_by_plain_sgd(train, network):
+    method = make("idm", network, networks_trained=1, **{**IDM, "queue_start": 1, "queue_size": 1})
+    state, context = begin(method, train)
+    variables = interpolate.select(state.extra.variables, 0)
+    params, buffer = variables["params"], jax.tree.map(jnp.zeros_like, variables["params"])
+    key = jax.random.split(state.key, 4)[2]  # the key of the training epochs
+    update, correct = jax.jit(method.update), 0
+    for step in range(2):
+        for k in range(2):
+            index = sampling.epoch_positions(key, jnp.int32(2 * step + k), 8, 72)
+            images = sampling.normalise(context.real.images[index], context.mean, context.std)
+            labels = context.real.labels[index]
+
+            def loss(p, images=images, labels=labels):
+                logits, _ = network.apply({"params": p}, images)
+                losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+                return losses.mean(), logits
+
+            (_, logits), grads = jax.value_and_grad(loss, has_aux=True)(params)
+            correct += int((logits.argmax(-1) == labels).sum())
+            buffer = jax.tree.map(lambda b, g, p: 0.9 * b + g + 5e-4 * p, buffer, grads, params)
+            params = jax.tree.map(lambda p, b: p - 0.01 * b, params, buffer)
+        state, _ = update(state, context)
+    found = interpolate.select(state.extra.variables, 0)["params"]
+    chex.assert_trees_all_close(found, params, rtol=1e-4, atol=1e-6)
+    assert float(state.extra.correct[0]) == correct and float(state.extra.seen[0]) == 32
