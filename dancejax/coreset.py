@@ -68,16 +68,16 @@ def herding_order(features: np.ndarray, count: int) -> np.ndarray:
 def kcenter_order(features: np.ndarray, count: int) -> np.ndarray:
     """Greedy k-center (Sener and Savarese, ICLR 2018) of [n, d] -> int64 [count], by choice.
 
-    Each next sample is the one farthest from the class mean and all chosen so far.
+    The first is the sample nearest to the mean (so that one image is herding's, as in the published
+    tables), each next one the farthest from all chosen so far. 1 <= count <= n.
     """
     features = np.asarray(features, np.float64)
-    nearest = ((features - features.mean(0)) ** 2).sum(1)
-    chosen: list[int] = []
-    for _ in range(count):
+    chosen = [int(np.argmin(((features - features.mean(0)) ** 2).sum(1)))]
+    nearest = np.full(len(features), np.inf)
+    while len(chosen) < count:
+        nearest = np.minimum(nearest, ((features - features[chosen[-1]]) ** 2).sum(1))
         nearest[chosen] = -1
-        best = int(np.argmax(nearest))
-        chosen.append(best)
-        nearest = np.minimum(nearest, ((features - features[best]) ** 2).sum(1))
+        chosen.append(int(np.argmax(nearest)))
     return np.array(chosen)
 
 

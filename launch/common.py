@@ -9,7 +9,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from absl import app, flags, logging
 
 import dancejax
@@ -18,7 +17,7 @@ from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 
 FLAGS = flags.FLAGS
-PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+PRECISIONS = ("float32", "bfloat16")
 
 
 def define_data() -> None:
@@ -44,7 +43,7 @@ def define_network() -> None:
     flags.DEFINE_string("pooling", None, "avg (default), max or none")
     flags.DEFINE_string("initializer", None, "uniform (default, the papers') or lecun")
     flags.DEFINE_enum(
-        "precision", "float32", list(PRECISIONS), "of convolutions; means and losses stay float32"
+        "precision", "float32", PRECISIONS, "of convolutions; means and losses stay float32"
     )
 
 
@@ -68,7 +67,7 @@ def network_options() -> dict[str, Any]:
     names = ("width", "depth", "norm", "activation", "pooling", "initializer")
     options = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
     if FLAGS.precision != "float32":
-        options["dtype"] = PRECISIONS[FLAGS.precision]
+        options["dtype"] = FLAGS.precision
     return options
 
 

@@ -57,6 +57,8 @@ def create(
                 f"a ConvNet of depth {overrides['depth']} needs images of at least "
                 f"{2 ** overrides['depth']} pixels a side, not {side}; choose a smaller depth."
             )
+    if "dtype" in overrides:
+        overrides["dtype"] = jnp.dtype(overrides["dtype"]).name
     return network_class(num_classes=num_classes, **overrides)
 
 
@@ -71,8 +73,6 @@ def describe(network: nn.Module) -> dict[str, Any]:
     options = {
         f: getattr(network, f) for f in network.__dataclass_fields__ if f not in ("parent", "name")
     }
-    if "dtype" in options:
-        options["dtype"] = jnp.dtype(options["dtype"]).name
     return {"name": name, **options}
 
 

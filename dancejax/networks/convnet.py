@@ -1,7 +1,5 @@
 """ConvNet-D, the network of all four papers."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -26,7 +24,7 @@ class ConvNet(nn.Module):
     activation: str = "relu"
     pooling: str = "avg"
     initializer: str = "uniform"
-    dtype: Any = jnp.float32
+    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:

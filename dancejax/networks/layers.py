@@ -101,7 +101,7 @@ class Conv(nn.Module):
     padding: int = 1
     use_bias: bool = True
     initializer: str = "uniform"
-    dtype: Any = jnp.float32
+    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -129,11 +129,11 @@ class Norm(nn.Module):
     """
 
     kind: str = "instance"
-    dtype: Any = jnp.float32
+    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        common = {"epsilon": 1e-5, "dtype": self.dtype}
+        common: dict[str, Any] = {"epsilon": 1e-5, "dtype": self.dtype}
         match self.kind:
             case "instance":
                 return nn.InstanceNorm(name="norm", **common)(x)

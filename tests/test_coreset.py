@@ -1,0 +1,110 @@
+"""Coresets against brute force."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dancejax import coreset, networks, training
+from dancejax.errors import UserError
+
+
+def points(seed: int, n: int, d: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_herding_keeps_the_running_mean_nearest(seed, n, d):
+    features = points(seed, n, d)
+    order = coreset.herding_order(features, n)
+    assert sorted(order) == list(range(n))
+    for k in range(n):
+        chosen = list(order[:k])
+        gaps = {
+            i: np.linalg.norm(features[[*chosen, i]].mean(0) - features.mean(0))
+            for i in range(n)
+            if i not in chosen
+        }
+        assert gaps[order[k]] <= min(gaps.values()) + 1e-9
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_kcenter_takes_the_farthest_from_all_chosen(seed, n, d):
+    features = points(seed, n, d)
+    order = coreset.kcenter_order(features, n)
+    assert sorted(order) == list(range(n))
+    assert order[0] == coreset.herding_order(features, 1)[0]
+    for k in range(1, n):
+        gaps = {
+            i: min(np.linalg.norm(features[i] - c) for c in features[order[:k]])
+            for i in range(n)
+            if i not in order[:k]
+        }
+        assert gaps[order[k]] >= max(gaps.values()) - 1e-9
+
+
+def test_kcenter_of_equal_points_takes_each_once():
+    assert sorted(coreset.kcenter_order(np.ones((4, 2)), 4)) == [0, 1, 2, 3]
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=8))
+def test_forgetting_events_against_a_plain_count(history):
+    found = coreset.forgetting_events([np.array(epoch) for epoch in history])
+    for sample in range(4):
+        own = [epoch[sample] for epoch in history]
+        events = sum(a and not b for a, b in itertools.pairwise(own))
+        assert found[sample] == (events if any(own) else np.inf)
+
+
+def test_random_is_balanced_seeded_and_without_repeats(train):
+    chosen = coreset.random_indices(train, 10, seed=4)
+    for label, row in enumerate(chosen):
+        assert (train.labels[row] == label).all() and len(set(row)) == 10
+    np.testing.assert_array_equal(chosen, coreset.random_indices(train, 10, seed=4))
+    assert (chosen != coreset.random_indices(train, 10, seed=5)).any()
+    everything = coreset.random_indices(train, 30, seed=0)  # more than the 24 there are
+    assert all(len(set(row[:24])) == 24 for row in everything)
+
+
+def test_random_set_holds_the_real_pixels(train):
+    made = coreset.random(train, 3, seed=1)
+    assert (made.method, made.factor, made.ipc) == ("random", 1, 3)
+    index = coreset.random_indices(train, 3, seed=1).reshape(-1)
+    np.testing.assert_array_equal(made.images, train.images[index].astype(np.float32) / 255)
+    np.testing.assert_array_equal(made.labels, np.repeat([0, 1, 2], 3))
+
+
+@pytest.mark.parametrize("method", ["herding", "kcenter"])
+def test_by_features_orders_each_class_on_its_own(method, train, network):
+    variables = networks.init(network, jax.random.key(0), train.image_shape)
+    made = coreset.by_features(method, train, 4, network, variables)
+    _, features = training.predict(variables, training.train_data(train), network=network)
+    order = {"herding": coreset.herding_order, "kcenter": coreset.kcenter_order}[method]
+    for label in range(3):
+        own = np.flatnonzero(train.labels == label)
+        taken = own[order(np.asarray(features)[own], 4)]
+        expected = train.images[taken].astype(np.float32) / 255
+        np.testing.assert_array_equal(made.images[made.labels == label], expected)
+
+
+def test_forgetting_chooses_from_each_class(train, network):
+    config = training.TrainConfig(epochs=3, batch_size=16, cutmix=0.0)
+    made = coreset.forgetting(train, 5, network, config, progress=False)
+    again = coreset.forgetting(train, 5, network, config, progress=False)
+    np.testing.assert_array_equal(made.images, again.images)
+    np.testing.assert_array_equal(made.labels, np.repeat([0, 1, 2], 5))
+    assert len(np.unique(made.images.reshape(15, -1), axis=0)) == 15
+
+
+def test_ipc_is_checked(train, network):
+    with pytest.raises(UserError, match="must be at least 1, not 0"):
+        coreset.random(train, 0)
+    with pytest.raises(UserError, match="has 24 images, fewer than the 25"):
+        coreset.random(train, 25)
+    with pytest.raises(UserError, match="unknown coreset 'best'"):
+        coreset.by_features("best", train, 1, network, {})

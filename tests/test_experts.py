@@ -1,0 +1,131 @@
+"""Pools: extended, resumed, checked."""
+
+import os
+import signal
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from dancejax import backend, experts, networks, runs, training
+from dancejax.errors import UserError
+
+
+def config(**options):
+    return experts.expert_training(28, **{"epochs": 4, "batch_size": 16, **options})
+
+
+def train_pool(folder, train, network, count=2, **options):
+    options = {"config": config(), "progress": False, **options}
+    return experts.train_pool(folder, train, network, options.pop("config"), count=count, **options)
+
+
+def test_experts_learn_and_start_where_they_say(tmp_path, train, test, network):
+    results = train_pool(tmp_path, train, network, config=config(epochs=12), test=test)
+    pool, found, _ = experts.load_pool(tmp_path, dataset=train)
+    assert found == network
+    data = training.train_data(test)
+    for n in range(2):
+        first, final = (jax.tree.map(lambda x, n=n: x[n], tree) for tree in pool)
+        accuracy = float(training.accuracy(final, data, network=network))
+        assert accuracy == pytest.approx(results[n]["test_accuracy"]) and accuracy > 0.6
+        key, _ = jax.random.split(training.member_keys(0, [n])[0])
+        expected = networks.init(network, key, train.image_shape)
+        chex.assert_trees_all_close(first, expected, atol=1e-7)
+
+
+def test_extended_pool_keeps_its_experts(tmp_path, train, network):
+    train_pool(tmp_path / "a", train, network, count=1)
+    one = experts.load_pool(tmp_path / "a")[0]
+    train_pool(tmp_path / "a", train, network, count=2)
+    train_pool(tmp_path / "b", train, network, count=2)
+    two, fresh = (experts.load_pool(tmp_path / name)[0] for name in "ab")
+    chex.assert_trees_all_equal(two, fresh)
+    chex.assert_trees_all_equal(one, jax.tree.map(lambda x: x[:1], two))
+    chex.assert_trees_all_equal(one, experts.load_pool(tmp_path / "b", count=1)[0])
+
+
+def test_interrupted_training_ends_in_the_same_bytes(tmp_path, monkeypatch, train, network):
+    train_pool(tmp_path / "whole", train, network, snapshots=1)
+    write, seen = runs.MetricsLog.write, []
+
+    def counted(self, *args, **values):
+        write(self, *args, **values)
+        seen.append(1)
+        if len(seen) == 6:  # in the middle of the second expert
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.MetricsLog, "write", counted)
+        with pytest.raises(runs.Interrupted):
+            train_pool(tmp_path / "cut", train, network, snapshots=1)
+    assert sorted(p.name for p in (tmp_path / "cut").glob("expert_*")) == ["expert_00000"]
+    train_pool(tmp_path / "cut", train, network, snapshots=1)
+    assert not (tmp_path / "cut" / "training").exists()
+    for member in (0, 1):
+        chex.assert_trees_all_equal(
+            *(experts.load_trajectory(tmp_path / name, member) for name in ("whole", "cut"))
+        )
+    logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "cut")]
+    assert logs[0] == logs[1]
+
+
+def test_trajectory_runs_from_the_first_to_the_last(tmp_path, train, network):
+    train_pool(tmp_path, train, network, count=1, snapshots=3)
+    path = experts.load_trajectory(tmp_path, 0)
+    pool, _, _ = experts.load_pool(tmp_path)
+    assert jax.tree.leaves(path)[0].shape[0] == 5
+    for tree, index in ((pool.init, 0), (pool.final, -1)):
+        chex.assert_trees_all_equal(
+            jax.tree.map(lambda x: x[0], tree), jax.tree.map(lambda x, i=index: x[i], path)
+        )
+    flat = np.concatenate([np.asarray(x).reshape(5, -1) for x in jax.tree.leaves(path)], 1)
+    moved = np.linalg.norm(flat - flat[0], axis=1)
+    assert (np.diff(moved) > 0).all()  # away from the start, epoch by epoch
+
+
+def test_side_by_side_as_on_accelerators_gives_the_same_experts(
+    tmp_path, monkeypatch, train, network
+):
+    train_pool(tmp_path / "alone", train, network, snapshots=1)
+    monkeypatch.setattr(backend, "networks_per_call", lambda count: count)
+    train_pool(tmp_path / "together", train, network, snapshots=1)
+    for member in (0, 1):
+        chex.assert_trees_all_close(
+            *(experts.load_trajectory(tmp_path / n, member) for n in ("alone", "together")),
+            rtol=1e-3, atol=1e-4,
+        )  # fmt: skip
+
+
+def test_pools_of_other_settings_and_data_are_refused(tmp_path, train, test, network):
+    train_pool(tmp_path, train, network, count=1)
+    with pytest.raises(UserError, match=r"another run \(training.learning_rate is 0.01 there"):
+        train_pool(tmp_path, train, network, config=config(learning_rate=0.1))
+    with pytest.raises(UserError, match="seed is 0 there, 7 here"):
+        train_pool(tmp_path, train, network, seed=7)
+    with pytest.raises(UserError, match="were trained on 'fashion_mnist_mini', not on this"):
+        experts.load_pool(tmp_path, dataset=test)
+    with pytest.raises(UserError, match="holds 1 finished experts, 3 are asked for"):
+        experts.load_pool(tmp_path, count=3)
+    with pytest.raises(UserError, match=r"there is no .*pool.json"):
+        experts.load_pool(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="number of experts must be at least 1"):
+        train_pool(tmp_path, train, network, count=0)
+    with pytest.raises(UserError, match="snapshots must lie between 0 and 3"):
+        train_pool(tmp_path / "new", train, network, snapshots=4)
+
+
+def test_damaged_experts_are_noticed(tmp_path, train, network):
+    train_pool(tmp_path, train, network, count=1)
+    largest = max((tmp_path / "expert_00000").rglob("*"), key=lambda p: p.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 4
+    largest.write_bytes(bytes(data))
+    with pytest.raises(UserError, match="is damaged"):
+        experts.load_pool(tmp_path)
+
+
+def test_diverging_training_is_said(tmp_path, train, network):
+    with pytest.raises(UserError, match=r"became nan in epoch 1; lower --learning_rate"):
+        train_pool(tmp_path, train, network, config=config(learning_rate=1e30))
