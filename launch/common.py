@@ -106,6 +106,17 @@ def show(result: dict[str, Any]) -> None:
     print(json.dumps(result, indent=2))
 
 
+def _parse(argv: list[str]) -> list[str]:
+    """absl's parsing, with errors as one sentence and status 2, and --help with status 0."""
+    try:
+        return FLAGS(argv)
+    except flags.Error as error:
+        say(f"error: {error}; --help lists the flags.")
+        sys.exit(2)
+    except SystemExit:  # after --help, which absl ends with status 1
+        sys.exit(0)
+
+
 def run(main: Callable[[], None]) -> None:
     """Starts a launcher: flags, allocator, compilation cache, and errors as one sentence."""
 
@@ -135,4 +146,4 @@ def run(main: Callable[[], None]) -> None:
     backend.tune_allocator()
     if "DANCEJAX_NO_CACHE" not in os.environ:
         backend.enable_compilation_cache()
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parse)
