@@ -188,8 +188,10 @@ class _Group:
         step_fn = training.train_step if self.single else training.train_step_many
         checkpoints = self.folder / "training"
         log = runs.MetricsLog(self.folder)
-        taken = self.init
-        snapshots = jax.tree.map(lambda x: jnp.zeros((len(self.snapshot_epochs), *x.shape)), taken)
+        snapshots: Any = ()
+        if self.snapshot_epochs:
+            count = len(self.snapshot_epochs)
+            snapshots = jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), self.init)
         saved = checkpoint.latest_step(
             checkpoints, (self.state, snapshots, jnp.zeros(())), self.description
         )

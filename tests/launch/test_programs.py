@@ -1,0 +1,143 @@
+"""Every program does its work on real images and says what it promises."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dancejax import condensed, data
+
+from .conftest import EXPERTS, SMALL
+
+PROGRAMS = ("demo", "pretrain", "condense", "select", "evaluate", "sweep")
+IDM = ("--queue_size=2", "--train_batch=8", "--train_steps=1")
+
+
+def check_picture(path: Path) -> None:
+    with Image.open(path) as picture:
+        assert min(picture.size) > 60
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 10
+
+
+@pytest.mark.parametrize("method", ["dm", "idm", "m3d", "dance"])
+def test_condense(method, launch, dataset, expert_dir, tmp_path):
+    done = launch(
+        "condense", dataset, f"--method={method}", "--ipc=2", "--steps=4", "--batch_real=8",
+        "--log_every=2", f"--expert_dir={expert_dir}", f"--workdir={tmp_path}", *SMALL,
+        *(IDM if method == "idm" else ()),
+    )  # fmt: skip
+    assert "preset paper: steps=" in done.stderr
+    assert "given by hand: steps=4, " in done.stderr and "batch_real=8" in done.stderr
+    assert done.stdout == ""
+    made = condensed.load(tmp_path / "condensed")
+    assert (made.method, made.ipc, made.num_classes) == (method, 2, 3)
+    assert made.settings["batch_real"] == 8 and made.settings["steps"] == 4
+    assert made.source["fingerprint"] == data.load(dataset.partition("=")[2]).fingerprint
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["settings"]["preset"] == "paper" and config["settings"]["batch_real"] == 8
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["kind"], line["step"]) for line in lines] == [(method, 2), (method, 4)]
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["iterations"] == 4 and result["seconds_per_iteration"] > 0
+    check_picture(tmp_path / "condensed" / "preview.png")
+    check_picture(tmp_path / "losses.png")
+    assert len(list((tmp_path / "pictures").iterdir())) == 5
+    again = launch(
+        "condense", dataset, f"--method={method}", "--ipc=2", "--steps=4", "--batch_real=8",
+        "--log_every=2", f"--expert_dir={expert_dir}", f"--workdir={tmp_path}", *SMALL,
+        *(IDM if method == "idm" else ()),
+    )  # fmt: skip
+    assert again.returncode == 0
+    np.testing.assert_array_equal(condensed.load(tmp_path / "condensed").images, made.images)
+
+
+def test_condense_trains_its_experts_where_there_are_none(launch, dataset, tmp_path):
+    done = launch(
+        "condense", dataset, "--ipc=1", "--steps=2", "--batch_real=8", f"--workdir={tmp_path}",
+        *SMALL, *EXPERTS,
+    )  # fmt: skip
+    assert "2 experts on clothes: 72 images, 3 classes, 2 epochs" in done.stderr
+    assert len(list((tmp_path / "experts").glob("expert_*"))) == 2
+    assert condensed.load(tmp_path / "condensed").settings["experts"]["count"] == 2
+
+
+def test_pretrain_says_how_good_the_experts_are(launch, dataset, expert_dir):
+    done = launch("pretrain", dataset, f"--workdir={expert_dir}", *SMALL, *EXPERTS)
+    result = json.loads(done.stdout)
+    assert result["experts"] == 2 and len(result["accuracies"]) == 2
+    assert result["training"]["epochs"] == 2
+    assert json.loads((expert_dir / "result.json").read_text()) == result
+
+
+@pytest.mark.parametrize("method", ["random", "herding", "kcenter", "forgetting"])
+def test_select_and_evaluate(method, launch, dataset, expert_dir, tmp_path):
+    launch(
+        "select", dataset, f"--method={method}", "--ipc=3", f"--expert_dir={expert_dir}",
+        f"--workdir={tmp_path}", *SMALL, *EXPERTS,
+    )  # fmt: skip
+    made = condensed.load(tmp_path / "condensed")
+    assert (made.method, made.ipc, made.factor) == (method, 3, 1)
+    real = {image.tobytes() for image in data.load(dataset.partition("=")[2]).images}
+    assert all(np.round(image * 255).astype(np.uint8).tobytes() in real for image in made.images)
+    if method != "herding":
+        return
+    done = launch(
+        "evaluate", dataset, f"--condensed={tmp_path / 'condensed'}", "--epochs=2",
+        "--repeats=2", f"--workdir={tmp_path / 'evaluation'}", *SMALL,
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    assert result["protocol"] == "dance" and result["repeats"] == 2
+    assert f"accuracy {result['accuracy_mean']:.2f} +- " in done.stderr
+    assert "chosen on the test set" in done.stderr
+    assert json.loads((tmp_path / "evaluation" / "result.json").read_text()) == result
+
+
+def test_evaluate_on_the_whole_set(launch, dataset, tmp_path):
+    done = launch(
+        "evaluate", dataset, "--protocol=dm", "--epochs=2", "--repeats=1",
+        f"--workdir={tmp_path}", *SMALL,
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    assert result["train"]["method"] == "whole" and result["training"]["batch_size"] == 256
+
+
+def test_sweep_makes_a_table_and_leaves_alone_what_is_done(launch, dataset, tmp_path):
+    command = (
+        "sweep", dataset, "--methods=dm,random", "--ipcs=1,2", "--epochs=2,1", "--steps=2",
+        "--batch_real=8", "--repeats=1", f"--workdir={tmp_path}", *SMALL, *EXPERTS,
+    )  # fmt: skip
+    first = launch(*command)
+    rows = json.loads((tmp_path / "result.json").read_text())
+    assert [(r["method"], r["ipc"], r["epochs"]) for r in rows] == [
+        ("dm", 1, 2), ("random", 1, 2), ("dm", 2, 1), ("random", 2, 1),
+    ]  # fmt: skip
+    assert first.stdout == (tmp_path / "table.md").read_text()
+    assert first.stdout.count("\n") == 6
+    assert launch(*command).stdout == first.stdout
+
+
+def test_demo(launch, tmp_path):
+    done = launch(
+        "demo", f"--workdir={tmp_path}", "--width=4", "--ipc=1", "--experts=1",
+        "--expert_epochs=1", "--steps=2", "--repeats=1", "--epochs=1", "--whole_epochs=1",
+    )  # fmt: skip
+    assert "| random, 1 per class | 1 |" in done.stdout and "| DANCE, 1 per class" in done.stdout
+    assert "all, 600 per class" in (tmp_path / "report.md").read_text()
+    check_picture(tmp_path / "condensed" / "preview.png")
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_help_lists_the_flags(name, launch):
+    done = launch(name, "--help")
+    assert "--workdir" in done.stdout and "--seed" in done.stdout
+    assert f"python -m launch.{name}" in done.stdout
+    if name in ("condense", "sweep"):
+        assert "--kernel: a setting of m3d" in done.stdout
+
+
+def test_one_name_for_all_programs(launch):
+    assert all(name in launch("", "--help").stdout for name in PROGRAMS)
+    assert "there is no program 'distil'" in launch("", "distil", status=2).stderr
+    assert "python -m launch.select" in launch("", "select", "--help").stdout

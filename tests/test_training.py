@@ -1,0 +1,126 @@
+"""The training step against plain SGD."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dancejax import training
+from dancejax.data import sampling
+from dancejax.errors import UserError
+
+PLAIN = {"augmentation": "", "cutmix": 0.0}
+
+
+def start(train, network, **options):
+    config = training.TrainConfig(**{"epochs": 4, "batch_size": 20, **PLAIN, **options})
+    data = training.train_data(train)
+    state = training.init_state(jax.random.key(0), network, train.image_shape, config)
+    return config, data, state
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_steps_are_plain_sgd(reset, train, network):
+    """Momentum, weight decay on every parameter, drops of the rate, and the last, smaller batch."""
+    config, data, state = start(
+        train, network, milestones=(0.25, 0.5), decay=0.1, reset_momentum=reset
+    )
+    key = jax.random.key(5)
+    k_order, _ = jax.random.split(key)
+    params = state.variables["params"]
+    buffer = jax.tree.map(jnp.zeros_like, params)
+    assert training.steps_per_epoch(72, 20) == 4
+    for step in range(10):
+        epoch, index = divmod(step, 4)
+        taken = sampling.permuted_index(k_order, jnp.full(72, epoch), jnp.arange(72), 72)
+        own = taken[20 * index : 20 * index + 20]
+        assert len(own) == (12 if index == 3 else 20)
+        images = sampling.normalise(data.images[own], data.mean, data.std)
+
+        def loss(p, images=images, own=own):
+            logits, _ = network.apply({"params": p}, images)
+            return optax.softmax_cross_entropy_with_integer_labels(logits, data.labels[own]).mean()
+
+        value, grads = jax.value_and_grad(loss)(params)
+        rate = 0.01 * 0.1 ** ((epoch >= 1) + (epoch >= 2))
+        keep = 0.0 if reset and step in (4, 8) else 0.9
+        buffer = jax.tree.map(lambda b, g, p, m=keep: m * b + g + 5e-4 * p, buffer, grads, params)
+        params = jax.tree.map(lambda p, b, r=rate: p - r * b, params, buffer)
+        state, found = training.train_step(state, key, data, network=network, config=config)
+        np.testing.assert_allclose(found, value, rtol=1e-4)
+    for a, b in zip(
+        jax.tree.leaves(state.variables["params"]), jax.tree.leaves(params), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_cutmix_mixes_the_losses_of_both_labels(train, network):
+    """With a rate of 0 and one batch: the loss is that of the mixed images and labels."""
+    from dancejax import augment
+
+    config, data, state = start(train, network, cutmix=1.0, batch_size=72, learning_rate=0.0)
+    key = jax.random.key(3)
+    k_order, k_step = jax.random.split(key)
+    _, k_cutmix = jax.random.split(jax.random.fold_in(k_step, 0))
+    taken = sampling.permuted_index(k_order, jnp.zeros(72, int), jnp.arange(72), 72)
+    images = sampling.normalise(data.images[taken], data.mean, data.std)
+    mixed, partner, lam = augment.cutmix(k_cutmix, images, 1.0)
+    logits, _ = network.apply(state.variables, mixed)
+    own, other = (
+        optax.softmax_cross_entropy_with_integer_labels(logits, data.labels[i]).mean()
+        for i in (taken, taken[partner])
+    )
+    _, found = training.train_step(state, key, data, network=network, config=config)
+    assert 0 < float(lam) < 1
+    np.testing.assert_allclose(found, lam * own + (1 - lam) * other, rtol=1e-4)
+
+
+def test_many_networks_at_once_are_each_alone(train, network):
+    config, data, _ = start(train, network, augmentation="color_crop_flip", cutmix=0.5)
+    keys = jax.random.split(jax.random.key(1), 2)
+
+    def fresh():
+        return [training.init_state(k, network, train.image_shape, config) for k in keys]
+
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *fresh())
+    for _ in range(3):
+        stacked, losses = training.train_step_many(
+            stacked, keys, data, network=network, config=config
+        )
+    for i, state in enumerate(fresh()):
+        for _ in range(3):
+            state, loss = training.train_step(state, keys[i], data, network=network, config=config)
+        np.testing.assert_allclose(losses[i], loss, rtol=1e-3)
+        for a, b in zip(jax.tree.leaves(stacked), jax.tree.leaves(state), strict=True):
+            np.testing.assert_allclose(a[i], b, rtol=1e-3, atol=1e-4)
+
+
+def test_prediction_in_blocks_is_prediction(train, network):
+    _, data, state = start(train, network)
+    images = sampling.normalise(data.images, data.mean, data.std)
+    logits, features = network.apply(state.variables, images)
+    for block in (7, 72, 100):
+        found = training.predict(state.variables, data, network=network, block=block)
+        np.testing.assert_allclose(found[0], logits, atol=1e-5)
+        np.testing.assert_allclose(found[1], features, atol=1e-5)
+    right = (np.asarray(logits).argmax(-1) == train.labels).mean()
+    accuracy = training.accuracy(state.variables, data, network=network)
+    np.testing.assert_allclose(accuracy, right, rtol=1e-6)
+
+
+def test_keys_follow_from_seed_and_number():
+    def data(keys):
+        return [tuple(np.asarray(jax.random.key_data(k))) for k in keys]
+
+    assert data(training.member_keys(3, range(4)))[2:] == data(training.member_keys(3, [2, 3]))
+    assert (
+        len(set(data(training.member_keys(0, range(5)) + training.member_keys(1, range(5))))) == 10
+    )
+
+
+def test_settings_that_make_no_sense():
+    with pytest.raises(UserError, match="epochs"):
+        training.TrainConfig(epochs=0)
+    with pytest.raises(UserError, match="unknown augmentation"):
+        training.TrainConfig(epochs=1, augmentation="jitter")
