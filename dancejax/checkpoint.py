@@ -42,8 +42,11 @@ def seal(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Reads a sealed manifest; raises DamagedError if its checksum does not fit."""
-    manifest = runs.read_json(path)
+    """Reads a sealed manifest; raises DamagedError if it is missing or does not fit its checksum."""
+    try:
+        manifest = runs.read_json(path)
+    except UserError as error:
+        raise DamagedError(str(error)) from error
     if not isinstance(manifest, dict) or seal(manifest) != manifest:
         raise DamagedError(f"{path} is damaged or was edited: its checksum does not fit.")
     return manifest
@@ -59,7 +62,8 @@ def save_tree(path: Path, tree: Any, metadata: dict[str, Any]) -> None:
         temporary.mkdir(parents=True)
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
             checkpointer.save(temporary / _ARRAYS, args=ocp.args.PyTreeSave(arrays))
-        manifest = {"format": FORMAT, "metadata": metadata, "sha256": _digests(arrays)}
+        files = _digests(temporary / _ARRAYS)
+        manifest = {"format": FORMAT, "metadata": metadata, "sha256": files}
         runs.write_json(temporary / _MANIFEST, seal(manifest))
         temporary.rename(path)
     except (OSError, ValueError) as error:
@@ -87,6 +91,9 @@ def load_tree(path: Path, target: Any) -> Any:
     """
     path = path.absolute()
     load_metadata(path)
+    # Before Orbax sees them: it restores flipped bytes, and chokes on others in many ways.
+    if _digests(path / _ARRAYS) != read_manifest(path / _MANIFEST)["sha256"]:
+        raise DamagedError(f"{path} is damaged: its files' checksums do not fit.")
     plain = _without_keys(target)
     restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), plain)
     try:
@@ -94,11 +101,8 @@ def load_tree(path: Path, target: Any) -> Any:
             arrays = checkpointer.restore(
                 path / _ARRAYS, args=ocp.args.PyTreeRestore(item=plain, restore_args=restore_args)
             )
-        found = _digests(arrays)
-    except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files
-        raise DamagedError(f"{path} is damaged: its arrays cannot be read.") from error
-    if found != read_manifest(path / _MANIFEST)["sha256"]:
-        raise DamagedError(f"{path} is damaged: the arrays' checksums do not fit.")
+    except (OSError, ValueError, KeyError) as error:
+        raise DamagedError(f"{path} does not hold what belongs there.") from error
     wanted, got = jax.tree.leaves(plain), jax.tree.leaves(arrays)
     for a, b in zip(wanted, got, strict=True):
         if a.shape != b.shape or a.dtype != b.dtype:
@@ -190,6 +194,10 @@ def _like(target: Any, array: np.ndarray) -> jax.Array:
     return jax.random.wrap_key_data(value) if _is_key(target) else value
 
 
-def _digests(arrays: Any) -> dict[str, str]:
-    leaves, _ = jax.tree_util.tree_flatten_with_path(arrays)
-    return {jax.tree_util.keystr(path): digest(leaf) for path, leaf in leaves}
+def _digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file below a folder, by its path there."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -101,7 +101,7 @@ def test_any_change_of_any_file_is_noticed_or_harmless(tmp_path):
             noticed += 1
             continue
         chex.assert_trees_all_equal(plain(found), plain(example(1)))
-    assert noticed > 20
+    assert noticed > 80  # but for JSON's white space, all
 
 
 def test_another_runs_tree_is_refused(tmp_path):
@@ -117,9 +117,9 @@ def test_another_runs_tree_is_refused(tmp_path):
 
 def test_trees_of_another_shape_are_refused(tmp_path):
     checkpoint.save_tree(tmp_path / "tree", {"w": jnp.zeros((2, 3))}, {})
-    with pytest.raises(UserError, match="is damaged|where"):
+    with pytest.raises(UserError, match=r"does not hold|where"):
         checkpoint.load_tree(tmp_path / "tree", {"w": jnp.zeros((3, 2))})
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(UserError, match="does not hold what belongs there"):
         checkpoint.load_tree(tmp_path / "tree", {"v": jnp.zeros((2, 3))})
 
 
@@ -128,6 +128,6 @@ def test_nothing_half_written_where_there_is_no_room(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint.runs, "write_json", full)
-    with pytest.raises(UserError, match="cannot save to .*No space left on device"):
+    with pytest.raises(UserError, match=r"cannot save to .*No space left on device"):
         checkpoint.save_step(tmp_path, 1, example(), {})
     assert list(tmp_path.iterdir()) == []
