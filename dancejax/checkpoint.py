@@ -42,7 +42,7 @@ def seal(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Reads a sealed manifest; raises DamagedError if it is missing or does not fit its checksum."""
+    """Reads a sealed manifest; raises DamagedError if it is missing or its checksum is wrong."""
     try:
         manifest = runs.read_json(path)
     except UserError as error:
