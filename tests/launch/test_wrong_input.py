@@ -1,0 +1,159 @@
+"""Wrong input gets one clear sentence and status 2, without a traceback."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dancejax import condensed, coreset
+
+from .conftest import EXPERTS, ROOT, SMALL
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, dataset, expert_dir, train, test):
+    """Files that wrong commands name: {placeholder} in the table."""
+    folder = tmp_path_factory.mktemp("wrong")
+    good = coreset.random(dataclasses.replace(train, name="clothes"), 2)
+    for name in ("good", "edited", "cut"):
+        condensed.save(good, folder / name)
+    manifest = folder / "edited" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"factor": 1', '"factor": 2'))
+    images = folder / "cut" / "images.npy"
+    images.write_bytes(images.read_bytes()[:200])
+    condensed.save(coreset.random(train, 2), folder / "other")
+    fields = {"x_train": train.images, "y_train": train.labels}
+    fields |= {"x_test": test.images, "y_test": test.labels}
+    np.savez(folder / "keys.npz", a=train.images)
+    np.savez(folder / "short.npz", **{**fields, "y_train": train.labels[:5]})
+    np.savez(folder / "pickle.npz", **{**fields, "y_train": np.array([{}] * 72, object)})
+    np.savez(
+        folder / "one.npz", **{**fields, "y_train": 0 * train.labels, "y_test": 0 * test.labels}
+    )
+    (folder / "torn.npz").write_bytes((folder / "short.npz").read_bytes()[:500])
+    np.savez(folder / "elsewhere.npz", **{**fields, "x_train": train.images[::-1].copy()})
+    for label, name in enumerate(("coats", "hats")):
+        (folder / "pictures" / name).mkdir(parents=True)
+        for number in range(4):
+            size = 20 + number if label else 20
+            Image.new("RGB", (size, 20), (number * 20, 0, label * 90)).save(
+                folder / "pictures" / name / f"{number}.png"
+            )
+    shutil.copytree(folder / "pictures", folder / "broken")
+    (folder / "broken" / "hats" / "0.png").write_bytes(b"")
+    (folder / "lone" / "coats").mkdir(parents=True)
+    shutil.copy(folder / "pictures" / "coats" / "0.png", folder / "lone" / "coats")
+    (folder / "empty").mkdir()
+    (folder / "file").write_text("not a folder")
+    return {"folder": folder, "data": dataset.partition("=")[2], "experts": expert_dir}
+
+
+CONDENSE = ["condense", "--dataset={data}", "--workdir={work}", "--expert_dir={experts}"]
+SELECT = ["select", "--dataset={data}", "--workdir={work}", "--ipc=1"]
+EVALUATE = ["evaluate", "--dataset={data}", "--workdir={work}", "--epochs=1", "--repeats=1", *SMALL]
+PRETRAIN = ["pretrain", "--dataset={data}", "--workdir={work}", *SMALL, *EXPERTS]
+SWEEP = ["sweep", "--dataset={data}", "--workdir={work}", *SMALL, *EXPERTS]
+
+
+def but(command, **flags):
+    """The command with some flags in place of its own."""
+    kept = [part for part in command if part.lstrip("-").partition("=")[0] not in flags]
+    return [*kept, *(f"--{name}={value}" for name, value in flags.items())]
+
+
+TABLE = [
+    (but(SELECT, dataset="fashion_mnits"), "Did you mean 'fashion_mnist'?"),
+    (but(SELECT, dataset="cifar10", data_dir="{folder}/empty"), "cifar10"),
+    (but(SELECT, dataset="./nowhere"), "There is no folder"),
+    (but(SELECT, dataset="{folder}/nowhere.npz"), "nowhere.npz"),
+    (but(SELECT, dataset="{folder}/keys.npz"), "x_train"),
+    (but(SELECT, dataset="{folder}/short.npz"), "short.npz"),
+    (but(SELECT, dataset="{folder}/pickle.npz"), "pickle"),
+    (but(SELECT, dataset="{folder}/one.npz"), "one class"),
+    (but(SELECT, dataset="{folder}/torn.npz"), "torn.npz"),
+    (but(SELECT, dataset="{folder}/pictures"), "image_size"),
+    (but(SELECT, dataset="{folder}/broken", image_size="16"), "0.png"),
+    (but(SELECT, dataset="{folder}/lone"), "class"),
+    (but(SELECT, dataset="{folder}/empty"), "empty"),
+    (but(SELECT, image_size="16"), "16"),
+    (but(SELECT, ipc="0"), "--ipc=0"),
+    (but(SELECT, ipc="ten"), "--ipc=ten"),
+    (but(SELECT, ipc="25"), "has 24 images, fewer than the 25 per class asked for"),
+    (but(SELECT, method="best"), "--method=best"),
+    (but(SELECT, workdir="{folder}/file"), "cannot write to the folder"),
+    (but(SELECT, method="herding", expert_dir="{folder}/empty"), "pool.json"),
+    ([*SELECT, "extra"], "unexpected argument 'extra'"),
+    ([*SELECT, "--breadth=3"], "Unknown command line flag 'breadth'"),
+    (["select", "--dataset={data}"], "--workdir"),
+    (but(CONDENSE, ipc="1", method="mtt"), "--method=mtt"),
+    (but(CONDENSE, ipc="1", preset="mine"), "--preset=mine"),
+    (but(CONDENSE, ipc="0"), "--ipc=0"),
+    (but(CONDENSE, ipc="100"), "fewer than the 100 per class"),
+    (but(CONDENSE, ipc="1", steps="-5"), "--steps=-5"),
+    (but(CONDENSE, ipc="1", factor="0"), "factor must be at least 1, not 0"),
+    (but(CONDENSE, ipc="1", factor="20"), "choose a factor of at most 14"),
+    (but(CONDENSE, ipc="1", batch_real="0"), "batch_real must be at least 1, not 0"),
+    (but(CONDENSE, ipc="1", kernel="linear"), "dance has no setting 'kernel'"),
+    (but(CONDENSE, ipc="1", method="m3d", kernel="rbf"), "unknown kernel 'rbf'"),
+    (but(CONDENSE, ipc="1", augmentation="color_blur"), "unknown augmentation 'blur'"),
+    (but(CONDENSE, ipc="1", method="dm", mode="both"), "unknown augmentation mode 'both'"),
+    (but(CONDENSE, ipc="1", init="zeros"), "--init=zeros"),
+    (but(CONDENSE, ipc="1", method="dm", network="mlp"), "unknown network 'mlp'"),
+    (but(CONDENSE, ipc="1", method="dm", norm="l2"), "unknown norm 'l2'"),
+    (but(CONDENSE, ipc="1", method="dm", depth="9"), "choose a smaller depth"),
+    (but(CONDENSE, ipc="1", expert_dir="{folder}/nowhere"), "pool.json; check the path"),
+    (but(CONDENSE, ipc="1", experts="9"), "holds 2 finished experts, 9 are asked for"),
+    (but(CONDENSE, ipc="1", dataset="{folder}/elsewhere.npz"), "were trained on 'clothes', not on"),
+    (but(PRETRAIN, experts="0"), "--experts=0"),
+    (but(PRETRAIN, expert_epochs="0"), "--expert_epochs=0"),
+    (but(PRETRAIN, snapshots="2"), "snapshots must lie between 0 and 1, not 2"),
+    (but(PRETRAIN, precision="float8"), "--precision=float8"),
+    (but(PRETRAIN, workdir="{experts}", width="8"), "network.width is 4 there, 8 here"),
+    (but(EVALUATE, condensed="{folder}/nowhere"), "is not a condensed set"),
+    (but(EVALUATE, condensed="{folder}/edited"), "damaged or was edited"),
+    (but(EVALUATE, condensed="{folder}/cut"), "images.npy is damaged"),
+    (but(EVALUATE, condensed="{folder}/other"), "was made from 'fashion_mnist_mini'"),
+    (but(EVALUATE, condensed="{folder}/good", dataset="fashion_mnist_mini"), "was made from 'cl"),
+    (but(EVALUATE, protocol="best"), "--protocol=best"),
+    (but(EVALUATE, repeats="0"), "--repeats=0"),
+    (but(EVALUATE, epochs="0"), "--epochs=0"),
+    (but(SWEEP, methods="dm,mtt"), "unknown method 'mtt'"),
+    (but(SWEEP, ipcs="1,x"), "--ipcs must be whole numbers"),
+    (but(SWEEP, ipcs="1,10", epochs="1,2,3"), "one for each of the 2 IPCs"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def outcomes(made, environment, tmp_path_factory):
+    """All rows at once: a folder of its own for each, with something in it that must stay."""
+    commands = []
+    for number, (command, _) in enumerate(TABLE):
+        work = tmp_path_factory.mktemp(f"row{number}")
+        (work / "metrics.jsonl").write_text('{"kind": "mine", "step": 1}\n')
+        commands.append([part.format(**made, work=work) for part in command])
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.launch.forker"], input=json.dumps(commands), cwd=ROOT,
+        env=environment, capture_output=True, text=True, timeout=500, check=True,
+    )  # fmt: skip
+    return list(zip(commands, json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize("row", range(len(TABLE)), ids=[" ".join(c[-3:]) for c, _ in TABLE])
+def test_wrong_input_is_said(row, outcomes):
+    command, (status, output) = outcomes[row]
+    assert status == 2, output
+    assert TABLE[row][1] in output
+    assert "Traceback" not in output
+    said = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert len(said) == 1 and output.rstrip().endswith(said[0])
+    work = [part.partition("=")[2] for part in command if part.startswith("--workdir=/")]
+    if work and "row" in work[0]:
+        from pathlib import Path
+
+        kept = (Path(work[0]) / "metrics.jsonl").read_text()
+        assert kept == '{"kind": "mine", "step": 1}\n'
