@@ -111,7 +111,7 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         return FLAGS(argv)
     except flags.Error as error:
-        say(f"error: {error}; --help lists the flags.")
+        say(f"error: {' '.join(str(error).split())}; --help lists the flags.")
         sys.exit(2)
     except SystemExit:  # after --help, which absl ends with status 1
         sys.exit(0)

@@ -15,6 +15,7 @@ from absl import flags
 
 from dancejax import experts, runs
 from dancejax.data.dataset import ImageDataset
+from dancejax.errors import UserError
 from dancejax.training import TrainConfig
 
 from . import common
@@ -54,7 +55,15 @@ def training_config(dataset: ImageDataset, **overrides: Any) -> TrainConfig:
 def pool_folder(workdir: Path, count: int) -> Path:
     """The pool that --expert_dir names, or one of `count` experts trained in the work folder."""
     if FLAGS.expert_dir:
-        return Path(FLAGS.expert_dir)
+        folder = Path(FLAGS.expert_dir)
+        stored = runs.read_json(folder / "pool.json")["network"]
+        for name, value in {"name": FLAGS.network, **common.network_options()}.items():
+            if stored.get(name) != value:
+                raise UserError(
+                    f"the experts in {folder} have {name}={stored.get(name)}, not {value}; leave "
+                    "the network's flags out, or train a pool of such networks."
+                )
+        return folder
     train(workdir / "experts", count)
     return workdir / "experts"
 

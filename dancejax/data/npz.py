@@ -124,6 +124,8 @@ def _classes(arrays: dict[str, np.ndarray], name: str, labels: np.ndarray) -> tu
             f"{name}: class {missing[0]} has no training images; "
             "number the classes 0..C-1 without gaps."
         )
+    if len(classes) < 2:
+        raise UserError(f"{name} has only one class; condensation needs two at least.")
     return classes
 
 

@@ -19,7 +19,8 @@ class Config:
     factor: tiles a side (l). batch_real: B, real images per class. batch_syn: decoded synthetic
     images per class at most. learning_rate: of the pixels; None is the paper's 0.01 * IPC (0.1 *
     IPC from 128 pixels on). pltda, calibration: the two losses, each can be left out (Table 5;
-    without PLTDA the features of the final expert are matched, lambda = 0). calibration_every: I_c.
+    without PLTDA the features of the final expert are matched, lambda = 0). calibration_every: I_c;
+    its loss is logged as 0 in iterations without.
     """
 
     factor: int = 2

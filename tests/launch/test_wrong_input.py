@@ -109,6 +109,7 @@ TABLE = [
     (but(CONDENSE, ipc="1", expert_dir="{folder}/nowhere"), "pool.json; check the path"),
     (but(CONDENSE, ipc="1", experts="9"), "holds 2 finished experts, 9 are asked for"),
     (but(CONDENSE, ipc="1", dataset="{folder}/elsewhere.npz"), "were trained on 'clothes', not on"),
+    (but(CONDENSE, ipc="1", width="8"), "have width=4, not 8; leave the network's flags out"),
     (but(PRETRAIN, experts="0"), "--experts=0"),
     (but(PRETRAIN, expert_epochs="0"), "--expert_epochs=0"),
     (but(PRETRAIN, snapshots="2"), "snapshots must lie between 0 and 1, not 2"),
