@@ -134,7 +134,7 @@ class MetricsLog:
 
 
 class Progress:
-    """A progress bar with rate and time left on a terminal; elsewhere a line every half minute."""
+    """A bar with rate and time left on a terminal; elsewhere lines now and then and at the end."""
 
     def __init__(self, name: str, total: int, *, start: int = 0, enabled: bool = True) -> None:
         self._bar: Any = None
@@ -153,20 +153,25 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(self._text, refresh=False)
             self._bar.update(steps)
-        elif self._enabled and (time.monotonic() - self._last > 30 or done == self._total):
-            self._last = time.monotonic()
-            rate = (done - self._start) / max(1e-9, self._last - self._began)
-            left = (self._total - done) / rate if rate else float("inf")
-            print(
-                f"{self._name}: {done}/{self._total}, {rate:.3g}/s, {left:.0f} s left. "
-                + self._text,
-                file=sys.stderr,
-                flush=True,
-            )
+        elif self._enabled and time.monotonic() - self._last > 30:
+            self._print()
+
+    def _print(self) -> None:
+        self._last = time.monotonic()
+        rate = (self._done - self._start) / max(1e-9, self._last - self._began)
+        left = (self._total - self._done) / rate if rate else float("inf")
+        print(
+            f"{self._name}: {self._done}/{self._total}, {rate:.3g}/s, {left:.0f} s left. "
+            + self._text,
+            file=sys.stderr,
+            flush=True,
+        )
 
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+        elif self._enabled:
+            self._print()
 
     def __enter__(self) -> "Progress":
         return self
