@@ -49,6 +49,17 @@ def describe(
     }
 
 
+def read_description(folder: Path) -> dict[str, Any]:
+    """What `describe` said of a pool; raises UserError for a missing or damaged pool.json."""
+    sealed = checkpoint.read_manifest(Path(folder) / "pool.json")
+    if sealed.get("format") != checkpoint.FORMAT:
+        raise UserError(
+            f"{folder} has format {sealed.get('format')!r}; this version reads format "
+            f"{checkpoint.FORMAT}."
+        )
+    return {name: value for name, value in sealed.items() if name != "manifest_sha256"}
+
+
 def train_pool(
     folder: Path,
     dataset: ImageDataset,
@@ -76,10 +87,9 @@ def train_pool(
     folder = runs.open_workdir(folder)
     description = describe(dataset, network, config, seed, snapshots)
     if (folder / "pool.json").exists():
-        found = runs.read_json(folder / "pool.json")
-        checkpoint.check_same(found, _plain(description), folder / "pool.json")
+        checkpoint.check_same(read_description(folder), _plain(description), folder / "pool.json")
     else:
-        runs.write_json(folder / "pool.json", description)
+        runs.write_json(folder / "pool.json", checkpoint.seal(description))
     missing = [n for n in range(count) if not _expert_path(folder, n).exists()]
     if missing:
         data = training.train_data(dataset)
@@ -107,7 +117,7 @@ def load_pool(
 
     Raises UserError for a missing or damaged pool, too few experts, or one of another data set.
     """
-    description = runs.read_json(Path(folder) / "pool.json")
+    description = read_description(folder)
     shape = _image_shape(description)
     if dataset is not None and dataset.fingerprint != description["dataset"]["fingerprint"]:
         raise UserError(
@@ -139,7 +149,7 @@ def load_pool(
 
 def load_trajectory(folder: Path, member: int) -> networks.Variables:
     """One expert's snapshots with the initial and final variables at the ends, leaves [T, ...]."""
-    description = runs.read_json(Path(folder) / "pool.json")
+    description = read_description(folder)
     pool, network, _ = load_pool(folder, count=member + 1)
     target = _shapes(network, _image_shape(description))
     tree = checkpoint.load_tree(

@@ -56,7 +56,7 @@ def pool_folder(workdir: Path, count: int) -> Path:
     """The pool that --expert_dir names, or one of `count` experts trained in the work folder."""
     if FLAGS.expert_dir:
         folder = Path(FLAGS.expert_dir)
-        stored = runs.read_json(folder / "pool.json")["network"]
+        stored = experts.read_description(folder)["network"]
         for name, value in {"name": FLAGS.network, **common.network_options()}.items():
             if stored.get(name) != value:
                 raise UserError(

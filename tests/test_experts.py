@@ -124,6 +124,10 @@ def test_damaged_experts_are_noticed(tmp_path, train, network):
     largest.write_bytes(bytes(data))
     with pytest.raises(UserError, match="is damaged"):
         experts.load_pool(tmp_path)
+    about = tmp_path / "pool.json"
+    about.write_text(about.read_text().replace('"width": 8', '"width": 9'))
+    with pytest.raises(UserError, match=r"pool.json is damaged or was edited"):
+        experts.load_pool(tmp_path)
 
 
 def test_diverging_training_is_said(tmp_path, train, network):
