@@ -26,7 +26,9 @@ def steps_of(workdir, kind):
     return [line["step"] for line in lines if line["kind"] == kind]
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_condense_goes_on(signum, launch, launch_and_stop, dataset, expert_dir, tmp_path):
     launch(*condense_command(dataset, expert_dir, tmp_path / "whole", 150, every=300))
     command = condense_command(dataset, expert_dir, tmp_path / "cut", 150)
@@ -54,7 +56,7 @@ def kill_until_done(launch, launch_and_stop, command, workdir, kills):
     launch(*command)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_condense_survives_being_killed(
     kills, launch, launch_and_stop, dataset, expert_dir, tmp_path
 ):

@@ -21,7 +21,10 @@ def check_picture(path: Path) -> None:
         assert len(np.unique(np.asarray(picture.convert("L")))) > 10
 
 
-@pytest.mark.parametrize("method", ["dm", "idm", "m3d", "dance"])
+@pytest.mark.parametrize(
+    "method",
+    ["dance", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dm", "idm", "m3d"))],
+)
 def test_condense(method, launch, dataset, expert_dir, tmp_path):
     done = launch(
         "condense", dataset, f"--method={method}", "--ipc=2", "--steps=4", "--batch_real=8",
@@ -118,6 +121,7 @@ def test_sweep_makes_a_table_and_leaves_alone_what_is_done(launch, dataset, tmp_
     assert launch(*command).stdout == first.stdout
 
 
+@pytest.mark.slow
 def test_demo(launch, tmp_path):
     done = launch(
         "demo", f"--workdir={tmp_path}", "--width=4", "--ipc=1", "--experts=1",

@@ -35,16 +35,14 @@ def test_class_chunk_does_not_change_a_method(name, train, network, pool):
     """Each of the loss terms is independent from class to class, whatever block they are in."""
     context = condense.make_context(train, pool)
     results = []
-    for chunk in (1, 2, 3):
+    for chunk in (2, 3):
         options = {"queue_size": 2, "train_batch": 8, "train_steps": 1} if name == "idm" else {}
         method = methods.create(name, network=network, batch_real=8, class_chunk=chunk, **options)
         start = condense.initial_pixels(train, 2, method.factor)
         state = method.init(jax.random.key(3), start, context)
-        for _ in range(2):
-            state, metrics = jax.jit(method.update)(state, context)
+        state, metrics = jax.jit(method.update)(state, context)
         results.append((state.pixels, metrics))
-    for other in results[1:]:
-        chex.assert_trees_all_close(results[0], other, rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(*results, rtol=1e-4, atol=1e-5)
 
 
 def view(**options):
