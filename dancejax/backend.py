@@ -1,5 +1,6 @@
 """What each backend likes, chosen in one place: batching, blocks, allocator, compilation cache."""
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -14,13 +15,28 @@ def is_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
+def use_cores(devices: int | None = None) -> None:
+    """Makes JAX see this many CPU devices (None: one per core, at most 8), before its first use.
+
+    Cores that work on classes or networks of their own are up to 1.3x faster than cores that share
+    every operation. Without effect on accelerators, and once JAX is in use.
+    """
+    if devices is None:
+        cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
+        devices = min(8, len(cores))
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", devices)
+
+
 def networks_per_call(count: int) -> int:
-    """How many networks to train in one compiled program.
+    """How many networks to train in one call, on all devices of the mesh together.
 
     On accelerators a batch axis over networks fills the device. On CPU `vmap` turns every
-    convolution into a grouped one, which is several times slower than one network at a time.
+    convolution into a grouped one, which is several times slower: one network per device.
     """
-    return 1 if is_cpu() else count
+    if not is_cpu():
+        return count
+    return min(count, jax.sharding.get_abstract_mesh().size or 1)
 
 
 def classes_per_call(num_classes: int, real: int, syn: int, bytes_per_image: int) -> int:
@@ -37,6 +53,19 @@ def classes_per_call(num_classes: int, real: int, syn: int, bytes_per_image: int
     budget = stats.get("bytes_limit", 2**33) // 2
     needed = bytes_per_image * (2.2 * syn + 0.5 * real)
     return max(1, min(num_classes, int(budget / needed)))
+
+
+def images_per_block(count: int, largest_activation: int) -> int:
+    """How many of `count` images to take through a network at once.
+
+    largest_activation: bytes of a network's largest layer for one image. On CPU blocks whose layers
+    fit into the cache are up to twice as fast, in equal parts; slightly too large ones are left
+    whole, since cutting costs a gradient its forward pass again. Accelerators take all.
+    """
+    fitting = max(1, 2**22 // largest_activation)
+    if not is_cpu() or count <= 2 * fitting:
+        return count
+    return -(-count // -(-count // fitting))
 
 
 def program_memory(compiled: Any) -> int:

@@ -4,6 +4,7 @@ The only module that calls Orbax. Orbax writes atomically, but it restores flipp
 word and does not fall back from a broken newest step; both are done here.
 """
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from dancejax import runs
+from dancejax import parallel, runs
 from dancejax.errors import UserError
 
 FORMAT = 1
@@ -53,14 +54,23 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def save_tree(path: Path, tree: Any, metadata: dict[str, Any]) -> None:
-    """Writes a tree of arrays and JSON metadata to the new folder `path`, atomically."""
+    """Writes a tree of arrays and JSON metadata to the new folder `path`, atomically.
+
+    With several processes all of them call it, and the first one writes.
+    """
     path = path.absolute()
-    arrays = jax.tree.map(np.asarray, jax.device_get(_without_keys(tree)))
+    arrays = parallel.fetch(_without_keys(tree))
+    if parallel.is_primary():
+        _write_tree(path, arrays, metadata)
+    parallel.barrier(f"saved {path}")
+
+
+def _write_tree(path: Path, arrays: Any, metadata: dict[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        with _checkpointer() as checkpointer:
             checkpointer.save(temporary / _ARRAYS, args=ocp.args.PyTreeSave(arrays))
         files = _digests(temporary / _ARRAYS)
         manifest = {"format": FORMAT, "metadata": metadata, "sha256": files}
@@ -97,7 +107,7 @@ def load_tree(path: Path, target: Any) -> Any:
     plain = _without_keys(target)
     restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), plain)
     try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        with _checkpointer() as checkpointer:
             arrays = checkpointer.restore(
                 path / _ARRAYS, args=ocp.args.PyTreeRestore(item=plain, restore_args=restore_args)
             )
@@ -118,8 +128,17 @@ def save_step(
     if path.exists():
         return
     save_tree(path, tree, metadata)
-    for old in _steps(folder)[:-keep]:
-        shutil.rmtree(old)
+    if parallel.is_primary():
+        for old in _steps(folder)[:-keep]:
+            shutil.rmtree(old)
+
+
+def latest_metadata(folder: Path) -> dict[str, Any] | None:
+    """The metadata of the newest undamaged checkpoint, or None."""
+    for path in reversed(_steps(folder)):
+        with contextlib.suppress(DamagedError):
+            return load_metadata(path)
+    return None
 
 
 def latest_step(folder: Path, target: Any, metadata: dict[str, Any]) -> tuple[int, Any] | None:
@@ -128,8 +147,15 @@ def latest_step(folder: Path, target: Any, metadata: dict[str, Any]) -> tuple[in
     A damaged one is named on stderr, set aside as damaged_*, and the one before is taken. Raises
     UserError if the checkpoint is another run's: its metadata differs from `metadata`.
     """
-    for stale in folder.glob(".step_*.tmp"):
-        shutil.rmtree(stale, ignore_errors=True)
+    if parallel.is_primary():
+        for stale in folder.glob(".step_*.tmp"):
+            shutil.rmtree(stale, ignore_errors=True)
+        found = _latest(folder, target, metadata)
+    parallel.barrier(f"checked {folder}")  # what is damaged is set aside by now
+    return found if parallel.is_primary() else _latest(folder, target, metadata)
+
+
+def _latest(folder: Path, target: Any, metadata: dict[str, Any]) -> tuple[int, Any] | None:
     for path in reversed(_steps(folder)):
         try:
             check_same(load_metadata(path), metadata, path)
@@ -140,6 +166,11 @@ def latest_step(folder: Path, target: Any, metadata: dict[str, Any]) -> tuple[in
             path.rename(aside)
             print(f"{error} Set aside as {aside.name}; going back one checkpoint.", file=sys.stderr)
     return None
+
+
+def plain(value: Any) -> Any:
+    """A JSON value as it comes back from a file."""
+    return json.loads(json.dumps(value))
 
 
 def check_same(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
@@ -157,6 +188,19 @@ def check_same(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> Non
         )
 
 
+def _checkpointer() -> ocp.Checkpointer:
+    """Works within one process, whatever the others do."""
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=jax.process_index(),
+        active_processes={jax.process_index()},
+        barrier_sync_key_prefix=f"process{jax.process_index()}",
+    )
+    if jax.process_count() == 1:
+        alone = ocp.options.MultiprocessingOptions()
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+
+
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 40 else text[:36] + "..."
@@ -164,7 +208,7 @@ def _short(value: Any) -> str:
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
-        return {prefix[:-1]: json.loads(json.dumps(value))}
+        return {prefix[:-1]: plain(value)}
     return {k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}{key}.").items()}
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dancejax import backend, checkpoint, coreset, multiformation, runs
+from dancejax import backend, checkpoint, coreset, multiformation, parallel, runs
 from dancejax.condensed import CondensedSet, dataset_source
-from dancejax.data import sampling
+from dancejax.data import sampling, streaming
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.experts import ExpertPool
@@ -22,10 +23,16 @@ from dancejax.methods import Context, Method, State
 INITS = ("real", "noise")
 
 
-def make_context(dataset: ImageDataset, pool: ExpertPool | None = None) -> Context:
-    """Moves a data set and a pool of experts to the device."""
+def make_context(
+    dataset: ImageDataset, pool: ExpertPool | None = None, *, placement: str = "device"
+) -> Context:
+    """Moves a data set and a pool of experts to the device.
+
+    placement "host" leaves the images where they are: a `StreamedData` takes their place.
+    """
+    on_device = placement == "device"
     return Context(
-        real=sampling.class_data(dataset),
+        real=sampling.class_data(dataset) if on_device else sampling.class_sizes(dataset)[0],
         mean=jnp.asarray(dataset.mean, jnp.float32),
         std=jnp.asarray(dataset.std, jnp.float32),
         experts=pool,
@@ -66,6 +73,8 @@ def condense(
     workdir: Path | None = None,
     log_every: int = 10,
     picture_every: int = 0,
+    placement: str = "device",
+    devices: int | None = None,
     checkpoint_seconds: float = 300.0,
     progress: bool = True,
 ) -> CondensedSet:
@@ -75,14 +84,18 @@ def condense(
     workdir: result.json (time and memory of this call's iterations), metrics.jsonl (means over
     classes and the last log_every iterations), checkpoints/, pictures/ each picture_every
     iterations (0: none); stopping saves and raises Interrupted, and the same call goes on where it
-    stopped, bit for bit. Raises UserError for settings that don't fit, and when a loss stops being
+    stopped, bit for bit on the same devices. placement: "host" for a data set larger than the
+    device's memory, whose batches are sent ahead. devices: how many the classes are spread over
+    (None: all). Raises UserError for settings that don't fit, and when a loss stops being
     finite; the last good checkpoint stays.
     """
     if steps < 1 or log_every < 1 or picture_every < 0:
         raise UserError("steps and log_every must be at least 1, picture_every at least 0.")
     if method.needs_experts and pool is None:
         raise UserError(f"{method.name} needs a pool of experts; train one with launch.pretrain.")
-    context = make_context(dataset, pool)
+    streaming.check_placement(placement)
+    parallel.check_devices(devices)
+    context = make_context(dataset, pool, placement=placement)
     start = initial_pixels(dataset, ipc, method.factor, init=init, seed=seed)
     state = method.init(jax.random.key(seed), start, context)
     settings = {
@@ -100,7 +113,7 @@ def condense(
     }
 
     def artifact(state: State) -> CondensedSet:
-        pixels = np.asarray(method.pixels(state, context), np.float32)
+        pixels = np.asarray(parallel.fetch(method.pixels(state, context)), np.float32)
         return CondensedSet(
             images=pixels.reshape(-1, *pixels.shape[2:]),
             labels=np.repeat(np.arange(dataset.num_classes, dtype=np.int32), ipc),
@@ -126,9 +139,6 @@ def condense(
             )
     log = runs.MetricsLog(workdir)
     log.rewind(method.name, step)
-    began = time.monotonic()
-    update = jax.jit(partial(_advance, method), donate_argnums=0).lower(state, context).compile()
-    compiled = time.monotonic()
     first = step
     saver = runs.Every(checkpoint_seconds)
     window: list[dict[str, jax.Array]] = []
@@ -142,29 +152,44 @@ def condense(
             (workdir / "pictures").mkdir(exist_ok=True)
             save_grid(workdir / "pictures" / f"step_{step:06d}.png", artifact(state))
 
-    if step == 0:
-        picture()
     with (
+        parallel.use(parallel.CLASSES, devices) as mesh,
         runs.stop_on_signals() as stop,
         runs.Progress(method.name, steps, start=step, enabled=progress) as bar,
     ):
-        while step < steps:
-            state, metrics = update(state, context)
-            step += 1
-            window.append(metrics)
-            if backend.is_cpu():
-                jax.block_until_ready(metrics)
-                bar.update(step)
-            if step % log_every == 0 or step == steps:
-                means = _summarise(window, step, dataset.classes)
-                log.write(method.name, step, **means)
-                bar.update(step, **means)
-                window = []
-                # Only here, so that a resumed run averages over the same windows.
-                if step < steps and (stop.signum or saver.due()):
-                    save()
-                    stop.check()
+        state, context = parallel.place((state, context), mesh)
+        batches: streaming.Ahead | streaming.Same = streaming.Same(context.real)
+        if placement == "host":
+            batches = streaming.class_batches(dataset, method.draw, state.key, step, mesh)
+        if step == 0:
             picture()
+        with batches:
+            update: Any = None
+            while step < steps:
+                context = context._replace(real=batches.next())
+                if update is None:
+                    began = time.monotonic()
+                    update = compile_step(method, state, context, mesh)
+                    compiled = time.monotonic()
+                state, metrics = update(state, context)
+                step += 1
+                window.append(metrics)
+                if backend.is_cpu():
+                    jax.block_until_ready(metrics)
+                    bar.update(step)
+                if step % log_every == 0 or step == steps:
+                    means = _summarise(parallel.fetch(window), step, dataset.classes)
+                    log.write(method.name, step, **means)
+                    bar.update(step, **means)
+                    window = []
+                    # Only here, so that a resumed run averages over the same windows.
+                    number = step // log_every
+                    signum = parallel.agree(stop.signum, number)
+                    if step < steps and (signum or parallel.agree(saver.due(), number)):
+                        save()
+                        if signum:
+                            raise runs.Interrupted(signum)
+                picture()
         save()
     if workdir is not None and step > first:
         seconds = time.monotonic() - compiled
@@ -172,12 +197,24 @@ def condense(
             "iterations": step,
             "measured_iterations": step - first,
             "seconds_per_iteration": seconds / (step - first),
+            "data_wait_seconds_per_iteration": batches.waited / (step - first),
             "compile_seconds": compiled - began,
             "step_memory_mb": backend.program_memory(update) / 2**20,
+            "devices": mesh.size,
             "device": jax.devices()[0].device_kind,
         }
         runs.write_json(workdir / "result.json", measured)
     return artifact(state)
+
+
+def compile_step(method: Method, state: State, context: Context, mesh: Mesh) -> Any:
+    """The compiled iteration, (state, context) -> (state, metrics), that `condense` repeats.
+
+    Under the mesh of `parallel.use`, for arguments placed on it. It gives the state's memory away.
+    """
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    step = jax.jit(partial(_advance, method), donate_argnums=0, out_shardings=everywhere)
+    return step.lower(state, context).compile()
 
 
 _ADVICE = "the last good checkpoint is kept; lower the learning rate of the pixels, or use float32."

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 import dancejax
-from dancejax import checkpoint, figures, multiformation, runs
+from dancejax import checkpoint, figures, multiformation, parallel, runs
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 
@@ -80,8 +80,16 @@ class CondensedSet:
 
 
 def save(condensed: CondensedSet, path: Path) -> None:
-    """Writes the artifact to the folder `path`; a set that is there already is replaced whole."""
-    path = Path(path).absolute()
+    """Writes the artifact to the folder `path`; a set that is there already is replaced whole.
+
+    With several processes the first one writes.
+    """
+    if parallel.is_primary():
+        _write(condensed, Path(path).absolute())
+    parallel.barrier(f"saved {path}")
+
+
+def _write(condensed: CondensedSet, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:

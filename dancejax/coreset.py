@@ -1,18 +1,19 @@
 """Coresets: real images chosen from the whole set, in the form of a condensed set."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
-import jax
 import numpy as np
 
-from dancejax import backend, runs, training
+from dancejax import fit, interpolate, networks, parallel, runs, training
 from dancejax.condensed import CondensedSet, dataset_source
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.networks import Variables
-from dancejax.training import TrainConfig
+from dancejax.training import TrainConfig, TrainState
 
 CORESETS = ("random", "herding", "kcenter", "forgetting")
 
@@ -98,8 +99,7 @@ def by_features(
     if method not in orders:
         raise UserError(f"unknown coreset {method!r}; choose one of {', '.join(CORESETS)}.")
     check_ipc(dataset, ipc)
-    _, features = training.predict(variables, training.train_data(dataset), network=network)
-    features = np.asarray(features)
+    _, features = training.predict_all(variables, dataset, network=network)
     chosen = []
     for label in range(dataset.num_classes):
         own = np.flatnonzero(dataset.labels == label)
@@ -126,33 +126,60 @@ def forgetting(
     config: TrainConfig,
     *,
     seed: int = 0,
+    workdir: Path | None = None,
+    placement: str = "device",
+    checkpoint_seconds: float = 300.0,
     progress: bool = True,
 ) -> CondensedSet:
     """The images least often forgotten while a network trains on the whole set.
 
-    Equals are drawn at random.
+    Equals are drawn at random. With a workdir, stopping saves and raises Interrupted, and the same
+    call goes on where it stopped. placement: as in `experts.train_pool`.
     """
     check_ipc(dataset, ipc)
-    data = training.train_data(dataset)
-    k_init, key = jax.random.split(jax.random.key(seed))
-    state = training.init_state(k_init, network, dataset.image_shape, config)
     per_epoch = training.steps_per_epoch(len(dataset.labels), config.batch_size)
-    history = []
+    folder = workdir / "training" if workdir else None
+    about = {
+        "forgetting": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "network": networks.describe(network),
+        "training": dataclasses.asdict(config),
+        "seed": seed,
+    }
     with (
+        parallel.use(parallel.NETWORKS, parallel.devices_for(1)) as mesh,
         runs.stop_on_signals() as stop,
-        runs.Progress("forgetting", config.epochs, enabled=progress) as bar,
+        runs.Progress("forgetting", config.epochs * per_epoch, enabled=progress) as bar,
     ):
-        for epoch in range(config.epochs):
-            for _ in range(per_epoch):
-                state, loss = training.train_step(state, key, data, network=network, config=config)
-                if backend.is_cpu():
-                    loss.block_until_ready()
-                stop.check()
-            logits, _ = training.predict(state.variables, data, network=network)
-            history.append(np.asarray(logits.argmax(-1)) == dataset.labels)
-            bar.update(epoch + 1, accuracy=100 * float(history[-1].mean()))
+        data = fit.place(dataset, placement, mesh)
+
+        def after_epoch(epoch: int, state: TrainState, loss: float, history: Any) -> Any:
+            """Which images were right after each epoch, bool [epochs, n]."""
+            variables = interpolate.select(state.variables, 0)
+            logits, _ = training.predict_all(variables, dataset, network=network)
+            history = np.array(history)
+            history[epoch - 1] = logits.argmax(-1) == dataset.labels
+            bar.update(bar.done, accuracy=100 * float(history[epoch - 1].mean()))
+            return history
+
+        state, keys = fit.init_team(seed, [0], network, dataset.image_shape, config, mesh)
+        _, history = fit.train(
+            state,
+            keys,
+            data,
+            mesh=mesh,
+            network=network,
+            config=config,
+            members=[0],
+            about=about,
+            folder=folder,
+            after_epoch=after_epoch,
+            extra=np.zeros((config.epochs, len(dataset.labels)), bool),
+            stop=stop,
+            bar=bar,
+            checkpoint_seconds=checkpoint_seconds,
+        )
     order = np.random.default_rng(seed).permutation(len(dataset.labels))
-    order = order[np.argsort(forgetting_events(history)[order], kind="stable")]
+    order = order[np.argsort(forgetting_events(list(history))[order], kind="stable")]
     chosen = [order[dataset.labels[order] == c][:ipc] for c in range(dataset.num_classes)]
     settings = {"ipc": ipc, "seed": seed, "epochs": config.epochs}
     return from_indices(dataset, np.stack(chosen), "forgetting", settings)

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+import numpy as np
 
-from dancejax import augment, backend, condensed, interpolate, networks, runs, training
+from dancejax import augment, condensed, fit, networks, parallel, runs, training
 from dancejax.checkpoint import check_same
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
-from dancejax.training import TrainConfig, TrainData
+from dancejax.training import TrainConfig, TrainData, TrainState
 
 PROTOCOLS = ("dm", "dance")
 _NO_FLIP = ("mnist", "svhn")
@@ -67,6 +67,8 @@ def evaluate(
     seed: int = 0,
     points: int = 10,
     workdir: Path | None = None,
+    devices: int | None = None,
+    checkpoint_seconds: float = 300.0,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Trains `repeats` networks from scratch on a set and tests them.
@@ -75,7 +77,8 @@ def evaluate(
     Returns (accuracies in percent): "accuracy_mean" and "accuracy_std" of the last epoch over the
     networks (sample deviation), "accuracies", and, chosen on the test set and not to be reported as
     the result, "best_over_epochs_mean"; "curve" has the mean at each epoch tested. With a workdir,
-    finished networks are kept there and the same call goes on after an interruption.
+    finished networks and checkpoints of those under way are kept there and the same call goes on
+    after an interruption. devices: how many (None: all).
     """
     if repeats < 1:
         raise UserError(f"the number of networks must be at least 1, not {repeats}.")
@@ -86,8 +89,8 @@ def evaluate(
             f"the training set ({train.num_classes} classes, {list(train.image_shape)}) and the "
             f"test set ({test.num_classes} classes, {list(test.image_shape)}) don't fit together."
         )
-    data = training_set(train)
-    test_data = TrainData(jnp.asarray(test.images), jnp.asarray(test.labels), data.mean, data.std)
+    train_set = training_set(train)
+    test_set = training.train_data(test)._replace(mean=train_set.mean, std=train_set.std)
     points = min(points, config.epochs)
     epochs = [round((i + 1) * config.epochs / points) for i in range(points)]
     about = {
@@ -98,23 +101,53 @@ def evaluate(
         "seed": seed,
         "test_epochs": epochs,
     }
+    parallel.check_devices(devices)
     curves = _Finished(workdir, about)
     missing = [n for n in range(repeats) if n not in curves.found]
-    size = backend.networks_per_call(len(missing))
-    done = repeats - len(missing)
-    steps = config.epochs * training.steps_per_epoch(len(data.labels), config.batch_size)
+    folder = workdir / "training" if workdir else None
+    steps = config.epochs * training.steps_per_epoch(len(train_set.labels), config.batch_size)
+    offset = (repeats - len(missing)) * steps
     with (
+        parallel.use(parallel.NETWORKS, parallel.devices_for(repeats, devices)) as mesh,
         runs.stop_on_signals() as stop,
-        runs.Progress("evaluate", repeats * steps, start=done * steps, enabled=progress) as bar,
+        runs.Progress("evaluate", repeats * steps, start=offset, enabled=progress) as bar,
     ):
-        for start in range(0, len(missing), size):
-            group = missing[start : start + size]
-            results = _train_group(
-                group, data, test_data, network, config, seed, epochs, stop, bar,
-                (done + start) * steps,
-            )  # fmt: skip
-            for member, curve in zip(group, results, strict=True):
-                curves.add(member, curve)
+        data, test_data = parallel.place((train_set, test_set), mesh)
+
+        def after_epoch(epoch: int, state: TrainState, loss: float, curve: Any) -> Any:
+            """Test accuracies in percent so far, [N, points]."""
+            if epoch not in epochs:
+                return curve
+            now = 100 * parallel.fetch(
+                training.accuracy(state.variables, test_data, network=network)
+            )
+            curve = np.array(curve)
+            curve[:, epochs.index(epoch)] = now
+            bar.update(bar.done, accuracy=float(now.mean()))
+            return curve
+
+        for members in fit.teams(missing, folder, repeats):
+            state, keys = fit.init_team(seed, members, network, train.image_shape, config, mesh)
+            _, taken = fit.train(
+                state,
+                keys,
+                data,
+                mesh=mesh,
+                network=network,
+                config=config,
+                members=members,
+                about=about,
+                folder=folder,
+                after_epoch=after_epoch,
+                extra=np.zeros((len(keys), len(epochs)), np.float32),
+                stop=stop,
+                bar=bar,
+                offset=offset,
+                checkpoint_seconds=checkpoint_seconds,
+            )
+            curves.add(dict(zip(members, np.asarray(taken).tolist(), strict=False)))
+            fit.clear(folder)
+            offset += steps * len(members)
     taken = [curves.found[n] for n in range(repeats)]
     last = [curve[-1] for curve in taken]
     return {
@@ -131,72 +164,31 @@ def evaluate(
     }
 
 
-def _train_group(
-    members: list[int],
-    data: TrainData,
-    test: TrainData,
-    network: nn.Module,
-    config: TrainConfig,
-    seed: int,
-    epochs: list[int],
-    stop: runs.StopFlag,
-    bar: runs.Progress,
-    offset: int,
-) -> list[list[float]]:
-    """Accuracy curves, in percent, of some networks trained side by side (one, on CPU)."""
-    shape = tuple(data.images.shape[1:])
-    pairs = [jax.random.split(key) for key in training.member_keys(seed, members)]
-    states = [training.init_state(k, network, shape, config) for k, _ in pairs]
-    single = len(members) == 1
-    keys = pairs[0][1] if single else jnp.stack([k for _, k in pairs])
-    state = states[0] if single else interpolate.stack(states)
-    step_fn = training.train_step if single else training.train_step_many
-    per_epoch = training.steps_per_epoch(data.images.shape[0], config.batch_size)
-    curves: list[list[float]] = [[] for _ in members]
-    done = offset
-    for epoch in range(1, config.epochs + 1):
-        for _ in range(per_epoch):
-            state, loss = step_fn(state, keys, data, network=network, config=config)
-            done += len(members)
-            if backend.is_cpu():
-                loss.block_until_ready()
-                bar.update(done)
-            stop.check()
-        if epoch in epochs:
-            worst = float(jnp.max(loss))
-            if worst != worst:
-                raise UserError(f"the loss became NaN by epoch {epoch}; lower --learning_rate.")
-            for i, curve in enumerate(curves):
-                own = state.variables if single else interpolate.select(state.variables, i)
-                curve.append(100 * float(training.accuracy(own, test, network=network)))
-            bar.update(done, accuracy=statistics.fmean(curve[-1] for curve in curves))
-    return curves
-
-
 class _Finished:
     """Curves of finished networks, kept in evaluation.jsonl: a line of settings, then one each."""
 
     def __init__(self, workdir: Path | None, about: dict[str, Any]) -> None:
         self.found: dict[int, list[float]] = {}
+        self._about = about
         self._path = workdir / "evaluation.jsonl" if workdir else None
-        if self._path is None:
-            return
-        if self._path.exists():
+        if self._path is not None and self._path.exists():
             lines = [_parse(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
             if lines and lines[0] is not None:
                 check_same(lines[0], about, self._path)
             self.found = {line["network"]: line["curve"] for line in lines[1:] if line}
-        text = "".join(
-            json.dumps(line) + "\n"
-            for line in [about, *({"network": n, "curve": c} for n, c in self.found.items())]
-        )
-        runs.write_bytes(self._path, text.encode())
+        parallel.barrier("evaluations found")
+        self._write()
 
-    def add(self, member: int, curve: list[float]) -> None:
-        self.found[member] = curve
+    def add(self, curves: dict[int, list[float]]) -> None:
+        """Keeps the curves of networks that were trained side by side."""
+        self.found |= curves
+        self._write()
+
+    def _write(self) -> None:
+        lines = [self._about, *({"network": n, "curve": c} for n, c in self.found.items())]
         if self._path is not None:
-            with open(self._path, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"network": member, "curve": curve}) + "\n")
+            text = "".join(json.dumps(line) + "\n" for line in lines)
+            runs.write_bytes(self._path, text.encode())
 
 
 def _parse(line: str) -> Any:

@@ -6,19 +6,18 @@ Expert n depends on the seed and n alone, so that a pool can be extended and sha
 """
 
 import dataclasses
-import json
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from dancejax import backend, checkpoint, interpolate, networks, runs, training
+from dancejax import checkpoint, fit, interpolate, networks, parallel, runs, training
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
-from dancejax.training import TrainConfig, TrainData
+from dancejax.training import TrainConfig, TrainState
 
 
 class ExpertPool(NamedTuple):
@@ -70,15 +69,18 @@ def train_pool(
     seed: int = 0,
     snapshots: int = 0,
     test: ImageDataset | None = None,
+    placement: str = "device",
+    devices: int | None = None,
     checkpoint_seconds: float = 300.0,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
     """Trains experts 0..count-1 into `folder`, leaving out those already there.
 
     snapshots: how many intermediate parameters to keep, evenly spread over the epochs (beside the
-    initial and the final ones). test: evaluates each finished expert. Stopping saves and raises
-    Interrupted; the same call goes on. Returns each expert's metadata. Raises UserError for a
-    folder that holds a pool of other settings.
+    initial and the final ones). test: evaluates each finished expert. placement: "device", or
+    "host" for a set larger than the device's memory, whose batches are sent ahead. devices: at most
+    so many (None: all). Stopping saves and raises Interrupted; the same call goes on. Returns each
+    expert's metadata. Raises UserError for a folder that holds a pool of other settings.
     """
     if count < 1:
         raise UserError(f"the number of experts must be at least 1, not {count}.")
@@ -87,26 +89,56 @@ def train_pool(
     folder = runs.open_workdir(folder)
     description = describe(dataset, network, config, seed, snapshots)
     if (folder / "pool.json").exists():
-        checkpoint.check_same(read_description(folder), _plain(description), folder / "pool.json")
+        wanted = checkpoint.plain(description)
+        checkpoint.check_same(read_description(folder), wanted, folder / "pool.json")
     else:
         runs.write_json(folder / "pool.json", checkpoint.seal(description))
+    parallel.check_devices(devices)
     missing = [n for n in range(count) if not _expert_path(folder, n).exists()]
+    parallel.barrier("experts found")
     if missing:
-        data = training.train_data(dataset)
-        test_data = training.train_data(test) if test is not None else None
-        size = backend.networks_per_call(len(missing))
         steps = config.epochs * training.steps_per_epoch(len(dataset.labels), config.batch_size)
-        total = count * steps
         with (
+            parallel.use(parallel.NETWORKS, parallel.devices_for(count, devices)) as mesh,
             runs.stop_on_signals() as stop,
             runs.Progress(
-                "experts", total, start=total - len(missing) * steps, enabled=progress
+                "experts", count * steps, start=(count - len(missing)) * steps, enabled=progress
             ) as bar,
         ):
-            for start in range(0, len(missing), size):
-                group = _Group(folder, missing[start : start + size], description, network, config)
-                offset = total - (len(missing) - start) * steps
-                group.train(data, test_data, stop, bar, offset, checkpoint_seconds)
+            data = fit.place(dataset, placement, mesh)
+            test_data = None
+            if test is not None:
+                test_data = parallel.place(training.train_data(test), mesh)
+            offset = (count - len(missing)) * steps
+            for members in fit.teams(missing, folder / "training", count):
+                state, keys = fit.init_team(
+                    seed, members, network, dataset.image_shape, config, mesh
+                )
+                first = state.variables
+                recorder = _Recorder(folder, members, config.epochs, snapshots)
+                state, kept = fit.train(
+                    state,
+                    keys,
+                    data,
+                    mesh=mesh,
+                    network=network,
+                    config=config,
+                    members=members,
+                    about=description,
+                    folder=folder / "training",
+                    after_epoch=recorder.after_epoch,
+                    extra=recorder.empty(first),
+                    stop=stop,
+                    bar=bar,
+                    offset=offset,
+                    checkpoint_seconds=checkpoint_seconds,
+                )
+                accuracies = None
+                if test_data is not None:
+                    accuracies = training.accuracy(state.variables, test_data, network=network)
+                recorder.finish(first, state.variables, kept, accuracies)
+                fit.clear(folder / "training")
+                offset += steps * len(members)
     return [checkpoint.load_metadata(_expert_path(folder, n)) for n in range(count)]
 
 
@@ -160,120 +192,64 @@ def load_trajectory(folder: Path, member: int) -> networks.Variables:
     return jax.tree.map(lambda *x: jnp.concatenate(x), ends[0], *middle, ends[1])
 
 
-class _Group:
-    """Some experts trained side by side (one, on CPU)."""
+class _Recorder:
+    """Keeps what a team of experts leaves behind: log lines, snapshots, finished experts."""
 
-    def __init__(
-        self,
-        folder: Path,
-        members: list[int],
-        description: dict[str, Any],
-        network: nn.Module,
-        config: TrainConfig,
-    ) -> None:
-        self.folder, self.members, self.network, self.config = folder, members, network, config
-        self.description = _plain({**description, "members": members})
-        self.shape = _image_shape(description)
-        count, epochs = description["snapshots"], config.epochs
-        self.snapshot_epochs = [round((i + 1) * epochs / (count + 1)) for i in range(count)]
-        keys = training.member_keys(description["seed"], members)
-        pairs = [jax.random.split(key) for key in keys]
-        states = [training.init_state(k, network, self.shape, config) for k, _ in pairs]
-        self.single = len(members) == 1
-        self.keys = pairs[0][1] if self.single else jnp.stack([k for _, k in pairs])
-        self.state = states[0] if self.single else interpolate.stack(states)
-        # Copied, since training steps give their buffers away.
-        self.init = jax.tree.map(jnp.copy, self.state.variables)
+    def __init__(self, folder: Path, members: list[int], epochs: int, snapshots: int) -> None:
+        self.folder, self.members = folder, members
+        self.snapshot_epochs = [round((i + 1) * epochs / (snapshots + 1)) for i in range(snapshots)]
+        self.log = runs.MetricsLog(folder)
+        self.rewound = False
 
-    def train(
-        self,
-        data: TrainData,
-        test: TrainData | None,
-        stop: runs.StopFlag,
-        bar: runs.Progress,
-        offset: int,
-        checkpoint_seconds: float,
-    ) -> None:
-        per_epoch = training.steps_per_epoch(data.images.shape[0], self.config.batch_size)
-        step_fn = training.train_step if self.single else training.train_step_many
-        checkpoints = self.folder / "training"
-        log = runs.MetricsLog(self.folder)
-        snapshots: Any = ()
-        if self.snapshot_epochs:
-            count = len(self.snapshot_epochs)
-            snapshots = jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), self.init)
-        saved = checkpoint.latest_step(
-            checkpoints, (self.state, snapshots, jnp.zeros(())), self.description
-        )
-        step, loss_sum = 0, jnp.zeros(())
-        if saved is not None:
-            step, (self.state, snapshots, loss_sum) = saved
-        log.rewind(self._kind(), step)
-        saver = runs.Every(checkpoint_seconds)
-        total = per_epoch * self.config.epochs
+    def empty(self, variables: networks.Variables) -> dict[str, Any]:
+        """Room for the snapshots, leaves [N, T, ...], and the loss of the last epoch."""
+        count = len(self.snapshot_epochs)
 
-        def save() -> None:
-            tree = (self.state, snapshots, loss_sum)
-            checkpoint.save_step(checkpoints, step, tree, self.description)
+        def room(x: Any) -> np.ndarray:
+            return np.zeros((x.shape[0], count, *x.shape[1:]), x.dtype)
 
-        while step < total:
-            self.state, loss = step_fn(
-                self.state, self.keys, data, network=self.network, config=self.config
-            )
-            loss_sum = loss_sum + jnp.mean(loss)
-            step += 1
-            epoch = step // per_epoch
-            if step % per_epoch == 0:
-                mean = float(loss_sum) / per_epoch
-                if mean != mean or abs(mean) == float("inf"):
-                    raise UserError(
-                        f"the training loss of experts {self.members} became {mean} in epoch "
-                        f"{epoch}; lower --learning_rate."
-                    )
-                loss_sum = jnp.zeros(())
-                log.write(self._kind(), step, epoch=epoch, loss=mean)
-                bar.update(offset + step * len(self.members), loss=mean)
-                if epoch in self.snapshot_epochs:
-                    slot = self.snapshot_epochs.index(epoch)
-                    snapshots = jax.tree.map(
-                        lambda s, x: s.at[slot].set(x),  # noqa: B023
-                        snapshots,
-                        self.state.variables,
-                    )
-            if backend.is_cpu():
-                jax.block_until_ready(loss)
-                bar.update(offset + step * len(self.members))
-            if step < total and (stop.signum or saver.due()):
-                save()
-                stop.check()
-        self._finish(snapshots, test, mean)
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        kept = jax.tree.map(room, variables) if count else ()
+        return {"loss": np.zeros((), np.float32), "snapshots": kept}
 
-    def _finish(self, snapshots: Any, test: TrainData | None, loss: float) -> None:
+    def after_epoch(self, epoch: int, state: TrainState, loss: float, kept: Any) -> Any:
+        if not self.rewound:
+            self.log.rewind(self._kind(), epoch - 1)
+            self.rewound = True
+        self.log.write(self._kind(), epoch, loss=loss)
+        snapshots = kept["snapshots"]
+        if epoch in self.snapshot_epochs:
+            slot = self.snapshot_epochs.index(epoch)
+            now = parallel.fetch(state.variables)
+            snapshots = jax.tree.map(lambda s, x: _put(s, slot, x), snapshots, now)
+        return {"loss": np.float32(loss), "snapshots": snapshots}
+
+    def finish(self, first: Any, final: Any, kept: Any, accuracies: Any) -> None:
+        """Stores the experts; those already there are left alone."""
+        first, final, kept, accuracies = parallel.fetch((first, final, kept, accuracies))
         for i, member in enumerate(self.members):
-            own = (lambda x: x) if self.single else (lambda x: x[i])  # noqa: B023
-            own_snapshots = (lambda x: x) if self.single else (lambda x: x[:, i])  # noqa: B023
-            final = jax.tree.map(own, self.state.variables)
-            tree = {"init": jax.tree.map(own, self.init), "final": final}
+            path = _expert_path(self.folder, member)
+            if path.exists():
+                continue
+            tree = interpolate.select({"init": first, "final": final}, i)
             if self.snapshot_epochs:
-                tree["trajectory"] = jax.tree.map(own_snapshots, snapshots)
-            metadata: dict[str, Any] = {"member": member, "final_loss": loss}
-            if test is not None:
-                metadata["test_accuracy"] = float(
-                    training.accuracy(final, test, network=self.network)
-                )
-            checkpoint.save_tree(_expert_path(self.folder, member), tree, metadata)
+                tree["trajectory"] = interpolate.select(kept["snapshots"], i)
+            metadata: dict[str, Any] = {"member": member, "final_loss": float(kept["loss"])}
+            if accuracies is not None:
+                metadata["test_accuracy"] = float(accuracies[i])
+            checkpoint.save_tree(path, tree, metadata)
 
     def _kind(self) -> str:
         return "expert " + ",".join(map(str, self.members))
 
 
+def _put(snapshots: np.ndarray, slot: int, now: np.ndarray) -> np.ndarray:
+    snapshots = np.array(snapshots)
+    snapshots[:, slot] = now
+    return snapshots
+
+
 def _expert_path(folder: Path, member: int) -> Path:
     return folder / f"expert_{member:05d}"
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))
 
 
 def _image_shape(description: dict[str, Any]) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from dancejax import runs
+from dancejax import parallel, runs
 
 if TYPE_CHECKING:
     from dancejax.condensed import CondensedSet
@@ -73,6 +73,8 @@ def _save(path: Path, figure: Figure) -> None:
 
 def save_metrics(path: Path, metrics: Path, kind: str) -> None:
     """The losses of a run's metrics.jsonl over its iterations."""
+    if not parallel.is_primary():
+        return
     lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     own = [line for line in lines if line["kind"] == kind]
     names = [name for name in own[0] if name not in ("kind", "step")]

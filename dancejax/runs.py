@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from dancejax import parallel
 from dancejax.errors import UserError
 
 
@@ -65,7 +66,7 @@ def open_workdir(path: str | os.PathLike[str]) -> Path:
         workdir.mkdir(parents=True, exist_ok=True)
         probe = workdir / ".writable"
         probe.write_text("")
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot write to the folder {workdir} ({error.strerror}); choose another --workdir."
@@ -79,7 +80,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file atomically; raises UserError with the reason if the system refuses."""
+    """Writes a file atomically; raises UserError with the reason if the system refuses.
+
+    With several processes the first one writes.
+    """
+    if not parallel.is_primary():
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -110,7 +116,7 @@ class MetricsLog:
     """metrics.jsonl: one JSON object a line, with its `step`. Without a folder it drops lines."""
 
     def __init__(self, workdir: Path | None) -> None:
-        self._path = workdir / "metrics.jsonl" if workdir else None
+        self._path = workdir / "metrics.jsonl" if workdir and parallel.is_primary() else None
 
     def rewind(self, kind: str, step: int) -> None:
         """Drops this kind's lines after `step` and a torn last line: the run goes on from there."""
@@ -138,7 +144,7 @@ class Progress:
 
     def __init__(self, name: str, total: int, *, start: int = 0, enabled: bool = True) -> None:
         self._bar: Any = None
-        self._enabled = enabled
+        self._enabled = enabled = enabled and parallel.is_primary()
         self._name, self._total, self._done, self._start = name, total, start, start
         self._text = ""
         self._began = self._last = time.monotonic()
@@ -155,6 +161,11 @@ class Progress:
             self._bar.update(steps)
         elif self._enabled and time.monotonic() - self._last > 30:
             self._print()
+
+    @property
+    def done(self) -> int:
+        """How many of the total are done."""
+        return self._done
 
     def _print(self) -> None:
         self._last = time.monotonic()

@@ -16,6 +16,7 @@ from dancejax import (
     coreset,
     evaluate,
     experts,
+    fit,
     interpolate,
     methods,
     networks,
@@ -55,6 +56,8 @@ def make(
     steps: int | None = None,
     settings: dict[str, Any] | None = None,
     forgetting_config: TrainConfig | None = None,
+    placement: str = "device",
+    devices: int | None = None,
     checkpoint_seconds: float = 300.0,
     progress: bool = True,
 ) -> CondensedSet:
@@ -74,16 +77,28 @@ def make(
             min(dataset.image_shape[:2]), cutmix=0.0
         )
         made = coreset.forgetting(
-            dataset, cell.ipc, network, config, seed=cell.seed, progress=progress
+            dataset,
+            cell.ipc,
+            network,
+            config,
+            seed=cell.seed,
+            workdir=folder,
+            placement=placement,
+            checkpoint_seconds=checkpoint_seconds,
+            progress=progress,
         )
     elif cell.method in coreset.CORESETS:
         pool, trained, _ = experts.load_pool(expert_dir, count=1, dataset=dataset)
         variables = interpolate.select(pool.final, 0)
         made = coreset.by_features(cell.method, dataset, cell.ipc, trained, variables)
     else:
-        made = _condense(cell, dataset, network, expert_dir, folder, steps, settings or {},
-                         checkpoint_seconds, progress)  # fmt: skip
+        made = _condense(
+            cell, dataset, network, expert_dir, steps, settings or {},
+            workdir=folder, placement=placement, devices=devices,
+            checkpoint_seconds=checkpoint_seconds, progress=progress,
+        )  # fmt: skip
     condensed.save(made, folder / "condensed")
+    fit.clear(folder / "training")
     return made
 
 
@@ -98,6 +113,7 @@ def row(
     overrides: dict[str, Any] | None = None,
     protocol: str | None = None,
     points: int = 5,
+    devices: int | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Evaluates a cell's set, in its folder, and returns its line of the table.
@@ -111,7 +127,8 @@ def row(
     evaluation = runs.open_workdir(folder / "evaluation")
     result = evaluate.evaluate(
         made, test, network, config,
-        repeats=repeats, seed=cell.seed, points=points, workdir=evaluation, progress=progress,
+        repeats=repeats, seed=cell.seed, points=points, workdir=evaluation, devices=devices,
+        progress=progress,
     )  # fmt: skip
     runs.write_json(evaluation / "result.json", {"protocol": name, **result})
     cost = runs.read_json(folder / "result.json") if (folder / "result.json").exists() else {}
@@ -151,11 +168,9 @@ def _condense(
     dataset: ImageDataset,
     network: nn.Module,
     expert_dir: Path,
-    folder: Path,
     steps: int | None,
     settings: dict[str, Any],
-    checkpoint_seconds: float,
-    progress: bool,
+    **options: Any,
 ) -> CondensedSet:
     side = min(dataset.image_shape[:2])
     preset = presets.paper(cell.method, dataset=dataset.name, image_side=side, ipc=cell.ipc)
@@ -170,5 +185,5 @@ def _condense(
         about = {"network": described["network"], "experts": described["training"]}
     return condense.condense(
         method, dataset, ipc=cell.ipc, steps=steps or preset.steps, pool=pool, seed=cell.seed,
-        settings=about, workdir=folder, checkpoint_seconds=checkpoint_seconds, progress=progress,
+        settings=about, **options,
     )  # fmt: skip

@@ -1,17 +1,18 @@
 """Training a network on a labelled set: the step that experts and evaluation share."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from dancejax import augment, networks
+from dancejax import augment, backend, networks, parallel
 from dancejax.data import sampling
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
@@ -56,6 +57,15 @@ class TrainData(NamedTuple):
     std: Array  # [c]
 
 
+class DrawnBatch(NamedTuple):
+    """A step's batch of a set that stays on the host, as `batch_indices` names it."""
+
+    images: Array  # uint8 [b, h, w, c]
+    labels: Array  # int32 [b]
+    mean: Array  # [c]
+    std: Array  # [c]
+
+
 class TrainState(NamedTuple):
     variables: networks.Variables
     opt_state: optax.OptState
@@ -92,43 +102,68 @@ def init_state(
     return TrainState(variables, opt_state, jnp.zeros((), jnp.int32))
 
 
+def batch_indices(key: Array, step: Array, count: int, batch_size: int) -> tuple[Array, Array]:
+    """Which of `count` images the network that `key` names sees in a step, and their weights.
+
+    int32 [b] and float32 [b], b = min(batch_size, count): the last batch of an epoch is filled with
+    repeats of weight 0.
+    """
+    per_epoch = steps_per_epoch(count, batch_size)
+    batch = min(batch_size, count)
+    k_order, _ = jax.random.split(key)
+    position = step % per_epoch * batch + jnp.arange(batch)
+    epoch = jnp.broadcast_to(step // per_epoch, position.shape)
+    taken = sampling.permuted_index(k_order, epoch, position % count, count)
+    return taken, (position < count).astype(jnp.float32)
+
+
 def _train_step(
-    state: TrainState, key: Array, data: TrainData, *, network: nn.Module, config: TrainConfig
+    state: TrainState,
+    key: Array,
+    data: TrainData | DrawnBatch,
+    *,
+    network: nn.Module,
+    config: TrainConfig,
+    count: int,
 ) -> tuple[TrainState, Array]:
     """One SGD step of the network that `key` names; returns the new state and the loss."""
-    count = data.images.shape[0]
     per_epoch = steps_per_epoch(count, config.batch_size)
     batch = min(config.batch_size, count)
-    epoch, index = state.step // per_epoch, state.step % per_epoch
-    k_order, k_step = jax.random.split(key)
+    _, k_step = jax.random.split(key)
     k_augment, k_cutmix = jax.random.split(jax.random.fold_in(k_step, state.step))
-
-    position = index * batch + jnp.arange(batch)
-    weights = (position < count).astype(jnp.float32)  # the last batch is filled with repeats
-    taken = sampling.permuted_index(
-        k_order, jnp.broadcast_to(epoch, position.shape), position % count, count
-    )
-    images = sampling.normalise(data.images[taken], data.mean, data.std)
-    labels = data.labels[taken]
-    strategy = (
-        augment.without(config.augmentation, "cutout") if config.cutmix else (config.augmentation)
-    )
+    taken, weights = batch_indices(key, state.step, count, config.batch_size)
+    images, labels = data.images, data.labels
+    if isinstance(data, TrainData):
+        images, labels = images[taken], labels[taken]
+    images = sampling.normalise(images, data.mean, data.std)
+    strategy = config.augmentation
+    if config.cutmix:
+        strategy = augment.without(strategy, "cutout")
     images = augment.independent(k_augment, images, strategy, config.mode)
     partner, lam = jnp.arange(batch), jnp.ones(())
     if config.cutmix:
         images, partner, lam = augment.cutmix(k_cutmix, images, config.cutmix)
 
-    def loss_fn(params: optax.Params) -> tuple[Array, networks.Variables]:
-        (logits, _), updated = network.apply(
-            {**state.variables, "params": params}, images, train=True, mutable=["batch_stats"]
-        )
-        cross_entropy = optax.softmax_cross_entropy_with_integer_labels
-        losses = lam * cross_entropy(logits, labels)
-        losses += (1 - lam) * cross_entropy(logits, labels[partner])
-        return jnp.sum(losses * weights) / jnp.sum(weights), dict(updated)
-
     params = state.variables["params"]
-    (loss, updated), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+    shares = weights / jnp.sum(weights)
+
+    def part(
+        images: Array, labels: Array, others: Array, shares: Array
+    ) -> tuple[tuple[Array, networks.Variables], optax.Params]:
+        """Loss, batch statistics and gradient of a part of the batch."""
+
+        def loss_fn(params: optax.Params) -> tuple[Array, networks.Variables]:
+            (logits, _), updated = network.apply(
+                {**state.variables, "params": params}, images, train=True, mutable=["batch_stats"]
+            )
+            cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+            losses = lam * cross_entropy(logits, labels) + (1 - lam) * cross_entropy(logits, others)
+            return jnp.sum(losses * shares), dict(updated)
+
+        return jax.value_and_grad(loss_fn, has_aux=True)(params)
+
+    size = networks.images_per_block(network, len(images), images.shape[1:])
+    (loss, updated), grads = sum_over_blocks(part, size, images, labels, labels[partner], shares)
     drops = {round(m * config.epochs) * per_epoch: config.decay for m in config.milestones}
     rate = optax.piecewise_constant_schedule(config.learning_rate, drops)(state.step)
     opt_state = state.opt_state
@@ -141,16 +176,72 @@ def _train_step(
     return TrainState(variables, opt_state, state.step + 1), loss
 
 
-train_step = jax.jit(_train_step, static_argnames=("network", "config"), donate_argnums=0)
+def sum_over_blocks(part: Callable[..., Any], size: int, *batch: Array) -> Any:
+    """Sum of part(*block) over blocks of the batch's arrays, filled up with zeros."""
+    count = batch[0].shape[0]
+    if size >= count:
+        return part(*batch)
+    blocks = [
+        jnp.pad(x, [(0, -count % size)] + [(0, 0)] * (x.ndim - 1)).reshape(-1, size, *x.shape[1:])
+        for x in batch
+    ]
+
+    def add(total: Any, block: list[Array]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, part(*block)), None
+
+    shapes = jax.eval_shape(part, *(x[0] for x in blocks))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    return jax.lax.scan(add, zeros, blocks)[0]
 
 
-@partial(jax.jit, static_argnames=("network", "config"), donate_argnums=0)
-def train_step_many(
-    states: TrainState, keys: Array, data: TrainData, *, network: nn.Module, config: TrainConfig
+@partial(jax.jit, static_argnames=("network", "config", "count"))
+def train_step(
+    states: TrainState,
+    keys: Array,
+    data: TrainData | DrawnBatch,
+    *,
+    network: nn.Module,
+    config: TrainConfig,
+    count: int,
 ) -> tuple[TrainState, Array]:
-    """`train_step` for several networks at once: states and keys with a leading axis."""
-    step = partial(_train_step, network=network, config=config)
-    return jax.vmap(step, in_axes=(0, 0, None))(states, keys, data)
+    """One SGD step of each of N networks: states and keys with a leading axis, spread over the
+    ambient mesh's networks. Returns the new states and the losses [N].
+
+    data: the training set of `count` images, or the batches of this step, [N, b, ...].
+    """
+    drawn = isinstance(data, DrawnBatch)
+    batches = (data.images, data.labels) if drawn else ()
+
+    def step(own: Any, shared: Any) -> tuple[TrainState, Array]:
+        (state, key, batch), rest = own, shared
+        data = DrawnBatch(*batch, *rest) if drawn else rest
+        return _train_step(state, key, data, network=network, config=config, count=count)
+
+    shared = (data.mean, data.std) if drawn else data
+    return over_networks(step, (states, keys, batches), shared)
+
+
+def over_networks(
+    function: Callable[[Any, Any], Any],
+    mapped: Any,
+    shared: Any,
+    *,
+    axis: str = parallel.NETWORKS,
+) -> Any:
+    """function(one network's part, shared) for stacked networks, as the backend likes it.
+
+    Spread over the ambient mesh if it has this axis.
+    """
+    number = len(jax.tree.leaves(mapped)[0])
+    if not backend.is_cpu():
+        many = jax.vmap(function, in_axes=(0, None))
+        return parallel.map_blocks(many, mapped, shared, size=number, axis=axis)
+
+    def single(own: Any, shared: Any) -> Any:
+        output = function(jax.tree.map(lambda x: x[0], own), shared)
+        return jax.tree.map(lambda x: x[None], output)
+
+    return parallel.map_blocks(single, mapped, shared, size=1, axis=axis)
 
 
 @partial(jax.jit, static_argnames=("network", "block"))
@@ -170,12 +261,31 @@ def predict(
     return jax.tree.map(lambda x: x.reshape(-1, x.shape[-1])[:count], outputs)
 
 
+def predict_all(
+    variables: networks.Variables, dataset: ImageDataset, *, network: nn.Module
+) -> tuple[np.ndarray, np.ndarray]:
+    """`predict` on a data set of any size, which stays on the host and is sent in parts."""
+    size = max(256, 2**28 // int(np.prod(dataset.image_shape)))
+    mean, std = jnp.asarray(dataset.mean, jnp.float32), jnp.asarray(dataset.std, jnp.float32)
+    parts = []
+    for start in range(0, len(dataset.labels), size):
+        images = jnp.asarray(dataset.images[start : start + size])
+        data = TrainData(images, jnp.asarray(dataset.labels[start : start + size]), mean, std)
+        parts.append(jax.device_get(predict(variables, data, network=network)))
+    logits, features = zip(*parts, strict=True)
+    return np.concatenate(logits), np.concatenate(features)
+
+
 @partial(jax.jit, static_argnames=("network",))
 def accuracy(variables: networks.Variables, data: TrainData, *, network: nn.Module) -> Array:
-    """Share of the images that the network classifies rightly, in [0, 1]."""
+    """Share of the images that each of N stacked networks classifies rightly, [N] in [0, 1]."""
     chex.assert_equal_shape_prefix([data.images, data.labels], 1)
-    logits, _ = predict(variables, data, network=network)
-    return jnp.mean(jnp.argmax(logits, -1) == data.labels)
+
+    def one(variables: networks.Variables, data: TrainData) -> Array:
+        logits, _ = predict(variables, data, network=network)
+        return jnp.mean(jnp.argmax(logits, -1) == data.labels)
+
+    return over_networks(one, variables, data)
 
 
 def member_keys(seed: int, members: Sequence[int]) -> list[Array]:

@@ -12,7 +12,8 @@ import jax
 from absl import app, flags, logging
 
 import dancejax
-from dancejax import backend, data, networks, runs
+from dancejax import backend, data, networks, parallel, runs
+from dancejax.data import streaming
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 
@@ -53,6 +54,31 @@ def define_run(workdir: str | None = None) -> None:
     )
     flags.DEFINE_integer("seed", 0, "of everything random in the run", lower_bound=0)
     flags.DEFINE_float("checkpoint_seconds", 300, "time between checkpoints", lower_bound=0)
+    flags.DEFINE_integer(
+        "devices",
+        None,
+        "how many devices share the work: classes in condensation, networks in training (default: "
+        "all; on CPU a device is a core, by default at most 8)",
+        lower_bound=1,
+    )
+    flags.DEFINE_string(
+        "coordinator",
+        None,
+        "for several processes, each with its own devices and all with one --workdir: host:port of "
+        "process 0, or auto on TPU pods and clusters that jax.distributed knows",
+    )
+    flags.DEFINE_integer("num_processes", None, "processes in all", lower_bound=1)
+    flags.DEFINE_integer("process_id", None, "number of this process, from 0", lower_bound=0)
+
+
+def define_placement() -> None:
+    flags.DEFINE_enum(
+        "data_placement",
+        "device",
+        streaming.PLACEMENTS,
+        "where the data set lives: host for one larger than the device's memory, whose batches are "
+        "sent ahead of each step; results are the same",
+    )
 
 
 def load(split: str) -> ImageDataset:
@@ -83,6 +109,19 @@ def given(*names: str) -> dict[str, Any]:
     return {name: FLAGS[name].value for name in names if FLAGS[name].present}
 
 
+def start_devices() -> None:
+    """Cores as devices on CPU, and the other processes of the run, before JAX is in use."""
+    backend.use_cores(FLAGS.devices)
+    if FLAGS.coordinator is None:
+        if FLAGS.num_processes is not None or FLAGS.process_id is not None:
+            raise UserError("--num_processes and --process_id need a --coordinator.")
+        return
+    by_hand = FLAGS.num_processes is not None and FLAGS.process_id is not None
+    if not by_hand and FLAGS.coordinator != "auto":
+        raise UserError("--coordinator=HOST:PORT needs --num_processes and --process_id.")
+    parallel.start(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+
+
 def start(workdir: Path, settings: dict[str, Any]) -> None:
     """Writes config.json (settings, flags and versions) for a run that begins."""
     runs.write_json(
@@ -99,11 +138,13 @@ def start(workdir: Path, settings: dict[str, Any]) -> None:
 
 def say(text: str) -> None:
     """Talk goes to stderr, results to stdout."""
-    print(text, file=sys.stderr, flush=True)
+    if parallel.is_primary():
+        print(text, file=sys.stderr, flush=True)
 
 
 def show(result: dict[str, Any]) -> None:
-    print(json.dumps(result, indent=2))
+    if parallel.is_primary():
+        print(json.dumps(result, indent=2))
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -126,9 +167,10 @@ def run(main: Callable[[], None]) -> None:
                 raise UserError(
                     f"unexpected argument {argv[1]!r}; options are given as --name=value."
                 )
+            start_devices()
             main()
         except UserError as error:
-            say(f"error: {error}")
+            print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
         except runs.Interrupted as stopped:
             say("Stopped. What is finished is saved; give the same command again to go on.")

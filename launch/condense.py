@@ -128,6 +128,8 @@ def main() -> None:
         workdir=workdir,
         log_every=FLAGS.log_every,
         picture_every=max(1, steps // 10) if picture_every is None else picture_every,
+        placement=FLAGS.data_placement,
+        devices=FLAGS.devices,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
     )
     condensed.save(result, workdir / "condensed")

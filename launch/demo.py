@@ -26,7 +26,14 @@ def assess(
     config = evaluate.protocol("dance", test.name, epochs=epochs)
     folder = runs.open_workdir(folder)
     result = evaluate.evaluate(
-        train, test, network, config, repeats=FLAGS.repeats, points=5, workdir=folder
+        train,
+        test,
+        network,
+        config,
+        repeats=FLAGS.repeats,
+        points=5,
+        workdir=folder,
+        devices=FLAGS.devices,
     )
     runs.write_json(folder / "result.json", result)
     return result
@@ -41,14 +48,16 @@ def main() -> None:
 
     common.say(f"1/4 {FLAGS.experts} experts, {FLAGS.expert_epochs} epochs each")
     config = experts.expert_training(28, epochs=FLAGS.expert_epochs)
-    experts.train_pool(workdir / "experts", train, network, config, count=FLAGS.experts, test=test)
+    experts.train_pool(workdir / "experts", train, network, config, count=FLAGS.experts, test=test,
+                       devices=FLAGS.devices)  # fmt: skip
     pool, _, _ = experts.load_pool(workdir / "experts", count=FLAGS.experts, dataset=train)
 
     common.say(f"2/4 DANCE, {FLAGS.ipc} images per class, {FLAGS.steps} iterations")
     method = methods.create("dance", network=network, batch_real=64)
     made = condense.condense(
         method, train, ipc=FLAGS.ipc, steps=FLAGS.steps, pool=pool, workdir=workdir,
-        picture_every=max(1, FLAGS.steps // 5), settings={"network": networks.describe(network)},
+        picture_every=max(1, FLAGS.steps // 5), devices=FLAGS.devices,
+        settings={"network": networks.describe(network)},
     )  # fmt: skip
     condensed.save(made, workdir / "condensed")
     chosen = coreset.random(train, FLAGS.ipc)

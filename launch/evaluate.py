@@ -49,6 +49,8 @@ def main() -> None:
         seed=FLAGS.seed,
         points=FLAGS.test_points,
         workdir=workdir,
+        devices=FLAGS.devices,
+        checkpoint_seconds=FLAGS.checkpoint_seconds,
     )
     result = {"protocol": protocol, **result}
     runs.write_json(workdir / "result.json", result)

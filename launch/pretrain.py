@@ -34,6 +34,7 @@ def define_training() -> None:
     flags.DEFINE_integer(
         "snapshots", 0, "intermediate parameters to store per expert", lower_bound=0
     )
+    common.define_placement()
 
 
 def define_expert_dir() -> None:
@@ -68,8 +69,8 @@ def pool_folder(workdir: Path, count: int) -> Path:
     return workdir / "experts"
 
 
-def train(folder: Path, count: int) -> None:
-    """Trains the pool that the flags describe; says what it does on stderr."""
+def train(folder: Path, count: int) -> dict[str, Any]:
+    """Trains the pool that the flags describe, and says so on stderr; returns its result.json."""
     dataset, test = common.load("train"), common.load("test")
     network = common.network(dataset)
     config = training_config(dataset)
@@ -86,23 +87,25 @@ def train(folder: Path, count: int) -> None:
         seed=FLAGS.seed,
         snapshots=FLAGS.snapshots,
         test=test,
+        placement=FLAGS.data_placement,
+        devices=FLAGS.devices,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
     )
     accuracies = [100 * r["test_accuracy"] for r in results]
-    result = {
+    result: dict[str, Any] = {
         "experts": len(results),
         "accuracy_mean": statistics.fmean(accuracies),
         "accuracies": accuracies,
         "training": dataclasses.asdict(config),
     }
     runs.write_json(folder / "result.json", result)
+    return result
 
 
 def main() -> None:
     folder = runs.open_workdir(FLAGS.workdir)
     common.start(folder, {})
-    train(folder, FLAGS.experts)
-    common.show(runs.read_json(folder / "result.json"))
+    common.show(train(folder, FLAGS.experts))
 
 
 if __name__ == "__main__":

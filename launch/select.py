@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from dancejax import condensed, coreset, experts, interpolate, networks, runs
+from dancejax import condensed, coreset, experts, fit, interpolate, networks, runs
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import ImageDataset
 
@@ -28,7 +28,16 @@ def choose(dataset: ImageDataset, workdir: Path) -> CondensedSet:
     if FLAGS.method == "forgetting":
         config = pretrain.training_config(dataset, cutmix=0.0)
         network = common.network(dataset)
-        return coreset.forgetting(dataset, FLAGS.ipc, network, config, seed=FLAGS.seed)
+        return coreset.forgetting(
+            dataset,
+            FLAGS.ipc,
+            network,
+            config,
+            seed=FLAGS.seed,
+            workdir=workdir,
+            placement=FLAGS.data_placement,
+            checkpoint_seconds=FLAGS.checkpoint_seconds,
+        )
     folder = pretrain.pool_folder(workdir, count=1)
     pool, network, about = experts.load_pool(folder, count=1, dataset=dataset)
     settings = {"network": networks.describe(network), "training": about["training"]}
@@ -43,6 +52,7 @@ def main() -> None:
     chosen = choose(common.load("train"), workdir)
     common.start(workdir, {"method": chosen.method, **chosen.settings})
     condensed.save(chosen, workdir / "condensed")
+    fit.clear(workdir / "training")
     common.say(f"coreset: {workdir / 'condensed'}")
 
 

@@ -64,6 +64,8 @@ def main() -> None:
             steps=FLAGS.steps,
             settings=settings,
             forgetting_config=pretrain.training_config(dataset, cutmix=0.0),
+            placement=FLAGS.data_placement,
+            devices=FLAGS.devices,
             checkpoint_seconds=FLAGS.checkpoint_seconds,
         )
         rows.append(
@@ -76,6 +78,7 @@ def main() -> None:
                 repeats=FLAGS.repeats,
                 overrides=overrides[cell.ipc],
                 protocol=FLAGS.protocol,
+                devices=FLAGS.devices,
             )
         )
         runs.write_json(workdir / "result.json", rows)

@@ -191,7 +191,7 @@ def test_activation_bytes_count_the_layers_outputs():
     """Convolutions and norms (seen twice, as module and inner module), logits, both outputs."""
     network = networks.create("convnet", 10, (32, 32, 3), width=8, depth=1)
     outputs = 3 * 32 * 32 * 8 + 10 + (10 + 16 * 16 * 8)
-    assert networks.activation_bytes(network, (32, 32, 3)) == 4 * outputs
+    assert networks.activation_bytes(network, (32, 32, 3)) == (4 * outputs, 4 * 32 * 32 * 8)
 
 
 @pytest.mark.parametrize(

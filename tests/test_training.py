@@ -1,16 +1,26 @@
 """The training step against plain SGD."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from dancejax import training
+from dancejax import backend, networks, training
 from dancejax.data import sampling
 from dancejax.errors import UserError
 
 PLAIN = {"augmentation": "", "cutmix": 0.0}
+
+
+def step_alone(state, key, data, *, network, config):
+    """`train_step` for one network."""
+    states = jax.tree.map(lambda x: x[None], state)
+    stacked = training.train_step(
+        states, key[None], data, network=network, config=config, count=len(data.labels)
+    )
+    return jax.tree.map(lambda x: x[0], stacked)
 
 
 def start(train, network, **options):
@@ -47,7 +57,7 @@ def test_steps_are_plain_sgd(reset, train, network):
         keep = 0.0 if reset and step in (4, 8) else 0.9
         buffer = jax.tree.map(lambda b, g, p, m=keep: m * b + g + 5e-4 * p, buffer, grads, params)
         params = jax.tree.map(lambda p, b, r=rate: p - r * b, params, buffer)
-        state, found = training.train_step(state, key, data, network=network, config=config)
+        state, found = step_alone(state, key, data, network=network, config=config)
         np.testing.assert_allclose(found, value, rtol=1e-4)
     for a, b in zip(
         jax.tree.leaves(state.variables["params"]), jax.tree.leaves(params), strict=True
@@ -71,12 +81,16 @@ def test_cutmix_mixes_the_losses_of_both_labels(train, network):
         optax.softmax_cross_entropy_with_integer_labels(logits, data.labels[i]).mean()
         for i in (taken, taken[partner])
     )
-    _, found = training.train_step(state, key, data, network=network, config=config)
+    _, found = step_alone(state, key, data, network=network, config=config)
     assert 0 < float(lam) < 1
     np.testing.assert_allclose(found, lam * own + (1 - lam) * other, rtol=1e-4)
 
 
-def test_many_networks_at_once_are_each_alone(train, network):
+@pytest.mark.parametrize("cpu", [True, False])
+def test_many_networks_at_once_are_each_alone(cpu, monkeypatch, train, network):
+    """One after the other, as on CPU, or in one batch, as on accelerators."""
+    monkeypatch.setattr(backend, "is_cpu", lambda: cpu)
+    jax.clear_caches()
     config, data, _ = start(train, network, augmentation="color_crop_flip", cutmix=0.5)
     keys = jax.random.split(jax.random.key(1), 2)
 
@@ -85,18 +99,18 @@ def test_many_networks_at_once_are_each_alone(train, network):
 
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *fresh())
     for _ in range(3):
-        stacked, losses = training.train_step_many(
-            stacked, keys, data, network=network, config=config
+        stacked, losses = training.train_step(
+            stacked, keys, data, network=network, config=config, count=len(data.labels)
         )
     for i, state in enumerate(fresh()):
         for _ in range(3):
-            state, loss = training.train_step(state, keys[i], data, network=network, config=config)
+            state, loss = step_alone(state, keys[i], data, network=network, config=config)
         np.testing.assert_allclose(losses[i], loss, rtol=1e-3)
         for a, b in zip(jax.tree.leaves(stacked), jax.tree.leaves(state), strict=True):
             np.testing.assert_allclose(a[i], b, rtol=1e-3, atol=1e-4)
 
 
-def test_prediction_in_blocks_is_prediction(train, network):
+def test_prediction_in_blocks_is_prediction(monkeypatch, train, network):
     _, data, state = start(train, network)
     images = sampling.normalise(data.images, data.mean, data.std)
     logits, features = network.apply(state.variables, images)
@@ -105,8 +119,30 @@ def test_prediction_in_blocks_is_prediction(train, network):
         np.testing.assert_allclose(found[0], logits, atol=1e-5)
         np.testing.assert_allclose(found[1], features, atol=1e-5)
     right = (np.asarray(logits).argmax(-1) == train.labels).mean()
-    accuracy = training.accuracy(state.variables, data, network=network)
-    np.testing.assert_allclose(accuracy, right, rtol=1e-6)
+    stacked = jax.tree.map(lambda x: jnp.stack([x, 0 * x]), state.variables)
+    accuracies = training.accuracy(stacked, data, network=network)
+    np.testing.assert_allclose(accuracies, [right, 1 / 3], rtol=1e-6)
+    monkeypatch.setattr(np, "prod", lambda shape: 2**28)  # parts of 256 images at least
+    everywhere = training.predict_all(state.variables, train, network=network)
+    np.testing.assert_allclose(everywhere[0], logits, atol=1e-5)
+    np.testing.assert_allclose(everywhere[1], features, atol=1e-5)
+
+
+@pytest.mark.parametrize("cutmix", [0.0, 1.0])
+def test_batches_in_blocks_give_the_same_step(cutmix, monkeypatch, train, network):
+    """The last batch of an epoch, filled with repeats of weight 0, in blocks that do not divide."""
+    results = []
+    for size in (20, 7):
+        config, data, state = start(train, network, cutmix=cutmix)
+        state = state._replace(step=jnp.int32(3))
+        monkeypatch.setattr(networks, "images_per_block", lambda *_, size=size: size)
+        jax.clear_caches()
+        key = jax.random.key(2)
+        state, loss = step_alone(state, key, data, network=network, config=config)
+        results.append((state.variables, loss))
+    chex.assert_trees_all_close(*results, rtol=1e-4, atol=1e-6)
+    monkeypatch.undo()
+    jax.clear_caches()
 
 
 def test_keys_follow_from_seed_and_number():

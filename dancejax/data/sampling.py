@@ -25,16 +25,41 @@ class ClassData(NamedTuple):
     counts: jax.Array  # int32 [C]
 
 
-def class_data(dataset: ImageDataset) -> ClassData:
-    """Moves a data set to the device, sorted by class."""
+class Draws(NamedTuple):
+    """Which images of `ClassData` a step uses."""
+
+    classes: jax.Array  # int32 [C, B], real images of each class
+    training: jax.Array  # int32 [t], those that a method trains networks on, in order
+
+
+class StreamedData(NamedTuple):
+    """The images of one step's `Draws`, of a set that stays on the host."""
+
+    images: jax.Array  # uint8 [C, B, h, w, c]
+    training_images: jax.Array  # uint8 [t, h, w, c]
+    training_labels: jax.Array  # int32 [t]
+
+
+RealData = ClassData | StreamedData
+
+
+def class_sizes(dataset: ImageDataset) -> tuple[ClassData, np.ndarray]:
+    """(a data set's `ClassData` without its images, the order [N] that sorts them by class)."""
     order = np.argsort(dataset.labels, kind="stable")
     counts = dataset.class_counts.astype(np.int32)
-    return ClassData(
-        images=jnp.asarray(dataset.images[order]),
+    sizes = ClassData(
+        images=jnp.zeros((0, *dataset.image_shape), jnp.uint8),
         labels=jnp.asarray(dataset.labels[order]),
         offsets=jnp.asarray(np.cumsum(counts, dtype=np.int32) - counts),
         counts=jnp.asarray(counts),
     )
+    return sizes, order
+
+
+def class_data(dataset: ImageDataset) -> ClassData:
+    """Moves a data set to the device, sorted by class."""
+    sizes, order = class_sizes(dataset)
+    return sizes._replace(images=jnp.asarray(dataset.images[order]))
 
 
 def permuted_index(
@@ -77,10 +102,10 @@ def epoch_positions(key: jax.Array, step: jax.Array, batch: int, n: jax.Array | 
     return permuted_index(key, position // n, position % n, n)
 
 
-def class_batch(
+def class_indices(
     key: jax.Array, step: jax.Array, data: ClassData, classes: jax.Array, batch: int
 ) -> jax.Array:
-    """Real images of some classes for a step, uint8 [k, batch, h, w, c]; classes: int32 [k].
+    """Which images of some classes a step sees, int32 [k, batch]; classes: int32 [k].
 
     Every class runs through its own epochs without replacement, whatever its size.
     """
@@ -89,7 +114,19 @@ def class_batch(
         class_key = jax.random.fold_in(key, label)
         return data.offsets[label] + epoch_positions(class_key, step, batch, data.counts[label])
 
-    return data.images[jax.vmap(indices)(classes)]
+    return jax.vmap(indices)(classes)
+
+
+def class_batch(
+    key: jax.Array, step: jax.Array, data: RealData, classes: jax.Array, batch: int
+) -> jax.Array:
+    """Real images of some classes for a step, uint8 [k, batch, h, w, c], as `class_indices` says.
+
+    Streamed data holds them already.
+    """
+    if isinstance(data, StreamedData):
+        return data.images[classes]
+    return data.images[class_indices(key, step, data, classes, batch)]
 
 
 def normalise(images: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:

@@ -7,11 +7,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 
-from dancejax import augment, backend, multiformation, networks
+from dancejax import augment, backend, multiformation, networks, parallel
 from dancejax.data import sampling
-from dancejax.data.sampling import ClassData
+from dancejax.data.sampling import ClassData, Draws, RealData
 from dancejax.errors import UserError
 from dancejax.experts import ExpertPool
 
@@ -22,7 +21,7 @@ Metrics = dict[str, Array]
 class Context(NamedTuple):
     """What stays the same during a run, on the device."""
 
-    real: ClassData
+    real: RealData
     mean: Array  # [c]
     std: Array  # [c]
     experts: ExpertPool | None = None
@@ -44,6 +43,7 @@ class Method(NamedTuple):
     init: (key, pixels in [0, 1], context) -> State
     update: (State, Context) -> (State, metrics, each [C] or scalar): one iteration
     pixels: (State, Context) -> [C, IPC, h, w, c] in [0, 1] units, as they are stored
+    draw: (run's key, step, class data, images left out) -> which real images the step uses
     """
 
     name: str
@@ -53,52 +53,70 @@ class Method(NamedTuple):
     init: Callable[[Array, Array, Context], State]
     update: Callable[[State, Context], tuple[State, Metrics]]
     pixels: Callable[[State, Context], Array]
+    draw: Callable[[Array, Array, ClassData], Draws]
 
 
-ClassLoss = Callable[[Array, Array], tuple[Array, Metrics]]
+ClassLoss = Callable[[Array, Array, Any], tuple[Array, Metrics]]
 
 
-def class_gradients(loss: ClassLoss, pixels: Array, classes_per_call: int) -> tuple[Metrics, Array]:
+def class_gradients(
+    loss: ClassLoss, pixels: Array, shared: Any, size: int | None, *, pieces: int = 1
+) -> tuple[Metrics, Array]:
     """Metrics [C] and gradients [C, ...] of a loss that is independent from class to class.
 
-    loss: (pixels [k, IPC, h, w, c], classes int32 [k]) -> (losses [k], metrics, each [k]). The
-    classes are taken in blocks of `classes_per_call`, so that memory is bounded by the block; the
-    result is the same.
+    loss: (pixels [k, IPC, h, w, c], classes int32 [k], shared) -> (losses [k], metrics, each [k]);
+    shared: all the arrays that it uses beside. The classes are spread over the devices of the
+    ambient mesh (`parallel.use`) and taken in blocks of `size`, so that memory is bounded by
+    the block; the result is the same. size None: all at once on one device. pieces: for a loss that
+    is a mean over a class's stored images, cuts each class into so many equal parts, which must
+    divide IPC.
     """
-    count = pixels.shape[0]
-    classes = jnp.arange(count, dtype=jnp.int32)
+    count, ipc, *shape = pixels.shape
+    classes = jnp.repeat(jnp.arange(count, dtype=jnp.int32), pieces)
+    parts = pixels.reshape(count * pieces, ipc // pieces, *shape)
 
-    def block(taken: tuple[Array, Array]) -> tuple[Metrics, Array]:
+    def block(taken: tuple[Array, Array], shared: Any) -> tuple[Metrics, Array]:
         def total(p: Array) -> tuple[Array, Metrics]:
-            losses, metrics = loss(p, taken[1])
+            losses, metrics = loss(p, taken[1], shared)
             return jnp.sum(losses), metrics
 
         grads, metrics = jax.grad(total, has_aux=True)(taken[0])
         return metrics, grads
 
-    size = min(classes_per_call, count)
-    if size == count:
-        return block((pixels, classes))
-    blocks = -(-count // size)
-    filled = jnp.minimum(jnp.arange(blocks * size), count - 1).reshape(blocks, size)
-    metrics, grads = lax.map(block, (pixels[filled], classes[filled]))
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], (metrics, grads))
+    metrics, grads = parallel.map_blocks(
+        block, (parts, classes), shared, size=size, axis=parallel.CLASSES
+    )
+    metrics = jax.tree.map(lambda x: x.reshape(count, pieces).mean(1), metrics)
+    return metrics, grads.reshape(pixels.shape) / pieces
 
 
-def block_size(network: nn.Module, state: State, config: Any) -> int:
+def image_pieces(network: nn.Module, state: State, config: Any) -> int:
+    """Into how many parts to cut a class for a loss that is a mean over its images.
+
+    As the backend likes them; a random subset of a class's images is drawn from all, uncut.
+    """
+    ipc = state.pixels.shape[1]
+    decoded = ipc * config.factor**2
+    if config.batch_syn is not None and config.batch_syn < decoded:
+        return 1
+    wanted = networks.images_per_block(network, decoded, image_shape(state)) // config.factor**2
+    return next(ipc // part for part in range(max(1, wanted), 0, -1) if ipc % part == 0)
+
+
+def block_size(network: nn.Module, state: State, config: Any) -> int | None:
     """Classes per block: config.class_chunk, else what the backend likes.
 
-    Batch norm takes its statistics from the batch of all classes, which can't be cut.
+    Batch norm takes its statistics from the batch of all classes, which can't be cut: None.
     """
     count, ipc = state.pixels.shape[:2]
     if getattr(network, "norm", None) == "batch":
-        return count
+        return None
     if config.class_chunk is not None:
         return config.class_chunk
     syn = ipc * config.factor**2
     if config.batch_syn is not None:
         syn = min(syn, config.batch_syn)
-    size = networks.activation_bytes(network, image_shape(state))
+    size, _ = networks.activation_bytes(network, image_shape(state))
     return backend.classes_per_call(count, config.batch_real, syn, size)
 
 
@@ -163,6 +181,19 @@ def image_shape(state: State) -> tuple[int, int, int]:
     return h, w, c
 
 
+def draw_with(
+    real_key: Callable[[Array], Array], batch_real: int
+) -> Callable[[Array, Array, ClassData], Draws]:
+    """A Method's `draw` where it sees batches of each class only; real_key: from the run's key."""
+
+    def draw(key: Array, step: Array, sizes: ClassData) -> Draws:
+        classes = jnp.arange(len(sizes.counts), dtype=jnp.int32)
+        own = sampling.class_indices(real_key(key), step, sizes, classes, batch_real)
+        return Draws(own, jnp.zeros(0, jnp.int32))
+
+    return draw
+
+
 def stored(space: Space) -> Callable[[State, Context], Array]:
     """A Method's `pixels` for a space."""
     return lambda state, context: space.units(space.constrain(state.pixels), context)
@@ -203,7 +234,8 @@ def forward_classes(
 ) -> tuple[Array, Array]:
     """(logits [k, n, C], features [k, n, d]) of [k, n, h, w, c], as one batch."""
     k, n, *shape = images.shape
-    logits, features = networks.forward(network, variables, images.reshape(k * n, *shape))
+    flat = images.reshape(k * n, *shape)
+    logits, features = networks.forward_in_blocks(network, variables, flat)
     return logits.reshape(k, n, -1), features.reshape(k, n, -1)
 
 

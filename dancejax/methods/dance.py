@@ -1,6 +1,7 @@
 """DANCE: dual-view distribution alignment (IJCAI 2024)."""
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -50,13 +51,16 @@ def create(config: Config, network: nn.Module) -> Method:
             rate = (0.1 if min(pixels.shape[2:4]) >= 128 else 0.01) * pixels.shape[1]
         return optax.sgd(rate, config.momentum)
 
+    def run_keys(key: Array) -> Array:
+        return jax.random.split(key)
+
     def init(key: Array, pixels: Array, context: Context) -> State:
         base.experts_of(context)
         stored = space.enter(pixels, context)
         return State(jnp.zeros((), jnp.int32), key, stored, optimizer(stored).init(stored))
 
     def update(state: State, context: Context) -> tuple[State, Metrics]:
-        k_real, k_run = jax.random.split(state.key)
+        k_real, k_run = run_keys(state.key)
         k_expert, k_lambda, *keys = jax.random.split(jax.random.fold_in(k_run, state.step), 6)
         experts = base.experts_of(context)
         chosen = jax.random.randint(k_expert, (), 0, len(jax.tree.leaves(experts.final)[0]))
@@ -65,19 +69,19 @@ def create(config: Config, network: nn.Module) -> Method:
         lam = jax.random.uniform(k_lambda) if config.pltda else 0.0
         mid = interpolate.lerp(first, final, lam)
 
-        def align(pixels: Array, classes: Array) -> tuple[Array, Metrics]:
+        def align(pixels: Array, classes: Array, shared: Any) -> tuple[Array, Metrics]:
             """PLTDA: distance of the mean features under the mid encoder."""
-            k_subset, k_augment = keys[:2]
-            real = base.real_batch(view, k_real, k_augment, state.step, classes, context)
+            mid, k_real, (k_subset, k_augment), step, context = shared
+            real = base.real_batch(view, k_real, k_augment, step, classes, context)
             syn = base.synthetic(view, k_subset, k_augment, pixels, classes, context)
             _, real = base.forward_classes(network, mid, real)
             _, syn = base.forward_classes(network, mid, syn)
             losses = mmd.mean_discrepancy(jax.lax.stop_gradient(real), syn)
             return losses, {"pltda": losses}
 
-        def calibrate(pixels: Array, classes: Array) -> tuple[Array, Metrics]:
+        def calibrate(pixels: Array, classes: Array, shared: Any) -> tuple[Array, Metrics]:
             """Distribution calibration: the expert's cross-entropy on the synthetic images."""
-            k_subset, k_augment = keys[2:]
+            final, (k_subset, k_augment), context = shared
             syn = base.synthetic(view, k_subset, k_augment, pixels, classes, context)
             logits, _ = base.forward_classes(network, final, syn)
             losses = base.cross_entropy(logits, classes)
@@ -86,18 +90,26 @@ def create(config: Config, network: nn.Module) -> Method:
         chunk = base.block_size(network, state, config)
 
         def step(
-            loss: base.ClassLoss, pixels: Array, opt_state: optax.OptState
+            loss: base.ClassLoss,
+            pixels: Array,
+            opt_state: optax.OptState,
+            shared: Any,
+            pieces: int = 1,
         ) -> tuple[Array, optax.OptState, Metrics]:
-            metrics, grads = base.class_gradients(loss, pixels, chunk)
+            metrics, grads = base.class_gradients(loss, pixels, shared, chunk, pieces=pieces)
             updates, opt_state = optimizer(pixels).update(grads, opt_state)
             return optax.apply_updates(pixels, updates), opt_state, metrics
 
-        pixels, opt_state, metrics = step(align, space.constrain(state.pixels), state.opt_state)
+        seen = context._replace(experts=None)
+        shared = mid, k_real, keys[:2], state.step, seen
+        pixels = space.constrain(state.pixels)
+        pixels, opt_state, metrics = step(align, pixels, state.opt_state, shared)
         if config.calibration:
+            pieces = base.image_pieces(network, state, config)
             skipped = {"calibration": jnp.zeros(len(pixels))}
             pixels, opt_state, own = jax.lax.cond(
                 state.step % config.calibration_every == 0,
-                lambda p, o: step(calibrate, p, o),
+                lambda p, o: step(calibrate, p, o, (final, keys[2:], seen), pieces),
                 lambda p, o: (p, o, skipped),
                 pixels,
                 opt_state,
@@ -113,4 +125,5 @@ def create(config: Config, network: nn.Module) -> Method:
         init=init,
         update=update,
         pixels=base.stored(space),
+        draw=base.draw_with(lambda key: run_keys(key)[0], config.batch_real),
     )

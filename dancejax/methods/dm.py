@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -58,20 +59,26 @@ def matching(
     optimizer = optax.sgd(config.learning_rate, config.momentum)
     view = base.view(config, space)
 
+    def keys(key: Array) -> Array:
+        return jax.random.split(key, 3)
+
     def init(key: Array, pixels: Array, context: Context) -> State:
         stored = space.enter(pixels, context)
         return State(jnp.zeros((), jnp.int32), key, stored, optimizer.init(stored))
 
     def update(state: State, context: Context) -> tuple[State, Metrics]:
-        k_real, k_network, k_run = jax.random.split(state.key, 3)
+        k_real, k_network, k_run = keys(state.key)
         k_subset, k_augment = jax.random.split(jax.random.fold_in(k_run, state.step))
         model = state.step // config.iterations_per_model
         variables = networks.init(
             network, jax.random.fold_in(k_network, model), base.image_shape(state)
         )
 
-        def loss(pixels: Array, classes: Array) -> tuple[Array, Metrics]:
-            real = base.real_batch(view, k_real, k_augment, state.step, classes, context)
+        shared = variables, k_real, k_subset, k_augment, state.step, context
+
+        def loss(pixels: Array, classes: Array, shared: Any) -> tuple[Array, Metrics]:
+            variables, k_real, k_subset, k_augment, step, context = shared
+            real = base.real_batch(view, k_real, k_augment, step, classes, context)
             syn = base.synthetic(view, k_subset, k_augment, pixels, classes, context)
             _, real = base.forward_classes(network, variables, real)
             _, syn = base.forward_classes(network, variables, syn)
@@ -80,7 +87,7 @@ def matching(
 
         pixels = space.constrain(state.pixels)
         chunk = base.block_size(network, state, config)
-        metrics, grads = base.class_gradients(loss, pixels, chunk)
+        metrics, grads = base.class_gradients(loss, pixels, shared, chunk)
         updates, opt_state = optimizer.update(grads, state.opt_state)
         pixels = optax.apply_updates(pixels, updates)
         return State(state.step + 1, state.key, pixels, opt_state), metrics
@@ -93,4 +100,5 @@ def matching(
         init=init,
         update=update,
         pixels=base.stored(space),
+        draw=base.draw_with(lambda key: keys(key)[0], config.batch_real),
     )

@@ -1,6 +1,7 @@
 """IDM: improved distribution matching (CVPR 2023): a queue of networks in training."""
 
 import dataclasses
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -9,8 +10,10 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from dancejax import interpolate, mmd, networks
+from dancejax import interpolate, mmd, networks, parallel, training
 from dancejax.data import sampling
+from dancejax.data.sampling import ClassData, Draws, StreamedData
+from dancejax.errors import UserError
 from dancejax.methods import base
 from dancejax.methods.base import Array, Context, Method, Metrics, State
 
@@ -103,6 +106,11 @@ def create(config: Config, network: nn.Module) -> Method:
         config, "factor", "batch_real", "batch_syn", "class_chunk", "queue_start", "queue_size",
         "push_every", "networks_trained", "train_steps", "train_batch",
     )  # fmt: skip
+    if config.networks_trained > min(config.queue_start, config.queue_size):
+        raise UserError(
+            f"networks_trained ({config.networks_trained}) must not be above queue_start "
+            f"({config.queue_start}) and queue_size ({config.queue_size})."
+        )
     space = base.NORMALISED
     view = base.view(config, space)
     optimizer = optax.sgd(config.learning_rate, config.momentum)
@@ -131,47 +139,83 @@ def create(config: Config, network: nn.Module) -> Method:
             queue = push(queue, *fresh(jax.random.fold_in(k_network, number), shape))
         return state._replace(extra=queue)
 
+    per_iteration = config.networks_trained * config.train_steps
+
+    def training_indices(key: Array, number: Array, sizes: ClassData) -> Array:
+        """The images of training step `number` of the run, [train_batch]."""
+        count = sizes.labels.shape[0]
+        return sampling.epoch_positions(key, number, config.train_batch, count)
+
+    def draw(key: Array, step: Array, sizes: ClassData) -> Draws:
+        _, k_epochs = _keys(key)
+        own = base.draw_with(lambda _: k_epochs[0], config.batch_real)(key, step, sizes)
+        numbers = step * per_iteration + jnp.arange(per_iteration)
+        mixed = jax.vmap(lambda number: training_indices(k_epochs[1], number, sizes))(numbers)
+        return own._replace(training=mixed.reshape(-1))
+
     def train(queue: Queue, slots: Array, key: Array, first: Array, context: Context) -> Queue:
         """train_steps steps of each of the slots, on real batches without augmentation."""
+
+        def one(own: tuple[Any, Array], shared: Any) -> tuple[Any, Array]:
+            taken, start = own
+            key, first, context = shared
+            batch_of = partial(training_batch, key, first, context)
+            numbers = start + jnp.arange(config.train_steps)
+            taken, correct = lax.scan(lambda t, n: step(t, *batch_of(n)), taken, numbers)
+            return taken, jnp.sum(correct, dtype=jnp.float32)
+
+        starts = first + jnp.arange(len(slots)) * config.train_steps
+        stacks = queue.variables, queue.opt_state
+        selected = jax.tree.map(lambda stack: stack[slots], stacks)
+        shared = key, first, context
+        trained, correct = training.over_networks(
+            one, (selected, starts), shared, axis=parallel.CLASSES
+        )
+        variables, opt_state = jax.tree.map(
+            lambda stack, leaf: stack.at[slots].set(leaf), stacks, trained
+        )
+        return queue._replace(
+            variables=variables,
+            opt_state=opt_state,
+            correct=queue.correct.at[slots].add(correct),
+            seen=queue.seen.at[slots].add(float(config.train_steps * config.train_batch)),
+        )
+
+    def training_batch(
+        key: Array, first: Array, context: Context, number: Array
+    ) -> tuple[Array, Array]:
+        """(normalised images, labels) of training step `number`; `first` is the iteration's."""
         real, batch = context.real, config.train_batch
+        if isinstance(real, StreamedData):
+            index = (number - first) * batch + jnp.arange(batch)
+            images, labels = real.training_images[index], real.training_labels[index]
+        else:
+            index = training_indices(key, number, real)
+            images, labels = real.images[index], real.labels[index]
+        return sampling.normalise(images, context.mean, context.std), labels
 
-        def step(taken: tuple[Any, Any], number: Array) -> tuple[tuple[Any, Any], Array]:
-            variables, opt_state = taken
-            index = sampling.epoch_positions(key, number, batch, real.images.shape[0])
-            images = sampling.normalise(real.images[index], context.mean, context.std)
-            labels = real.labels[index]
+    def step(taken: Any, images: Array, labels: Array) -> tuple[Any, Array]:
+        """One step of training a network; beside it, how many it classified rightly."""
+        variables, opt_state = taken
+        params = variables["params"]
 
+        def part(images: Array, labels: Array, shares: Array) -> Any:
             def loss(params: optax.Params) -> tuple[Array, tuple[Array, networks.Variables]]:
                 (logits, _), updated = network.apply(
                     {**variables, "params": params}, images, train=True, mutable=["batch_stats"]
                 )
                 losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-                return losses.mean(), (jnp.sum(jnp.argmax(logits, -1) == labels), dict(updated))
+                right = (jnp.argmax(logits, -1) == labels) & (shares > 0)
+                return jnp.sum(losses * shares), (jnp.sum(right), dict(updated))
 
-            params = variables["params"]
-            grads, (correct, updated) = jax.grad(loss, has_aux=True)(params)
-            updates, opt_state = trainer.update(grads, opt_state, params)
-            params = optax.apply_updates(params, updates)
-            return ({**variables, **updated, "params": params}, opt_state), correct
+            return jax.grad(loss, has_aux=True)(params)
 
-        def one(queue: Queue, item: tuple[Array, Array]) -> tuple[Queue, None]:
-            slot, start = item
-            taken = interpolate.select((queue.variables, queue.opt_state), slot)
-            taken, correct = lax.scan(step, taken, start + jnp.arange(config.train_steps))
-            variables, opt_state = jax.tree.map(
-                lambda stack, leaf: stack.at[slot].set(leaf),
-                (queue.variables, queue.opt_state),
-                taken,
-            )
-            return queue._replace(
-                variables=variables,
-                opt_state=opt_state,
-                correct=queue.correct.at[slot].add(jnp.sum(correct, dtype=jnp.float32)),
-                seen=queue.seen.at[slot].add(float(config.train_steps * batch)),
-            ), None
-
-        starts = first + jnp.arange(len(slots)) * config.train_steps
-        return lax.scan(one, queue, (slots, starts))[0]
+        size = networks.images_per_block(network, len(images), images.shape[1:])
+        shares = jnp.full(len(labels), 1 / len(labels))
+        grads, (correct, updated) = training.sum_over_blocks(part, size, images, labels, shares)
+        updates, opt_state = trainer.update(grads, opt_state, params)
+        params = optax.apply_updates(params, updates)
+        return ({**variables, **updated, "params": params}, opt_state), correct
 
     def update(state: State, context: Context) -> tuple[State, Metrics]:
         queue: Queue = state.extra
@@ -185,8 +229,11 @@ def create(config: Config, network: nn.Module) -> Method:
         variables = interpolate.select(queue.variables, slot)
         percent = accuracy(queue, slot)
 
-        def losses(pixels: Array, classes: Array) -> tuple[Array, Metrics]:
-            real = base.real_batch(view, k_epochs[0], k_augment, state.step, classes, context)
+        shared = variables, percent, k_epochs[0], k_subset, k_augment, state.step, context
+
+        def losses(pixels: Array, classes: Array, shared: Any) -> tuple[Array, Metrics]:
+            variables, percent, k_real, k_subset, k_augment, step, context = shared
+            real = base.real_batch(view, k_real, k_augment, step, classes, context)
             syn = base.synthetic(view, k_subset, k_augment, pixels, classes, context)
             _, real = base.forward_classes(network, variables, real)
             logits, syn = base.forward_classes(network, variables, syn)
@@ -196,11 +243,11 @@ def create(config: Config, network: nn.Module) -> Method:
             return total, {"matching": matching, "cross_entropy": entropy}
 
         chunk = base.block_size(network, state, config)
-        metrics, grads = base.class_gradients(losses, state.pixels, chunk)
+        metrics, grads = base.class_gradients(losses, state.pixels, shared, chunk)
         updates, opt_state = optimizer.update(grads, state.opt_state)
         pixels = optax.apply_updates(state.pixels, updates)
         slots = sample(k_train, queue, config.networks_trained)
-        first = state.step * (config.networks_trained * config.train_steps)
+        first = state.step * per_iteration
         queue = train(queue, slots, k_epochs[1], first, context)
         metrics = {**metrics, "network_accuracy": percent}
         return State(state.step + 1, state.key, pixels, opt_state, queue), metrics
@@ -213,6 +260,7 @@ def create(config: Config, network: nn.Module) -> Method:
         init=init,
         update=update,
         pixels=base.stored(space),
+        draw=draw,
     )
 
 

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dancejax import backend
 from dancejax.errors import UserError
 from dancejax.networks import layers
 from dancejax.networks.convnet import ConvNet
@@ -77,16 +78,38 @@ def describe(network: nn.Module) -> dict[str, Any]:
 
 
 @functools.cache
-def activation_bytes(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
-    """Bytes that the layers' outputs take for one image."""
+def activation_bytes(network: nn.Module, image_shape: tuple[int, ...]) -> tuple[int, int]:
+    """Bytes that the layers' outputs take for one image: (of all layers, of the largest)."""
 
     def run(key: jax.Array, images: jax.Array) -> Any:
         variables = network.init(key, images)
         return network.apply(variables, images, capture_intermediates=True, mutable=True)[1]
 
     captured = jax.eval_shape(run, jax.random.key(0), jnp.zeros((1, *image_shape)))
-    leaves = jax.tree.leaves(captured["intermediates"])
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+    sizes = [x.size * x.dtype.itemsize for x in jax.tree.leaves(captured["intermediates"])]
+    return sum(sizes), max(sizes)
+
+
+def images_per_block(network: nn.Module, count: int, image_shape: tuple[int, ...]) -> int:
+    """How many of `count` images [h, w, c] to take through a network at once on this backend.
+
+    All of them with batch norm, whose statistics are those of the whole batch.
+    """
+    if getattr(network, "norm", None) == "batch":
+        return count
+    return backend.images_per_block(count, activation_bytes(network, image_shape)[1])
+
+
+def forward_in_blocks(network: nn.Module, variables: Variables, images: jax.Array) -> Outputs:
+    """`forward`, in blocks where the backend likes them; a gradient computes each block again."""
+    count = images.shape[0]
+    size = images_per_block(network, count, images.shape[1:])
+    if size >= count:
+        return forward(network, variables, images)
+    padded = jnp.pad(images, [(0, -count % size), (0, 0), (0, 0), (0, 0)])
+    blocks = padded.reshape(-1, size, *images.shape[1:])
+    outputs = jax.lax.map(jax.checkpoint(lambda b: forward(network, variables, b)), blocks)
+    return jax.tree.map(lambda x: x.reshape(-1, x.shape[-1])[:count], outputs)
 
 
 def features(network: nn.Module, variables: Variables, images: jax.Array) -> jax.Array:

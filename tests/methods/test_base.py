@@ -11,8 +11,8 @@ from dancejax.data import sampling
 from dancejax.methods import base
 
 
-def toy_loss(pixels, classes):
-    weights = 1.0 + classes.astype(jnp.float32)
+def toy_loss(pixels, classes, shared):
+    weights = shared + classes.astype(jnp.float32)
     losses = weights * jnp.sum(jnp.sin(pixels), axis=(1, 2, 3, 4))
     return losses, {"loss": losses, "doubled": 2 * losses}
 
@@ -20,7 +20,7 @@ def toy_loss(pixels, classes):
 @pytest.mark.parametrize("block", [1, 2, 3, 5, 9])
 def test_blocks_give_what_all_classes_at_once_give(block):
     pixels = jax.random.normal(jax.random.key(0), (5, 2, 4, 4, 1))
-    metrics, grads = base.class_gradients(toy_loss, pixels, block)
+    metrics, grads = base.class_gradients(toy_loss, pixels, 1.0, block)
     weights = np.arange(1, 6)
     np.testing.assert_allclose(
         metrics["loss"], weights * np.sin(pixels).sum((1, 2, 3, 4)), rtol=1e-5
@@ -28,6 +28,20 @@ def test_blocks_give_what_all_classes_at_once_give(block):
     np.testing.assert_allclose(metrics["doubled"], 2 * metrics["loss"], rtol=1e-6)
     expected = weights[:, None, None, None, None] * np.cos(pixels)
     np.testing.assert_allclose(grads, expected, rtol=1e-5, atol=1e-6)
+    whole = base.class_gradients(toy_loss, pixels, 1.0, None)
+    chex.assert_trees_all_close((metrics, grads), whole, rtol=1e-6)
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3, 6])
+def test_means_over_images_can_be_cut_into_pieces(pieces):
+    def mean_loss(pixels, classes, shared):
+        losses = shared * classes * jnp.mean(jnp.sin(pixels), axis=(1, 2, 3, 4))
+        return losses, {"loss": losses}
+
+    pixels = jax.random.normal(jax.random.key(0), (4, 6, 4, 4, 1))
+    whole = base.class_gradients(mean_loss, pixels, 3.0, None)
+    cut = base.class_gradients(mean_loss, pixels, 3.0, 3, pieces=pieces)
+    chex.assert_trees_all_close(cut, whole, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["dm", "idm", "m3d", "dance"])

@@ -1,0 +1,160 @@
+"""Work spread over devices and processes: a mesh of one axis, and maps over a leading axis.
+
+With several processes (`start`) every process runs the same program; the first one writes files.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from dancejax.errors import UserError
+
+CLASSES, NETWORKS = "classes", "networks"
+
+
+def start(coordinator: str, processes: int | None = None, process: int | None = None) -> None:
+    """Joins this process to the others of a run, before anything is computed.
+
+    coordinator: host:port of process 0, with the number of processes and this one's; or "auto" on
+    TPU pods and clusters that jax.distributed knows. Raises UserError if they don't meet.
+    """
+    try:
+        if coordinator == "auto":
+            jax.distributed.initialize()
+        else:
+            jax.distributed.initialize(coordinator, processes, process)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"the processes did not meet at {coordinator} ({reason}).") from error
+
+
+def is_primary() -> bool:
+    """Whether this process is the one that writes files and talks."""
+    return jax.process_index() == 0
+
+
+def barrier(name: str) -> None:
+    """Waits until all processes are here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def agree(flag: int, step: int) -> int:
+    """The largest of the processes' numbers, so that all of them decide alike.
+
+    With several processes it is looked at every 20 steps only, and 0 between.
+    """
+    if jax.process_count() == 1:
+        return flag
+    if step % 20:
+        return 0
+    return int(np.max(multihost_utils.process_allgather(np.int32(flag))))
+
+
+def check_devices(devices: int | None) -> None:
+    """Raises UserError for more devices than there are, or not all of several processes'."""
+    available = jax.local_device_count()
+    if devices is not None and not 1 <= devices <= available:
+        raise UserError(f"{devices} devices are asked for, there are {available}.")
+    if devices not in (None, available) and jax.process_count() > 1:
+        raise UserError("with several processes all their devices are used; leave --devices out.")
+
+
+def devices_for(count: int, devices: int | None = None) -> int | None:
+    """How many devices to use for `count` pieces of work: no more than there are pieces.
+
+    devices: at most so many (None: all there are). Several processes use all of theirs.
+    """
+    if jax.process_count() > 1:
+        return None
+    return min(count, devices or jax.device_count())
+
+
+@contextlib.contextmanager
+def use(axis: str, devices: int | None = None) -> Iterator[Mesh]:
+    """Makes a mesh of one axis the ambient one: `map_blocks` over this axis is spread over it.
+
+    axis: CLASSES (condensation) or NETWORKS (experts, evaluation). devices: how many, the first
+    ones; None, and with several processes always: all. Raises UserError if there are not so many.
+    """
+    check_devices(devices)
+    taken = jax.devices() if jax.process_count() > 1 else jax.devices()[:devices]
+    mesh = Mesh(np.array(taken), (axis,), axis_types=(AxisType.Auto,))
+    with jax.set_mesh(mesh):
+        yield mesh
+
+
+def place(tree: Any, mesh: Mesh, axis: str | None = None) -> Any:
+    """Arrays on the mesh's devices: a copy on each, or the leading axis spread over them.
+
+    Each process has to hold the same values.
+    """
+    sharding = NamedSharding(mesh, PartitionSpec() if axis is None else PartitionSpec(axis))
+    if jax.process_count() == 1:
+        return jax.device_put(tree, sharding)
+
+    def one(leaf: Any) -> jax.Array:
+        if isinstance(leaf, jax.Array):
+            if leaf.sharding == sharding:
+                return leaf
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                return jax.random.wrap_key_data(one(jax.random.key_data(leaf)))
+        host = fetch(leaf)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    return jax.tree.map(one, tree)
+
+
+def fetch(tree: Any) -> Any:
+    """Arrays as NumPy arrays, in every process, wherever their parts are."""
+
+    def one(leaf: Any) -> np.ndarray:
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            if leaf.is_fully_replicated:
+                return np.asarray(leaf.addressable_data(0))
+            return multihost_utils.process_allgather(leaf, tiled=True)
+        return np.asarray(leaf)
+
+    return jax.tree.map(one, tree)
+
+
+def map_blocks(
+    function: Callable[[Any, Any], Any], mapped: Any, shared: Any, *, size: int | None, axis: str
+) -> Any:
+    """function(block of mapped, shared) over a leading axis, results put together again.
+
+    mapped: arrays [n, ...]; function takes and returns arrays with a leading axis of at most
+    `size`. Spread over the ambient mesh if it has this axis. What does not divide is filled up
+    with repeats of the last entry, whose results are dropped. size None: one block of all, which
+    is not spread.
+    """
+    count = len(jax.tree.leaves(mapped)[0])
+    if size is None:
+        return function(mapped, shared)
+    devices = jax.sharding.get_abstract_mesh().shape.get(axis, 1)
+    each = -(-count // devices)
+    blocks = -(-each // size)
+    size = -(-each // blocks)
+    filled = np.minimum(np.arange(devices * blocks * size), count - 1)
+    if len(filled) > count:
+        mapped = jax.tree.map(lambda x: x[filled], mapped)
+
+    def run(own: Any, shared: Any) -> Any:
+        if blocks == 1:
+            return function(own, shared)
+        cut = jax.tree.map(lambda x: x.reshape(blocks, size, *x.shape[1:]), own)
+        outputs = lax.map(lambda block: function(block, shared), cut)
+        return jax.tree.map(lambda x: x.reshape(blocks * size, *x.shape[2:]), outputs)
+
+    if devices > 1:
+        along, whole = PartitionSpec(axis), PartitionSpec()
+        # Nothing is reduced over devices, so there is no need to track what varies over them.
+        run = jax.shard_map(run, in_specs=(along, whole), out_specs=along, check_vma=False)
+    return jax.tree.map(lambda x: x[:count], run(mapped, shared))

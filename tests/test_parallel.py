@@ -1,0 +1,105 @@
+"""Several devices and several processes give what one gives, each in processes of its own."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dancejax import condensed, experts, parallel
+from dancejax.errors import UserError
+
+SETTINGS = (
+    "--dataset=fashion_mnist_mini", "--width=8", "--depth=2", "--ipc=2", "--experts=2",
+    "--expert_epochs=1", "--expert_batch=512", "--batch_real=8", "--log_every=2",
+)  # fmt: skip
+IDM = ("--train_batch=8", "--train_steps=1", "--queue_size=3")
+
+
+def start(name: str, *flags: str, devices: int) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", f"launch.{name}", f"--devices={devices}", *flags]
+    return subprocess.Popen(
+        command,
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(*processes: "subprocess.Popen[str]") -> None:
+    for process in processes:
+        _, errors = process.communicate(timeout=400)
+        assert process.returncode == 0, errors[-2000:]
+
+
+def pixels(workdir: Path) -> np.ndarray:
+    return condensed.load(workdir / "condensed").images
+
+
+@pytest.fixture(scope="module")
+def one_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on one device that the others are compared with."""
+    workdir = tmp_path_factory.mktemp("one")
+    finish(start("condense", *SETTINGS, "--method=dance", "--steps=4", f"--workdir={workdir}",
+                 devices=1))  # fmt: skip
+    return workdir
+
+
+@pytest.mark.parametrize("placement", ["device", "host"])
+def test_eight_devices_give_what_one_gives(placement, tmp_path, one_device):
+    """Ten classes on eight devices, two experts on two: neither divides."""
+    finish(start("condense", *SETTINGS, "--method=dance", "--steps=4", f"--workdir={tmp_path}",
+                 f"--data_placement={placement}", devices=8))  # fmt: skip
+    assert json.loads((tmp_path / "result.json").read_text())["devices"] == 8
+    for a, b in zip(*(experts.load_pool(d / "experts")[0] for d in (tmp_path, one_device)),
+                    strict=True):  # fmt: skip
+        for name in ("conv0", "conv1"):
+            x, y = (tree["params"][name]["kernel"] for tree in (a, b))
+            np.testing.assert_allclose(x, y, atol=1e-4)
+    np.testing.assert_allclose(pixels(tmp_path), pixels(one_device), atol=2e-3)
+
+
+def test_two_processes_save_once_and_one_goes_on(tmp_path, one_device):
+    """Two processes of two devices; the second half on one process with three."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    flags = (*SETTINGS, "--method=dance", f"--workdir={tmp_path}")
+    finish(*(
+        start("condense", *flags, "--steps=2", f"--coordinator=127.0.0.1:{port}",
+              "--num_processes=2", f"--process_id={n}", devices=2)
+        for n in range(2)
+    ))  # fmt: skip
+    assert json.loads((tmp_path / "result.json").read_text())["devices"] == 4
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [2]
+    finish(start("condense", *flags, "--steps=4", devices=3))
+    np.testing.assert_allclose(pixels(tmp_path), pixels(one_device), atol=2e-3)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in lines]
+    assert steps == [2, 4]
+
+
+@pytest.mark.parametrize("method", ["dm", "idm", "m3d"])
+def test_methods_on_three_devices_from_the_host(method, tmp_path):
+    """The other methods: three devices and host placement together against one device."""
+    extra = IDM if method == "idm" else ()
+    flags = (*SETTINGS, *extra, f"--method={method}", "--steps=3")
+    finish(start("condense", *flags, f"--workdir={tmp_path / 'a'}", devices=1))
+    finish(start("condense", *flags, f"--workdir={tmp_path / 'b'}", "--data_placement=host",
+                 devices=3))  # fmt: skip
+    a, b = pixels(tmp_path / "a"), pixels(tmp_path / "b")
+    np.testing.assert_allclose(a, b, atol=2e-3)
+
+
+def test_devices_that_are_not_there():
+    with pytest.raises(UserError, match="64 devices are asked for, there are 1"):
+        parallel.check_devices(64)
+    with pytest.raises(UserError, match="0 devices"), parallel.use(parallel.CLASSES, 0):
+        pass
