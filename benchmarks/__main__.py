@@ -50,6 +50,7 @@ class Worker:
 
     def turn(self) -> None:
         assert self.process.stdin is not None
+        time.sleep(1)  # until the threads of the one before have stopped spinning
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         self.seconds.append(float(self._read()))
@@ -196,7 +197,7 @@ def _condense(placement: str, bare: bool = False) -> dict[str, Any]:
     from benchmarks import condensing
 
     spec = step("dance", 10, int(FLAGS.ipcs[0]), int(FLAGS.widths[0]), placement=placement)
-    count = max(20, 2 * FLAGS.rounds)
+    count = 20 * FLAGS.rounds
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", condensing.__name__, json.dumps(spec), folder, str(count)]
         done = subprocess.run(

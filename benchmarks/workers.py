@@ -5,6 +5,7 @@ Processes of their own, so that each has the allocator and threads that it would
 can take turns with the others: on a machine with other guests only interleaved timings compare.
 """
 
+import contextlib
 import json
 import resource
 import sys
@@ -14,6 +15,8 @@ from typing import Any
 
 Work = Callable[[], Any]
 Prepared = tuple[Work, dict[str, Any]]
+STACK = contextlib.ExitStack()
+"""Keeps meshes ambient until the process ends."""
 
 
 def forward_flops(width: int, side: int, channels: int, depth: int = 3) -> int:
@@ -60,8 +63,7 @@ def prepare_step(spec: dict[str, Any]) -> Prepared:
         extra |= {"queue_size": 20, "train_batch": spec["batch"]}
     method = methods.create(spec["method"], network=network, batch_real=spec["batch"], **extra)
     start = condense.initial_pixels(dataset, ipc, method.factor)
-    mesh_context = parallel.use(parallel.CLASSES, spec["devices"])
-    mesh = mesh_context.__enter__()  # until the process ends
+    mesh = STACK.enter_context(parallel.use(parallel.CLASSES, spec["devices"]))
     context = condense.make_context(dataset, pool)
     state = method.init(jax.random.key(1), start, context)
     state, context = parallel.place((state, context), mesh)
@@ -95,7 +97,8 @@ def prepare_train(spec: dict[str, Any]) -> Prepared:
     network = networks.create("convnet", 10, (side, side, 3), width=spec["width"])
     config = training.TrainConfig(epochs=60, batch_size=spec["batch"], cutmix=0.0)
     count = spec["networks"]
-    mesh = parallel.use(parallel.NETWORKS, parallel.devices_for(count, spec["devices"])).__enter__()
+    devices = parallel.devices_for(count, spec["devices"])
+    mesh = STACK.enter_context(parallel.use(parallel.NETWORKS, devices))
     data = parallel.place(training.train_data(dataset), mesh)
     state, keys = fit.init_team(0, list(range(count)), network, (side, side, 3), config, mesh)
     options = {"network": network, "config": config, "count": len(dataset.labels)}
@@ -243,4 +246,5 @@ def main(spec: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    with STACK:
+        main(json.loads(sys.argv[1]))
