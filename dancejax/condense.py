@@ -128,6 +128,8 @@ def condense(
 
     saved = None
     if workdir is not None:
+        # Two checkpoints, one being written, and the set with its pictures.
+        runs.check_space(workdir, 4 * sum(x.nbytes for x in jax.tree.leaves(state)) + 2**20)
         saved = checkpoint.latest_step(workdir / "checkpoints", state, run)
     step = 0
     if saved is not None:

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from dancejax import augment, condensed, fit, networks, parallel, runs, training
+from dancejax import augment, checkpoint, condensed, fit, networks, parallel, runs, training
 from dancejax.checkpoint import check_same
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import ImageDataset
@@ -172,8 +172,11 @@ class _Finished:
         self._about = about
         self._path = workdir / "evaluation.jsonl" if workdir else None
         if self._path is not None and self._path.exists():
-            lines = [_parse(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
-            if lines and lines[0] is not None:
+            text = self._path.read_text("utf-8", "replace")
+            lines = [_parse(line) for line in text.splitlines()]
+            if lines and lines[0] is None:
+                raise UserError(f"{self._path} is damaged; remove it to train the networks again.")
+            if lines:
                 check_same(lines[0], about, self._path)
             self.found = {line["network"]: line["curve"] for line in lines[1:] if line}
         parallel.barrier("evaluations found")
@@ -187,15 +190,19 @@ class _Finished:
     def _write(self) -> None:
         lines = [self._about, *({"network": n, "curve": c} for n, c in self.found.items())]
         if self._path is not None:
-            text = "".join(json.dumps(line) + "\n" for line in lines)
+            text = "".join(json.dumps(checkpoint.seal(line)) + "\n" for line in lines)
             runs.write_bytes(self._path, text.encode())
 
 
 def _parse(line: str) -> Any:
+    """A sealed line's content; None for a damaged one, whose network is trained again."""
     try:
-        return json.loads(line)
-    except ValueError:  # torn by an interruption: that network is trained again
+        value = json.loads(line)
+    except ValueError:
         return None
+    if not isinstance(value, dict) or checkpoint.seal(value) != value:
+        return None
+    return {name: entry for name, entry in value.items() if name != "manifest_sha256"}
 
 
 def _describe(train: CondensedSet | ImageDataset) -> dict[str, Any]:

@@ -97,6 +97,11 @@ def train_pool(
     missing = [n for n in range(count) if not _expert_path(folder, n).exists()]
     parallel.barrier("experts found")
     if missing:
+        size = sum(
+            int(np.prod(x.shape)) * x.dtype.itemsize
+            for x in jax.tree.leaves(_shapes(network, dataset.image_shape))
+        )
+        runs.check_space(folder, (snapshots + 2) * len(missing) * size + 2**20)
         steps = config.epochs * training.steps_per_epoch(len(dataset.labels), config.batch_size)
         with (
             parallel.use(parallel.NETWORKS, parallel.devices_for(count, devices)) as mesh,

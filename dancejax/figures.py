@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,8 @@ def save_grid(path: Path, condensed: "CondensedSet", *, most: int = 10) -> None:
     )
     axes.imshow(canvas.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_yticks([y * (h + gap) + h / 2 for y in range(len(rows))])
-    axes.set_yticklabels([condensed.classes[y] for y in range(len(rows))], fontsize=8)
+    names = [condensed.classes[y] for y in range(len(rows))]
+    axes.set_yticklabels(names, fontsize=8, parse_math=False)
     axes.set_xticks([])
     axes.tick_params(length=0)
     for spine in axes.spines.values():
@@ -45,6 +47,7 @@ def save_grid(path: Path, condensed: "CondensedSet", *, most: int = 10) -> None:
     axes.set_title(
         f"{condensed.source['name']}: {condensed.method}, {condensed.ipc} images per class{shown}",
         fontsize=8,
+        parse_math=False,
     )
     _save(path, figure)
 
@@ -67,7 +70,10 @@ def save_curves(
 
 def _save(path: Path, figure: Figure) -> None:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    with warnings.catch_warnings():
+        # Names in scripts that the font lacks are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        figure.savefig(buffer, format="png")
     runs.write_bytes(path, buffer.getvalue())
 
 
@@ -75,7 +81,10 @@ def save_metrics(path: Path, metrics: Path, kind: str) -> None:
     """The losses of a run's metrics.jsonl over its iterations."""
     if not parallel.is_primary():
         return
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    lines = [
+        json.loads(line)
+        for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+    ]
     own = [line for line in lines if line["kind"] == kind]
     names = [name for name in own[0] if name not in ("kind", "step")]
     curves = {name: [(line["step"], line[name]) for line in own] for name in names}

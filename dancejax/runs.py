@@ -3,17 +3,23 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from dancejax import parallel
 from dancejax.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 class Interrupted(Exception):
@@ -74,6 +80,44 @@ def open_workdir(path: str | os.PathLike[str]) -> Path:
     return workdir
 
 
+def lock(workdir: Path) -> TextIO | None:
+    """Keeps other processes of this machine out of a folder as long as what it returns is open.
+
+    The system lets go when the process ends, however it ends. Raises UserError if another process
+    has the folder. None where there are no such locks, and for all but the first of several
+    processes.
+    """
+    if fcntl is None or not parallel.is_primary():
+        return None
+    file = open(workdir / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        owner = file.read().strip() or "another process"
+        file.close()
+        raise UserError(
+            f"{workdir} is in use by {owner}; wait for it, stop it, or choose another --workdir."
+        ) from error
+    except OSError:  # a file system without locks
+        file.close()
+        return None
+    file.truncate(0)
+    file.write(f"process {os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def check_space(folder: Path, needed: float) -> None:
+    """Raises UserError if a folder's disk has less than `needed` bytes left."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder} has {free / 2**20:.0f} MB left, about {needed / 2**20:.0f} MB are needed; "
+            "make room or choose another --workdir."
+        )
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON atomically: the file is either the old one or the new one, whole."""
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
@@ -123,10 +167,12 @@ class MetricsLog:
         if self._path is None or not self._path.exists():
             return
         kept = []
-        for line in self._path.read_text(encoding="utf-8").splitlines():
+        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
             except ValueError:
+                continue
+            if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
                 continue
             if entry.get("kind") != kind or entry["step"] <= step:
                 kept.append(line + "\n")

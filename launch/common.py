@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import flax.linen as nn
 import jax
@@ -18,6 +18,8 @@ from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 
 FLAGS = flags.FLAGS
+_LOCKS: list[TextIO | None] = []
+"""Held until the process ends."""
 PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "highest"}
 """Each with JAX's name for how float32 numbers are multiplied."""
 
@@ -49,8 +51,8 @@ def define_network() -> None:
         "tf32",
         list(PRECISIONS),
         "of convolutions. tf32: float32 numbers that accelerators multiply on their fast units, as "
-        "PyTorch does (no difference on CPU); float32: exactly; bfloat16: half the memory, means and "
-        "losses stay float32 (slower on CPU)",
+        "PyTorch does (no difference on CPU); float32: exactly; bfloat16: half the memory, means "
+        "and losses stay float32 (slower on CPU)",
     )
 
 
@@ -85,6 +87,13 @@ def define_placement() -> None:
         "where the data set lives: host for one larger than the device's memory, whose batches are "
         "sent ahead of each step; results are the same",
     )
+
+
+def open_workdir() -> Path:
+    """The folder that --workdir names, writable, and this process's own until it ends."""
+    workdir = runs.open_workdir(FLAGS.workdir)
+    _LOCKS.append(runs.lock(workdir))
+    return workdir
 
 
 def load(split: str) -> ImageDataset:

@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from dancejax import condense, condensed, experts, figures, methods, networks, runs
+from dancejax import condense, condensed, experts, figures, methods, networks
 from dancejax.data.dataset import ImageDataset
 from dancejax.methods import presets
 
@@ -84,7 +84,7 @@ def _listing(values: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    workdir = runs.open_workdir(FLAGS.workdir)
+    workdir = common.open_workdir()
     dataset = common.load("train")
     steps, config = resolve(dataset)
     network = common.network(dataset)

@@ -40,7 +40,7 @@ def assess(
 
 
 def main() -> None:
-    workdir = runs.open_workdir(FLAGS.workdir)
+    workdir = common.open_workdir()
     common.start(workdir, {})
     train = data.load("fashion_mnist_mini", split="train")
     test = data.load("fashion_mnist_mini", split="test")

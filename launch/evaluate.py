@@ -19,7 +19,7 @@ FLAGS = flags.FLAGS
 
 
 def main() -> None:
-    workdir = runs.open_workdir(FLAGS.workdir)
+    workdir = common.open_workdir()
     test = common.load("test")
     if FLAGS.condensed:
         chosen = condensed.load(FLAGS.condensed)

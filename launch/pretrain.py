@@ -103,7 +103,7 @@ def train(folder: Path, count: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    folder = runs.open_workdir(FLAGS.workdir)
+    folder = common.open_workdir()
     common.start(folder, {})
     common.show(train(folder, FLAGS.experts))
 

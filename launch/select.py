@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
-from dancejax import condensed, coreset, experts, fit, interpolate, networks, runs
+from dancejax import condensed, coreset, experts, fit, interpolate, networks
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import ImageDataset
 
@@ -48,7 +48,7 @@ def choose(dataset: ImageDataset, workdir: Path) -> CondensedSet:
 
 
 def main() -> None:
-    workdir = runs.open_workdir(FLAGS.workdir)
+    workdir = common.open_workdir()
     chosen = choose(common.load("train"), workdir)
     common.start(workdir, {"method": chosen.method, **chosen.settings})
     condensed.save(chosen, workdir / "condensed")

@@ -44,7 +44,7 @@ def main() -> None:
     ipcs, seeds = whole_numbers("ipcs"), whole_numbers("seeds")
     overrides = epochs_of(ipcs)
     cells = [sweep.Cell(m, ipc, seed) for ipc in ipcs for m in FLAGS.methods for seed in seeds]
-    workdir = runs.open_workdir(FLAGS.workdir)
+    workdir = common.open_workdir()
     dataset, test = common.load("train"), common.load("test")
     for ipc in ipcs:
         coreset.check_ipc(dataset, ipc)

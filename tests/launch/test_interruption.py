@@ -1,8 +1,10 @@
 """Stopping a program at any moment and giving the same command again ends in the same bytes."""
 
 import json
-import random
+import shutil
 import signal
+import subprocess
+import sys
 
 import chex
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from dancejax import condensed, experts
 
-from .conftest import EXPERTS, SMALL
+from .conftest import EXPERTS, ROOT, SMALL
 
 
 def condense_command(dataset, expert_dir, workdir, steps, every=0):
@@ -45,27 +47,106 @@ def test_condense_goes_on(signum, launch, launch_and_stop, dataset, expert_dir, 
     assert logs[0] == logs[1]
 
 
-def kill_until_done(launch, launch_and_stop, command, workdir, kills):
-    rng = random.Random(0)
-    for _ in range(kills):
-        done = sorted((workdir / "checkpoints").glob("step_*"))
-        reached = int(done[-1].name[5:]) if done else 0
-        once = workdir / "checkpoints" / f"step_{reached + rng.randint(1, 3):09d}"
-        status, stderr = launch_and_stop(*command, once=once, signum=signal.SIGKILL)
-        assert status in (0, -signal.SIGKILL), stderr
-    launch(*command)
+def kill_often(environment, command, kills, longest=3.0):
+    """Kills a command at random moments, then lets it finish."""
+    order = {"command": list(command), "kills": kills, "longest": longest, "seed": kills}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.launch.killer"], input=json.dumps(order), cwd=ROOT,
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    outcome = json.loads(done.stdout)
+    assert outcome["status"] == 0, outcome
+    assert outcome["kills"] == kills
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_condense_survives_being_killed(
-    kills, launch, launch_and_stop, dataset, expert_dir, tmp_path
-):
-    launch(*condense_command(dataset, expert_dir, tmp_path / "whole", 90, every=300))
-    command = condense_command(dataset, expert_dir, tmp_path / "cut", 90)
-    kill_until_done(launch, launch_and_stop, command, tmp_path / "cut", kills)
+@pytest.mark.parametrize(
+    "kills", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (20, 200))]
+)
+def test_condense_survives_being_killed(kills, launch, environment, dataset, expert_dir, tmp_path):
+    steps = 60 * kills
+    launch(*condense_command(dataset, expert_dir, tmp_path / "whole", steps, every=300))
+    command = condense_command(dataset, expert_dir, tmp_path / "cut", steps)
+    kill_often(environment, command, kills)
     whole, cut = (condensed.load(tmp_path / name / "condensed") for name in ("whole", "cut"))
     np.testing.assert_array_equal(whole.images, cut.images)
-    assert steps_of(tmp_path / "cut", "dance") == list(range(1, 91))
+    logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "cut")]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize(
+    "kills", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (20, 100))]
+)
+def test_pretrain_survives_being_killed(kills, launch, environment, dataset, tmp_path):
+    """Three experts, two of them side by side where there are two cores."""
+    command = ["pretrain", dataset, *SMALL, *EXPERTS[1:], "--experts=3", "--snapshots=2",
+               f"--expert_epochs={12 * kills}"]  # fmt: skip
+    launch(*command, f"--workdir={tmp_path / 'whole'}")
+    kill_often(environment, [*command, f"--workdir={tmp_path / 'cut'}", "--checkpoint_seconds=0"],
+               kills)  # fmt: skip
+    for member in range(3):
+        chex.assert_trees_all_equal(
+            *(experts.load_trajectory(tmp_path / name, member) for name in ("whole", "cut"))
+        )
+    logs = [sorted((tmp_path / n / "metrics.jsonl").read_text().splitlines())
+            for n in ("whole", "cut")]  # fmt: skip
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.slow
+def test_evaluate_and_forgetting_survive_being_killed(launch, environment, dataset, tmp_path):
+    forgetting = ["select", dataset, "--method=forgetting", "--ipc=2", *SMALL,
+                  "--expert_epochs=60", "--expert_batch=16"]  # fmt: skip
+    launch(*forgetting, f"--workdir={tmp_path / 'whole'}")
+    kill_often(
+        environment, [*forgetting, f"--workdir={tmp_path / 'cut'}", "--checkpoint_seconds=0"], 5
+    )
+    whole, cut = (condensed.load(tmp_path / name / "condensed") for name in ("whole", "cut"))
+    np.testing.assert_array_equal(whole.images, cut.images)
+    evaluate = ["evaluate", dataset, f"--condensed={tmp_path / 'cut' / 'condensed'}", *SMALL,
+                "--epochs=300", "--repeats=3"]  # fmt: skip
+    launch(*evaluate, f"--workdir={tmp_path / 'a'}")
+    kill_often(environment, [*evaluate, f"--workdir={tmp_path / 'b'}", "--checkpoint_seconds=0"], 5)
+    results = [(tmp_path / name / "evaluation.jsonl").read_text() for name in "ab"]
+    assert results[0] == results[1]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB, where the tests may make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_loses_nothing(small_disk, launch, dataset, expert_dir, tmp_path):
+    """Filled up by others in the middle of a run; with room the same command goes on."""
+    first = condense_command(dataset, expert_dir, small_disk / "run", 5)
+    launch(*first)
+    free = shutil.disk_usage(small_disk).free
+    (small_disk / "filler").write_bytes(bytes(free - 4096))
+    longer = condense_command(dataset, expert_dir, small_disk / "run", 10)
+    done = launch(*longer, status=2)
+    assert "make room" in done.stderr
+    assert len(list((small_disk / "run" / "checkpoints").glob("step_*"))) == 2
+    (small_disk / "filler").unlink()
+    launch(*longer)
+    launch(*condense_command(dataset, expert_dir, tmp_path / "whole", 10))
+    whole, cut = (condensed.load(p / "condensed") for p in (tmp_path / "whole", small_disk / "run"))
+    np.testing.assert_array_equal(whole.images, cut.images)
+
+
+def test_a_disk_that_is_too_small_is_said_before_the_work(small_disk, launch, dataset):
+    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free - 300_000))
+    done = launch(
+        "pretrain", dataset, "--width=64", "--experts=2", f"--workdir={small_disk / 'pool'}",
+        status=2,
+    )  # fmt: skip
+    assert "MB are needed" in done.stderr
+    assert not list((small_disk / "pool").glob("expert_*"))
 
 
 def test_pretrain_goes_on(launch, launch_and_stop, dataset, tmp_path):

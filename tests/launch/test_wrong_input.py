@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dancejax import condensed, coreset
+from dancejax import condensed, coreset, runs
 
 from .conftest import EXPERTS, ROOT, SMALL
 
@@ -50,7 +50,14 @@ def made(tmp_path_factory, dataset, expert_dir, train, test):
     shutil.copy(folder / "pictures" / "coats" / "0.png", folder / "lone" / "coats")
     (folder / "empty").mkdir()
     (folder / "file").write_text("not a folder")
-    return {"folder": folder, "data": dataset.partition("=")[2], "experts": expert_dir}
+    (folder / "used").mkdir()
+    with runs.lock(folder / "used"):
+        yield {
+            "folder": folder,
+            "data": dataset.partition("=")[2],
+            "experts": expert_dir,
+            "used": folder / "used",
+        }
 
 
 CONDENSE = ["condense", "--dataset={data}", "--workdir={work}", "--expert_dir={experts}"]
@@ -123,6 +130,13 @@ TABLE = [
     (but(EVALUATE, protocol="best"), "--protocol=best"),
     (but(EVALUATE, repeats="0"), "--repeats=0"),
     (but(EVALUATE, epochs="0"), "--epochs=0"),
+    (but(EVALUATE, devices="0"), "--devices=0"),
+    (but(CONDENSE, ipc="1", data_placement="disk"), "--data_placement=disk"),
+    (but(CONDENSE, ipc="1", num_processes="2"), "need a --coordinator"),
+    (but(CONDENSE, ipc="1", coordinator="here:1"), "needs --num_processes and --process_id"),
+    (but(CONDENSE, ipc="1", method="idm", networks_trained="4"), "must not be above queue_start"),
+    (but(SELECT, workdir="{used}"), "is in use by process"),
+    (but(CONDENSE, ipc="1", workdir="{used}"), "is in use by process"),
     (but(SWEEP, methods="dm,mtt"), "unknown method 'mtt'"),
     (but(SWEEP, ipcs="1,x"), "--ipcs must be whole numbers"),
     (but(SWEEP, ipcs="1,10", epochs="1,2,3"), "one for each of the 2 IPCs"),

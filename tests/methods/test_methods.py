@@ -236,7 +236,13 @@ def test_each_method_lowers_its_own_objective(name, train, network, pool):
 
 
 def test_idm_weighs_cross_entropy_by_accuracy_in_percent(train, network):
-    method = make("idm", network, regularisation=0.5, **{**IDM, "queue_start": 1, "queue_size": 1})
+    method = make(
+        "idm",
+        network,
+        regularisation=0.5,
+        networks_trained=1,
+        **{**IDM, "queue_start": 1, "queue_size": 1},
+    )
     state, context = begin(method, train)
     queue = state.extra._replace(correct=jnp.array([30.0]), seen=jnp.array([40.0]))
     variables = interpolate.select(queue.variables, 0)

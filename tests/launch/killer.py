@@ -1,0 +1,50 @@
+"""Starts a launcher command again and again, each in a fork of one process that has imported
+everything, and kills it at a random moment, so many times; then lets it finish.
+
+Reads JSON {"command": [...], "kills": N, "longest": seconds, "seed": n} from standard input; prints
+{"kills": N, "status": last exit status, "stderr": of the last}.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+
+from . import forker
+
+
+def start(arguments: list[str], output: int) -> int:
+    child = os.fork()
+    if child == 0:
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os._exit(forker.launch(arguments))
+    return child
+
+
+def main(command: list[str], kills: int, longest: float, seed: int) -> dict[str, object]:
+    rng = random.Random(seed)
+    killed = 0
+    for number in range(kills + 1):
+        with tempfile.TemporaryFile("w+") as output:
+            child = start(command, output.fileno())
+            deadline = time.monotonic() + rng.uniform(0, longest)
+            while number < kills and time.monotonic() < deadline:
+                time.sleep(0.01)
+            if number < kills:
+                os.kill(child, signal.SIGKILL)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            output.seek(0)
+            text = output.read()
+        if status == -signal.SIGKILL:
+            killed += 1
+        elif status != 0 or number < kills:
+            break  # an error, or done before its time: the test says so
+    return {"kills": killed, "status": status, "stderr": text[-2000:]}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(**json.load(sys.stdin))))
