@@ -186,8 +186,8 @@ def condense(
                     window = []
                     # Only here, so that a resumed run averages over the same windows.
                     number = step // log_every
-                    signum = parallel.agree(stop.signum, number)
-                    if step < steps and (signum or parallel.agree(saver.due(), number)):
+                    signum = parallel.agree(lambda: stop.signum, number)
+                    if step < steps and (signum or parallel.agree(saver.due, number)):
                         save()
                         if signum:
                             raise runs.Interrupted(signum)

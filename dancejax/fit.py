@@ -130,8 +130,8 @@ def train(
                 loss_sum = jnp.zeros_like(loss_sum)
                 extra = after_epoch(epoch, state, float(np.mean(means)), extra)
                 bar.update(offset + step * len(members), loss=float(np.mean(means)))
-            signum = parallel.agree(stop.signum, step)
-            if signum or parallel.agree(saver.due(), step):
+            signum = parallel.agree(lambda: stop.signum, step)
+            if signum or parallel.agree(saver.due, step):
                 save()
             if signum:
                 raise runs.Interrupted(signum)

@@ -46,16 +46,16 @@ def barrier(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def agree(flag: int, step: int) -> int:
+def agree(number: Callable[[], int], step: int) -> int:
     """The largest of the processes' numbers, so that all of them decide alike.
 
-    With several processes it is looked at every 20 steps only, and 0 between.
+    With several processes they are asked every 20 steps only; it is 0 between.
     """
     if jax.process_count() == 1:
-        return flag
+        return number()
     if step % 20:
         return 0
-    return int(np.max(multihost_utils.process_allgather(np.int32(flag))))
+    return int(np.max(multihost_utils.process_allgather(np.int32(number()))))
 
 
 def check_devices(devices: int | None) -> None:

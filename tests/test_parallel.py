@@ -51,7 +51,7 @@ def one_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workdir
 
 
-@pytest.mark.parametrize("placement", ["device", "host"])
+@pytest.mark.parametrize("placement", ["device", pytest.param("host", marks=pytest.mark.slow)])
 def test_eight_devices_give_what_one_gives(placement, tmp_path, one_device):
     """Ten classes on eight devices, two experts on two: neither divides."""
     finish(start("condense", *SETTINGS, "--method=dance", "--steps=4", f"--workdir={tmp_path}",
@@ -86,7 +86,9 @@ def test_two_processes_save_once_and_one_goes_on(tmp_path, one_device):
     assert steps == [2, 4]
 
 
-@pytest.mark.parametrize("method", ["dm", "idm", "m3d"])
+@pytest.mark.parametrize(
+    "method", ["idm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dm", "m3d"))]
+)
 def test_methods_on_three_devices_from_the_host(method, tmp_path):
     """The other methods: three devices and host placement together against one device."""
     extra = IDM if method == "idm" else ()
