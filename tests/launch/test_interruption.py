@@ -48,23 +48,28 @@ def test_condense_goes_on(signum, launch, launch_and_stop, dataset, expert_dir, 
 
 
 def kill_often(environment, command, kills, longest=3.0):
-    """Kills a command at random moments, then lets it finish."""
-    order = {"command": list(command), "kills": kills, "longest": longest, "seed": kills}
+    """Kills a command, which is to save after every step, at random moments."""
+    order = {
+        "command": [*command, "--checkpoint_seconds=0"],
+        "kills": kills,
+        "longest": longest,
+        "seed": kills,
+    }
     done = subprocess.run(
         [sys.executable, "-m", "tests.launch.killer"], input=json.dumps(order), cwd=ROOT,
         env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     outcome = json.loads(done.stdout)
-    assert outcome["status"] == 0, outcome
-    assert outcome["kills"] == kills
+    assert outcome["kills"] == kills, outcome
 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(200, marks=pytest.mark.slow)])
 def test_condense_survives_being_killed(kills, launch, environment, dataset, expert_dir, tmp_path):
     steps = 40 * kills
     launch(*condense_command(dataset, expert_dir, tmp_path / "whole", steps, every=300))
-    command = condense_command(dataset, expert_dir, tmp_path / "cut", steps)
+    command = condense_command(dataset, expert_dir, tmp_path / "cut", steps, every=300)
     kill_often(environment, command, kills)
+    launch(*command)
     whole, cut = (condensed.load(tmp_path / name / "condensed") for name in ("whole", "cut"))
     np.testing.assert_array_equal(whole.images, cut.images)
     logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "cut")]
@@ -77,8 +82,9 @@ def test_pretrain_survives_being_killed(kills, launch, environment, dataset, tmp
     command = ["pretrain", dataset, *SMALL, *EXPERTS[1:], "--experts=3", "--snapshots=2",
                f"--expert_epochs={12 * kills}"]  # fmt: skip
     launch(*command, f"--workdir={tmp_path / 'whole'}")
-    kill_often(environment, [*command, f"--workdir={tmp_path / 'cut'}", "--checkpoint_seconds=0"],
-               kills)  # fmt: skip
+    command.append(f"--workdir={tmp_path / 'cut'}")
+    kill_often(environment, command, kills)
+    launch(*command)
     for member in range(3):
         chex.assert_trees_all_equal(
             *(experts.load_trajectory(tmp_path / name, member) for name in ("whole", "cut"))
@@ -93,15 +99,15 @@ def test_evaluate_and_forgetting_survive_being_killed(launch, environment, datas
     forgetting = ["select", dataset, "--method=forgetting", "--ipc=2", *SMALL,
                   "--expert_epochs=60", "--expert_batch=16"]  # fmt: skip
     launch(*forgetting, f"--workdir={tmp_path / 'whole'}")
-    kill_often(
-        environment, [*forgetting, f"--workdir={tmp_path / 'cut'}", "--checkpoint_seconds=0"], 5
-    )
+    kill_often(environment, [*forgetting, f"--workdir={tmp_path / 'cut'}"], 5)
+    launch(*forgetting, f"--workdir={tmp_path / 'cut'}")
     whole, cut = (condensed.load(tmp_path / name / "condensed") for name in ("whole", "cut"))
     np.testing.assert_array_equal(whole.images, cut.images)
     evaluate = ["evaluate", dataset, f"--condensed={tmp_path / 'cut' / 'condensed'}", *SMALL,
                 "--epochs=300", "--repeats=3"]  # fmt: skip
     launch(*evaluate, f"--workdir={tmp_path / 'a'}")
-    kill_often(environment, [*evaluate, f"--workdir={tmp_path / 'b'}", "--checkpoint_seconds=0"], 5)
+    kill_often(environment, [*evaluate, f"--workdir={tmp_path / 'b'}"], 5)
+    launch(*evaluate, f"--workdir={tmp_path / 'b'}")
     results = [(tmp_path / name / "evaluation.jsonl").read_text() for name in "ab"]
     assert results[0] == results[1]
 
