@@ -65,7 +65,7 @@ def kill_often(environment, command, kills, longest=3.0):
 
 @pytest.mark.parametrize("kills", [5, pytest.param(200, marks=pytest.mark.slow)])
 def test_condense_survives_being_killed(kills, launch, environment, dataset, expert_dir, tmp_path):
-    steps = 40 * kills
+    steps = max(400, 40 * kills)
     launch(*condense_command(dataset, expert_dir, tmp_path / "whole", steps, every=300))
     command = condense_command(dataset, expert_dir, tmp_path / "cut", steps, every=300)
     kill_often(environment, command, kills)
@@ -97,7 +97,7 @@ def test_pretrain_survives_being_killed(kills, launch, environment, dataset, tmp
 @pytest.mark.slow
 def test_evaluate_and_forgetting_survive_being_killed(launch, environment, dataset, tmp_path):
     forgetting = ["select", dataset, "--method=forgetting", "--ipc=2", *SMALL,
-                  "--expert_epochs=60", "--expert_batch=16"]  # fmt: skip
+                  "--expert_epochs=100", "--expert_batch=16"]  # fmt: skip
     launch(*forgetting, f"--workdir={tmp_path / 'whole'}")
     kill_often(environment, [*forgetting, f"--workdir={tmp_path / 'cut'}"], 5)
     launch(*forgetting, f"--workdir={tmp_path / 'cut'}")
