@@ -126,8 +126,10 @@ def test_any_damage_to_a_work_folder_is_noticed_or_harmless(tmp_path, capsys, tr
     kept = {p: p.read_bytes() for p in sorted(workdir.rglob("*")) if p.is_file()}
     rng = np.random.default_rng(0)
     outcomes = {"same": 0, "said": 0}
-    for path in kept:
-        for kind in ("flip", "cut", "remove"):
+    for number, path in enumerate(kept):
+        # The files that a run reads back get all three, the many small ones of Orbax one each.
+        read_back = path.parent.name in ("condensed", workdir.name)
+        for kind in ("flip", "cut", "remove") if read_back else (("flip", "cut")[number % 2],):
             for other, data in kept.items():
                 other.parent.mkdir(parents=True, exist_ok=True)
                 other.write_bytes(data)
