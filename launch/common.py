@@ -40,11 +40,20 @@ def define_data() -> None:
 
 def define_network() -> None:
     flags.DEFINE_string("network", "convnet", f"one of {', '.join(networks.NETWORKS)}")
-    flags.DEFINE_integer("width", None, "channels of ConvNet (default 128)", lower_bound=1)
+    flags.DEFINE_integer(
+        "width",
+        None,
+        "channels of the first layer, for densenet121 the growth rate (default: the published)",
+        lower_bound=1,
+    )
     flags.DEFINE_integer("depth", None, "blocks of ConvNet (default: by image size)", lower_bound=1)
-    flags.DEFINE_string("norm", None, "instance (default), none, batch, layer or group")
-    flags.DEFINE_string("activation", None, "relu (default), sigmoid, leaky_relu or swish")
-    flags.DEFINE_string("pooling", None, "avg (default), max or none")
+    flags.DEFINE_string(
+        "norm", None, "instance (default; alexnet: none), none, batch, layer or group"
+    )
+    flags.DEFINE_string(
+        "activation", None, "of ConvNet: relu (default), sigmoid, leaky_relu, swish"
+    )
+    flags.DEFINE_string("pooling", None, "of ConvNet: avg (default), max or none")
     flags.DEFINE_string("initializer", None, "uniform (default, the papers') or lecun")
     flags.DEFINE_enum(
         "precision",

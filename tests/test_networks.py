@@ -1,5 +1,6 @@
 """ConvNet by closed forms and plain NumPy; the own convolution against XLA's."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -137,6 +138,17 @@ def test_uniform_initialisation_is_the_published_one():
     params = networks.init(lecun, jax.random.key(0), (32, 32, 3))["params"]
     np.testing.assert_allclose(params["conv1"]["kernel"].var(), 1 / 576, rtol=0.1)
     np.testing.assert_array_equal(params["conv1"]["bias"], 0)
+
+
+def test_max_pooling_is_xlas():
+    x = jax.random.normal(jax.random.key(0), (2, 7, 9, 3))
+    for window in (2, 3):
+        sizes = (window, window)
+        ours, ours_vjp = jax.vjp(lambda x, w=window: layers.pool(x, "max", w), x)
+        theirs, theirs_vjp = jax.vjp(lambda x, s=sizes: nn.max_pool(x, s, strides=s), x)
+        np.testing.assert_array_equal(ours, theirs)
+        seed = jax.random.normal(jax.random.key(1), ours.shape)
+        np.testing.assert_array_equal(ours_vjp(seed)[0], theirs_vjp(seed)[0])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Networks by name. Every network maps normalised images to (logits, features)."""
 
 import functools
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -10,11 +10,32 @@ import jax.numpy as jnp
 from dancejax import backend
 from dancejax.errors import UserError
 from dancejax.networks import layers
+from dancejax.networks.alexnet import AlexNet
 from dancejax.networks.convnet import ConvNet
+from dancejax.networks.densenet import DenseNet121
+from dancejax.networks.resnet import ResNet
+from dancejax.networks.vgg import VGG11
+
+
+class Architecture(NamedTuple):
+    """A named network: its class, the fields that its name fixes, and its smallest image side."""
+
+    network: type[nn.Module]
+    fixed: dict[str, Any]
+    smallest: int
+
 
 Variables = dict[str, Any]
 Outputs = tuple[jax.Array, jax.Array]
-NETWORKS: dict[str, type[nn.Module]] = {"convnet": ConvNet}
+NETWORKS: dict[str, Architecture] = {
+    "convnet": Architecture(ConvNet, {}, 1),
+    "alexnet": Architecture(AlexNet, {}, 8),
+    "vgg11": Architecture(VGG11, {}, 32),
+    "resnet10": Architecture(ResNet, {"blocks": (1, 1, 1, 1), "average": False}, 8),
+    "resnet18": Architecture(ResNet, {"blocks": (2, 2, 2, 2), "average": False}, 8),
+    "resnetap10": Architecture(ResNet, {"blocks": (1, 1, 1, 1), "average": True}, 8),
+    "densenet121": Architecture(DenseNet121, {}, 8),
+}
 _CHOICES = {
     "norm": layers.NORMS,
     "activation": tuple(layers.ACTIVATIONS),
@@ -34,13 +55,13 @@ def create(
     """Makes a network by name, for images [h, w, c].
 
     Overrides set the network's own options (ConvNet: depth, width, norm, activation, pooling,
-    initializer, dtype). Raises UserError for an unknown name, option or value, or a network too
-    deep for the images.
+    initializer, dtype; the others: width, norm, initializer, dtype). Raises UserError for an
+    unknown name, option or value, or a network too deep for the images.
     """
     if name not in NETWORKS:
         raise UserError(f"unknown network {name!r}; choose one of {', '.join(NETWORKS)}.")
-    network_class = NETWORKS[name]
-    fields = [f for f in network_class.__dataclass_fields__ if f not in ("parent", "name")]
+    network, fixed, smallest = NETWORKS[name]
+    fields = _fields(network, fixed)
     for option, value in overrides.items():
         if option not in fields:
             raise UserError(f"{name} has no option {option!r}; it has {', '.join(fields[1:])}.")
@@ -50,9 +71,15 @@ def create(
             )
         if option in ("depth", "width") and (not isinstance(value, int) or value < 1):
             raise UserError(f"{option} must be a whole number of at least 1, not {value!r}.")
+    # The first convolution widens these to 32.
+    side = 32 if image_shape == (28, 28, 1) else min(image_shape[:2])
+    if side < smallest:
+        raise UserError(
+            f"{name} needs images of at least {smallest} pixels a side, not {side}; choose another "
+            "network or a larger image size."
+        )
     if name == "convnet":
         overrides.setdefault("depth", default_depth(min(image_shape[:2])))
-        side = 32 if image_shape == (28, 28, 1) else min(image_shape[:2])
         if overrides.get("pooling", "avg") != "none" and side < 2 ** overrides["depth"]:
             raise UserError(
                 f"a ConvNet of depth {overrides['depth']} needs images of at least "
@@ -60,7 +87,12 @@ def create(
             )
     if "dtype" in overrides:
         overrides["dtype"] = jnp.dtype(overrides["dtype"]).name
-    return network_class(num_classes=num_classes, **overrides)
+    return network(num_classes=num_classes, **fixed, **overrides)
+
+
+def _fields(network: type[nn.Module], fixed: dict[str, Any]) -> list[str]:
+    """The options of a network, num_classes first."""
+    return [f for f in network.__dataclass_fields__ if f not in ("parent", "name", *fixed)]
 
 
 def init(network: nn.Module, key: jax.Array, image_shape: tuple[int, int, int]) -> Variables:
@@ -70,11 +102,10 @@ def init(network: nn.Module, key: jax.Array, image_shape: tuple[int, int, int]) 
 
 def describe(network: nn.Module) -> dict[str, Any]:
     """The network's options as plain JSON values, with its registered name under "name"."""
-    name = next(n for n, cls in NETWORKS.items() if type(network) is cls)
-    options = {
-        f: getattr(network, f) for f in network.__dataclass_fields__ if f not in ("parent", "name")
-    }
-    return {"name": name, **options}
+    for name, (kind, fixed, _) in NETWORKS.items():
+        if type(network) is kind and all(getattr(network, f) == v for f, v in fixed.items()):
+            return {"name": name, **{f: getattr(network, f) for f in _fields(kind, fixed)}}
+    raise ValueError(f"{network} is not in the registry")
 
 
 @functools.cache

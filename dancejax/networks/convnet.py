@@ -2,9 +2,8 @@
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from dancejax.networks.layers import ACTIVATIONS, Conv, Norm, dense, pool
+from dancejax.networks.layers import ACTIVATIONS, Conv, Norm, classify, pool
 
 
 class ConvNet(nn.Module):
@@ -39,6 +38,4 @@ class ConvNet(nn.Module):
             )(x)
             x = Norm(self.norm, dtype=self.dtype, name=f"norm{block}")(x, train)
             x = pool(ACTIVATIONS[self.activation](x), self.pooling)
-        features = x.reshape(x.shape[0], -1).astype(jnp.float32)
-        logits = dense(self.num_classes, features.shape[-1], self.initializer)(features)
-        return logits, features
+        return classify(x.reshape(x.shape[0], -1), self.num_classes, self.initializer)
