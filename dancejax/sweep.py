@@ -5,12 +5,15 @@ that the same call goes on after an interruption, and a wider grid adds to a nar
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
+import jax
 
 from dancejax import (
+    checkpoint,
     condense,
     condensed,
     coreset,
@@ -31,19 +34,67 @@ from dancejax.training import TrainConfig
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One entry of the grid: a method or coreset, images per class, seed."""
+    """One entry of the grid: a method or coreset, images per class, seed.
+
+    variant: settings of the method that differ from the rest of the grid, "name=value,name=value";
+    beside the fields of its Config, "experts" for how many of the pool it uses.
+    """
 
     method: str
     ipc: int
     seed: int = 0
+    variant: str = ""
 
     def __post_init__(self) -> None:
         known = (*methods.METHODS, *coreset.CORESETS)
         if self.method not in known:
             raise UserError(f"unknown method {self.method!r}; choose among {', '.join(known)}.")
+        self.settings()
 
     def folder(self, workdir: Path) -> Path:
-        return workdir / f"{self.method}-ipc{self.ipc}-seed{self.seed}"
+        variant = f"-{self.variant.replace(',', '-')}" if self.variant else ""
+        return workdir / f"{self.method}-ipc{self.ipc}-seed{self.seed}{variant}"
+
+    def settings(self) -> dict[str, Any]:
+        """The variant's settings by name; raises UserError for one that the method has not."""
+        found = {}
+        types = setting_types(self.method)
+        for part in filter(None, self.variant.split(",")):
+            name, _, text = part.partition("=")
+            if name not in types:
+                raise UserError(
+                    f"{self.method} has no setting {name!r}; it has {', '.join(types) or 'none'}."
+                )
+            found[name] = _parse_setting(name, text, types[name])
+        return found
+
+
+def setting_types(method: str) -> dict[str, type]:
+    """What a variant can set of a method or coreset, with the types."""
+    if method not in methods.METHODS:
+        return {}
+    types = methods.setting_types(method)
+    return {**types, "experts": int} if method == "dance" else types
+
+
+def variants_of(method: str, variants: Sequence[str]) -> list[str]:
+    """Those of the variants that a method has the settings for; the plain one is always there."""
+    types = setting_types(method)
+
+    def fits(variant: str) -> bool:
+        return all(part.partition("=")[0] in types for part in variant.split(","))
+
+    return ["", *(variant for variant in variants if variant and fits(variant))]
+
+
+def _parse_setting(name: str, text: str, kind: type) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        return kind(text)
+    except (KeyError, ValueError) as error:
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "text")
+        raise UserError(f"{name} must be {wanted}, not {text!r}.") from error
 
 
 def make(
@@ -54,6 +105,7 @@ def make(
     expert_dir: Path,
     workdir: Path,
     steps: int | None = None,
+    experts_used: int | None = None,
     settings: dict[str, Any] | None = None,
     forgetting_config: TrainConfig | None = None,
     placement: str = "device",
@@ -64,12 +116,17 @@ def make(
     """The set of a cell, read if it is finished and else made, in the cell's folder.
 
     steps: iterations (None: the paper's). settings: over the paper's, for those methods that have
-    them. expert_dir: a pool trained on the data set; DANCE uses all of it, herding and k-center the
-    first expert's features. forgetting_config: how the network is trained that forgetting watches.
+    them, and under the cell's variant. expert_dir: a pool trained on the data set; DANCE uses the
+    first `experts_used` of it (None: all), herding and k-center the first expert's features.
+    forgetting_config: how the network is trained that forgetting watches. Raises UserError where a
+    finished set was made otherwise.
     """
     folder = runs.open_workdir(cell.folder(workdir))
+    plan = _plan(cell, dataset, steps, settings or {}) if cell.method in methods.METHODS else None
     if (folder / "condensed" / "manifest.json").exists():
-        return condensed.load(folder / "condensed")
+        made = condensed.load(folder / "condensed")
+        _check_made(made, cell, dataset, plan, folder)
+        return made
     if cell.method == "random":
         made = coreset.random(dataset, cell.ipc, seed=cell.seed)
     elif cell.method == "forgetting":
@@ -92,8 +149,10 @@ def make(
         variables = interpolate.select(pool.final, 0)
         made = coreset.by_features(cell.method, dataset, cell.ipc, trained, variables)
     else:
+        assert plan is not None
+        used = cell.settings().get("experts", experts_used)
         made = _condense(
-            cell, dataset, network, expert_dir, steps, settings or {},
+            cell, dataset, network, expert_dir, plan, used,
             workdir=folder, placement=placement, devices=devices,
             checkpoint_seconds=checkpoint_seconds, progress=progress,
         )  # fmt: skip
@@ -148,13 +207,15 @@ def row(
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Lines of `row` as a Markdown table."""
-    head = ("method", "IPC", "seed", "accuracy, last epoch (%)", "networks", "protocol, epochs",
-            "iterations", "s/iteration", "step memory (MB)")  # fmt: skip
+    head = (
+        "method", "variant", "IPC", "seed", "accuracy, last epoch (%)", "networks",
+        "protocol, epochs", "iterations", "s/iteration", "step memory (MB)",
+    )  # fmt: skip
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for r in rows:
         seconds, memory = r["seconds_per_iteration"], r["step_memory_mb"]
         values = (
-            r["method"], r["ipc"], r["seed"],
+            r["method"], r.get("variant") or "-", r["ipc"], r["seed"],
             f"{r['accuracy_mean']:.1f} +- {r['accuracy_std']:.1f}", r["repeats"],
             f"{r['protocol']}, {r['epochs']}", r["iterations"] or "-",
             f"{seconds:.3f}" if seconds else "-", f"{memory:.0f}" if memory else "-",
@@ -163,27 +224,78 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def cross_table(rows: list[dict[str, Any]]) -> str:
+    """Accuracies by "set" (lines) and "network" (columns) as a Markdown table."""
+    columns = list(dict.fromkeys(row["network"] for row in rows))
+    lines = ["| " + " | ".join(["set", *columns]) + " |", "|---" * (1 + len(columns)) + "|"]
+    for label in dict.fromkeys(row["set"] for row in rows):
+        own = {row["network"]: row for row in rows if row["set"] == label}
+        cells = [
+            f"{own[c]['accuracy_mean']:.1f} +- {own[c]['accuracy_std']:.1f}" if c in own else "-"
+            for c in columns
+        ]
+        lines.append("| " + " | ".join([label, *cells]) + " |")
+    return "\n".join(lines)
+
+
+def _plan(
+    cell: Cell, dataset: ImageDataset, steps: int | None, settings: dict[str, Any]
+) -> presets.Preset:
+    """Iterations and settings of a cell: the paper's, the grid's over them, then the variant's."""
+    side = min(dataset.image_shape[:2])
+    preset = presets.paper(cell.method, dataset=dataset.name, image_side=side, ipc=cell.ipc)
+    types = methods.setting_types(cell.method)
+    given = {**settings, **cell.settings()}
+    own = {name: value for name, value in given.items() if name in types}
+    return presets.Preset(steps or preset.steps, {**preset.config, **own})
+
+
+def _check_made(
+    made: CondensedSet,
+    cell: Cell,
+    dataset: ImageDataset,
+    plan: presets.Preset | None,
+    folder: Path,
+) -> None:
+    """Raises UserError if a finished set was made otherwise than its cell asks for."""
+    wanted = {"ipc": cell.ipc}
+    if plan is not None:
+        config = methods.METHODS[cell.method].Config(**plan.config)
+        wanted |= {**dataclasses.asdict(config), "steps": plan.steps, "seed": cell.seed}
+    made_as = {**made.settings, "data set": made.source["fingerprint"]}
+    checkpoint.check_same(
+        {name: made_as.get(name) for name in (*wanted, "data set")},
+        checkpoint.plain({**wanted, "data set": dataset.fingerprint}),
+        folder,
+    )
+
+
 def _condense(
     cell: Cell,
     dataset: ImageDataset,
     network: nn.Module,
     expert_dir: Path,
-    steps: int | None,
-    settings: dict[str, Any],
+    plan: presets.Preset,
+    experts_used: int | None,
     **options: Any,
 ) -> CondensedSet:
-    side = min(dataset.image_shape[:2])
-    preset = presets.paper(cell.method, dataset=dataset.name, image_side=side, ipc=cell.ipc)
-    fields = {field.name for field in dataclasses.fields(methods.METHODS[cell.method].Config)}
-    own = {name: value for name, value in settings.items() if name in fields}
     pool = None
     about: dict[str, Any] = {"network": networks.describe(network)}
-    method = methods.create(cell.method, network=network, **{**preset.config, **own})
+    method = methods.create(cell.method, network=network, **plan.config)
     if method.needs_experts:
-        pool, network, described = experts.load_pool(expert_dir, dataset=dataset)
-        method = methods.create(cell.method, network=network, **{**preset.config, **own})
-        about = {"network": described["network"], "experts": described["training"]}
+        pool, network, described = experts.load_pool(
+            expert_dir, count=experts_used, dataset=dataset
+        )
+        method = methods.create(cell.method, network=network, **plan.config)
+        about = {
+            "network": described["network"],
+            "experts": {
+                "training": described["training"],
+                "seed": described["seed"],
+                "count": len(jax.tree.leaves(pool.final)[0]),
+            },
+        }
     return condense.condense(
-        method, dataset, ipc=cell.ipc, steps=steps or preset.steps, pool=pool, seed=cell.seed,
+        method, dataset, ipc=cell.ipc, steps=plan.steps, pool=pool, seed=cell.seed,
         settings=about, **options,
     )  # fmt: skip

@@ -11,6 +11,7 @@ PROGRAMS = {
     "select": "choose a coreset of real images",
     "evaluate": "train networks on a condensed set, a coreset or the whole set, and test them",
     "sweep": "run a grid of methods, IPCs and seeds, one table",
+    "cross": "evaluate condensed sets on several networks, one table",
 }
 
 

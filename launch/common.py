@@ -55,6 +55,10 @@ def define_network() -> None:
     )
     flags.DEFINE_string("pooling", None, "of ConvNet: avg (default), max or none")
     flags.DEFINE_string("initializer", None, "uniform (default, the papers') or lecun")
+    define_precision()
+
+
+def define_precision() -> None:
     flags.DEFINE_enum(
         "precision",
         "tf32",
@@ -116,9 +120,12 @@ def network_options() -> dict[str, Any]:
     """Options of the network that were given as flags."""
     names = ("width", "depth", "norm", "activation", "pooling", "initializer")
     options = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
-    if FLAGS.precision == "bfloat16":
-        options["dtype"] = "bfloat16"
-    return options
+    return {**options, **precision_options()}
+
+
+def precision_options() -> dict[str, Any]:
+    """What --precision sets of a network."""
+    return {"dtype": "bfloat16"} if FLAGS.precision == "bfloat16" else {}
 
 
 def network(dataset: ImageDataset) -> nn.Module:

@@ -8,7 +8,6 @@ folder "experts" in the work folder, and trains what is missing there. The resul
 """
 
 import dataclasses
-import typing
 from typing import Any
 
 from absl import flags
@@ -52,12 +51,9 @@ def define_config() -> None:
 def config_fields() -> dict[str, tuple[type, list[str]]]:
     """The settings of all methods: name -> (type, methods that have it)."""
     found: dict[str, tuple[type, list[str]]] = {}
-    for method, module in methods.METHODS.items():
-        hints = typing.get_type_hints(module.Config)
-        for field in dataclasses.fields(module.Config):
-            hint = hints[field.name]
-            kind = next(k for k in (typing.get_args(hint) or (hint,)) if k is not type(None))
-            found.setdefault(field.name, (kind, []))[1].append(method)
+    for method in methods.METHODS:
+        for name, kind in methods.setting_types(method).items():
+            found.setdefault(name, (kind, []))[1].append(method)
     return found
 
 

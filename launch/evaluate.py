@@ -7,38 +7,65 @@ The result is the accuracy after the last epoch, mean and deviation over the net
 --condensed the networks train on the whole set.
 """
 
+from pathlib import Path
+
 from absl import flags
 
 from dancejax import condensed, evaluate, runs
+from dancejax.condensed import CondensedSet
+from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.methods import presets
+from dancejax.training import TrainConfig
 
 from . import common
 
 FLAGS = flags.FLAGS
 
 
-def main() -> None:
-    workdir = common.open_workdir()
-    test = common.load("test")
-    if FLAGS.condensed:
-        chosen = condensed.load(FLAGS.condensed)
-        if chosen.source["name"] != test.name:
-            raise UserError(
-                f"{FLAGS.condensed} was made from {chosen.source['name']!r}, "
-                f"not from {test.name!r}; give that --dataset."
-            )
-    else:
-        chosen = None
+def define_protocol(points: int) -> None:
+    flags.DEFINE_enum(
+        "protocol",
+        None,
+        evaluate.PROTOCOLS,
+        "default: the paper's of the set's method; dm for dm and idm, dance for the rest",
+    )
+    flags.DEFINE_integer("epochs", None, "epochs (default: the protocol's)", lower_bound=1)
+    flags.DEFINE_integer("batch_size", None, "batch size (default: the protocol's)", lower_bound=1)
+    flags.DEFINE_float("rate", None, "learning rate (default: the protocol's)", lower_bound=0)
+    flags.DEFINE_integer(
+        "test_points", points, "epochs at which to test, the last too", lower_bound=1
+    )
+
+
+def protocol_for(made: CondensedSet | None, test: ImageDataset) -> tuple[str, TrainConfig]:
+    """The protocol that the flags and the set's method name, and how it trains."""
     overrides = {
         "epochs": FLAGS.epochs,
         "batch_size": FLAGS.batch_size,
         "learning_rate": FLAGS.rate,
     }
-    protocol = FLAGS.protocol or presets.PROTOCOLS.get(chosen.method if chosen else "", "dance")
-    config = evaluate.protocol(
-        protocol, test.name, **{k: v for k, v in overrides.items() if v is not None}
-    )
+    given = {k: v for k, v in overrides.items() if v is not None}
+    name = FLAGS.protocol or presets.PROTOCOLS.get(made.method if made else "", "dance")
+    return name, evaluate.protocol(name, test.name, **given)
+
+
+def load_condensed(path: str | Path, test: ImageDataset) -> CondensedSet:
+    """A condensed set of the data set that the flags name."""
+    made = condensed.load(path)
+    if made.source["name"] != test.name:
+        raise UserError(
+            f"{path} was made from {made.source['name']!r}, not from {test.name!r}; "
+            "give that --dataset."
+        )
+    return made
+
+
+def main() -> None:
+    workdir = common.open_workdir()
+    test = common.load("test")
+    chosen = load_condensed(FLAGS.condensed, test) if FLAGS.condensed else None
+    protocol, config = protocol_for(chosen, test)
     common.start(workdir, {"protocol": protocol})
     result = evaluate.evaluate(
         chosen or common.load("train"),
@@ -67,15 +94,6 @@ if __name__ == "__main__":
     common.define_network()
     common.define_run()
     flags.DEFINE_string("condensed", None, "folder of a condensed set or coreset")
-    flags.DEFINE_enum(
-        "protocol",
-        None,
-        evaluate.PROTOCOLS,
-        "default: the paper's of the set's method; dm for dm and idm, dance for the rest",
-    )
     flags.DEFINE_integer("repeats", 10, "networks to train", lower_bound=1)
-    flags.DEFINE_integer("epochs", None, "epochs (default: the protocol's)", lower_bound=1)
-    flags.DEFINE_integer("batch_size", None, "batch size (default: the protocol's)", lower_bound=1)
-    flags.DEFINE_float("rate", None, "learning rate (default: the protocol's)", lower_bound=0)
-    flags.DEFINE_integer("test_points", 10, "epochs at which to test, the last too", lower_bound=1)
+    define_protocol(points=10)
     common.run(main)

@@ -4,9 +4,13 @@
         --methods=dm,m3d,dance,random --ipcs=1,10 --epochs=300,100 --workdir=runs/sweep
 
 One pool of experts serves all cells. The same command goes on after an interruption; more methods,
-IPCs or seeds add to what is there.
+IPCs or seeds add to what is there. An ablation is the same command with variants:
+
+    ... --methods=dance --ipcs=10 --variant=factor=1 --variant=calibration=false --variant=experts=1
 """
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -43,7 +47,16 @@ def whole_numbers(name: str) -> list[int]:
 def main() -> None:
     ipcs, seeds = whole_numbers("ipcs"), whole_numbers("seeds")
     overrides = epochs_of(ipcs)
-    cells = [sweep.Cell(m, ipc, seed) for ipc in ipcs for m in FLAGS.methods for seed in seeds]
+    cells = [
+        sweep.Cell(method, ipc, seed, variant)
+        for ipc in ipcs
+        for method in FLAGS.methods
+        for variant in sweep.variants_of(method, FLAGS.variant)
+        for seed in seeds
+    ]
+    for variant in FLAGS.variant:
+        if not any(cell.variant == variant for cell in cells):
+            sweep.Cell(FLAGS.methods[0], ipcs[0], 0, variant)
     workdir = common.open_workdir()
     dataset, test = common.load("train"), common.load("test")
     for ipc in ipcs:
@@ -51,10 +64,13 @@ def main() -> None:
     network = common.network(dataset)
     settings = common.given(*config_fields())
     common.start(workdir, {})
-    expert_dir = pretrain.pool_folder(workdir, FLAGS.experts)
-    rows = []
+    most = max([FLAGS.experts, *(cell.settings().get("experts", 0) for cell in cells)])
+    expert_dir = pretrain.pool_folder(workdir, most)
+    whole_pool = FLAGS.expert_dir and not FLAGS["experts"].present
+    rows: list[dict[str, Any]] = []
+    kept = earlier_rows(workdir, cells)
     for number, cell in enumerate(cells, 1):
-        common.say(f"{number}/{len(cells)} {cell.method}, IPC {cell.ipc}, seed {cell.seed}")
+        common.say(f"{number}/{len(cells)} {cell.folder(Path()).name}")
         made = sweep.make(
             cell,
             dataset,
@@ -62,6 +78,7 @@ def main() -> None:
             expert_dir=expert_dir,
             workdir=workdir,
             steps=FLAGS.steps,
+            experts_used=None if whole_pool else FLAGS.experts,
             settings=settings,
             forgetting_config=pretrain.training_config(dataset, cutmix=0.0),
             placement=FLAGS.data_placement,
@@ -81,9 +98,18 @@ def main() -> None:
                 devices=FLAGS.devices,
             )
         )
-        runs.write_json(workdir / "result.json", rows)
-        runs.write_bytes(workdir / "table.md", (sweep.table(rows) + "\n").encode())
-    print(sweep.table(rows))
+        runs.write_json(workdir / "result.json", rows + kept)
+        runs.write_bytes(workdir / "table.md", (sweep.table(rows + kept) + "\n").encode())
+    print(sweep.table(rows + kept))
+
+
+def earlier_rows(workdir: Path, cells: list[sweep.Cell]) -> list[dict[str, Any]]:
+    """Lines of an earlier call's table for cells that are not among these."""
+    if not (workdir / "result.json").exists():
+        return []
+    rows = runs.read_json(workdir / "result.json")
+    names = [field.name for field in dataclasses.fields(sweep.Cell)]
+    return [r for r in rows if sweep.Cell(**{n: r[n] for n in names if n in r}) not in cells]
 
 
 if __name__ == "__main__":
@@ -97,6 +123,12 @@ if __name__ == "__main__":
     flags.DEFINE_list("methods", every, f"some of {', '.join(every)}")
     flags.DEFINE_list("ipcs", ["1", "10", "50"], "images per class")
     flags.DEFINE_list("seeds", ["0"], "a condensed set each")
+    flags.DEFINE_multi_string(
+        "variant",
+        [],
+        "settings that differ from the rest, as name=value,name=value: a further column of the "
+        "grid for the methods that have them; may be repeated. experts=N uses N of the pool",
+    )
     flags.DEFINE_integer("steps", None, "iterations (default: the paper's)", lower_bound=1)
     flags.DEFINE_integer("repeats", 3, "networks per evaluation", lower_bound=1)
     flags.DEFINE_enum("protocol", None, ["dm", "dance"], "default: the paper's of each method")

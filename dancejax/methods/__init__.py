@@ -1,6 +1,7 @@
 """Condensation methods by name. A new method is a file here and a line in METHODS."""
 
 import dataclasses
+import typing
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +12,7 @@ from dancejax.errors import UserError
 from dancejax.methods import dance, dm, idm, m3d
 from dancejax.methods.base import Context, Method, State
 
-__all__ = ["METHODS", "Context", "Method", "State", "create"]
+__all__ = ["METHODS", "Context", "Method", "State", "create", "setting_types"]
 
 METHODS: dict[str, ModuleType] = {"dm": dm, "idm": idm, "m3d": m3d, "dance": dance}
 
@@ -31,3 +32,15 @@ def create(name: str, *, network: nn.Module, **config: Any) -> Method:
     made = module.Config(**config)
     augment.parse(made.augmentation)
     return module.create(made, network)
+
+
+def setting_types(name: str) -> dict[str, type]:
+    """The settings of a method, the fields of its Config, with the type of each."""
+    module = METHODS[name]
+    hints = typing.get_type_hints(module.Config)
+    kinds = {}
+    for field in dataclasses.fields(module.Config):
+        hint = hints[field.name]
+        options = typing.get_args(hint) or (hint,)
+        kinds[field.name] = next(kind for kind in options if kind is not type(None))
+    return kinds

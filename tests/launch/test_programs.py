@@ -11,7 +11,7 @@ from dancejax import condensed, data
 
 from .conftest import EXPERTS, SMALL
 
-PROGRAMS = ("demo", "pretrain", "condense", "select", "evaluate", "sweep")
+PROGRAMS = ("demo", "pretrain", "condense", "select", "evaluate", "sweep", "cross")
 IDM = ("--queue_size=2", "--train_batch=8", "--train_steps=1")
 
 
@@ -119,6 +119,35 @@ def test_sweep_makes_a_table_and_leaves_alone_what_is_done(launch, dataset, tmp_
     assert first.stdout == (tmp_path / "table.md").read_text()
     assert first.stdout.count("\n") == 6
     assert launch(*command).stdout == first.stdout
+    ablated = launch(*command, "--methods=dm", "--ipcs=1", "--epochs=2", "--variant=factor=2")
+    lines = ablated.stdout.splitlines()[2:]
+    assert [line.split(" | ")[:3] for line in lines] == [
+        ["| dm", "-", "1"], ["| dm", "factor=2", "1"], ["| random", "-", "1"],
+        ["| dm", "-", "2"], ["| random", "-", "2"],
+    ]  # fmt: skip
+    made = condensed.load(tmp_path / "dm-ipc1-seed0-factor=2" / "condensed")
+    assert (made.factor, condensed.load(tmp_path / "dm-ipc1-seed0" / "condensed").factor) == (2, 1)
+    other = launch(*command, "--steps=3", status=2)
+    assert "belongs to another run (steps is 2 there, 3 here)" in other.stderr
+    check_cross(launch, dataset, tmp_path)
+
+
+def check_cross(launch, dataset, sweep) -> None:
+    """Several sets on several networks, one table, and what is done stays done."""
+    command = (
+        "cross", dataset, f"--condensed={sweep}/*-ipc1-seed0/condensed", "--repeats=2",
+        "--networks=convnet:width=4:depth=2,resnetap10:width=2:norm=batch", "--epochs=1",
+        f"--workdir={sweep / 'cross'}",
+    )  # fmt: skip
+    done = launch(*command)
+    head, _, *lines = done.stdout.splitlines()
+    assert head == "| set | convnet:width=4:depth=2 | resnetap10:width=2:norm=batch |"
+    assert [line.split(" | ")[0] for line in lines] == ["| dm-ipc1-seed0", "| random-ipc1-seed0"]
+    folder = sweep / "cross" / "dm-ipc1-seed0-resnetap10-width=2-norm=batch"
+    result = json.loads((folder / "result.json").read_text())
+    assert result["network"]["norm"] == "batch" and result["network"]["width"] == 2
+    assert f"{result['accuracy_mean']:.1f} +- {result['accuracy_std']:.1f} |" in lines[0]
+    assert launch(*command).stdout == done.stdout
 
 
 @pytest.mark.slow

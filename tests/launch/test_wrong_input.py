@@ -65,6 +65,7 @@ SELECT = ["select", "--dataset={data}", "--workdir={work}", "--ipc=1"]
 EVALUATE = ["evaluate", "--dataset={data}", "--workdir={work}", "--epochs=1", "--repeats=1", *SMALL]
 PRETRAIN = ["pretrain", "--dataset={data}", "--workdir={work}", *SMALL, *EXPERTS]
 SWEEP = ["sweep", "--dataset={data}", "--workdir={work}", *SMALL, *EXPERTS]
+CROSS = ["cross", "--dataset={data}", "--workdir={work}", "--epochs=1", "--repeats=1"]
 
 
 def but(command, **flags):
@@ -137,6 +138,14 @@ TABLE = [
     (but(CONDENSE, ipc="1", method="idm", networks_trained="4"), "must not be above queue_start"),
     (but(SELECT, workdir="{used}"), "is in use by process"),
     (but(CONDENSE, ipc="1", workdir="{used}"), "is in use by process"),
+    (but(SWEEP, variant="blur=1"), "dm has no setting 'blur'; it has factor"),
+    (but(SWEEP, variant="calibration=maybe"), "calibration must be true or false, not 'maybe'"),
+    (but(SWEEP, methods="random", variant="factor=2"), "random has no setting 'factor'"),
+    (but(CROSS, networks="convnet", condensed="{folder}/no*"), "there is no condensed set"),
+    (but(CROSS, networks="mlp", condensed="{folder}/good"), "unknown network 'mlp'"),
+    (but(CROSS, networks="convnet:wide", condensed="{folder}/good"), "'wide' in 'convnet:wide'"),
+    (but(CROSS, networks="vgg11:depth=3", condensed="{folder}/good"), "no option 'depth'"),
+    (but(CROSS, networks="convnet", condensed="{folder}/edited"), "checksum does not fit"),
     (but(SWEEP, methods="dm,mtt"), "unknown method 'mtt'"),
     (but(SWEEP, ipcs="1,x"), "--ipcs must be whole numbers"),
     (but(SWEEP, ipcs="1,10", epochs="1,2,3"), "one for each of the 2 IPCs"),
