@@ -18,26 +18,40 @@ if TYPE_CHECKING:
 
 matplotlib.use("Agg")
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")  # Okabe and Ito
+_STYLES = ("-", "--", ":", "-.")
 
 
-def save_grid(path: Path, condensed: "CondensedSet", *, most: int = 10) -> None:
-    """One row per class with its name: up to `most` stored images each, at most 20 classes."""
+def grid(condensed: "CondensedSet", *, most: int = 10) -> np.ndarray:
+    """Stored images side by side, a row of up to `most` for each of up to 20 classes, [0, 1]."""
     rows = [np.flatnonzero(condensed.labels == c)[:most] for c in range(condensed.num_classes)][:20]
     columns = max(len(row) for row in rows)
     h, w, channels = condensed.image_shape
-    gap = max(1, h // 16)
+    gap = _gap(h)
     canvas = np.ones((len(rows) * (h + gap) - gap, columns * (w + gap) - gap, channels))
     for y, row in enumerate(rows):
         for x, index in enumerate(row):
             top, left = y * (h + gap), x * (w + gap)
             canvas[top : top + h, left : left + w] = np.clip(condensed.images[index], 0, 1)
-    figure = Figure(figsize=(1.6 + 0.62 * columns, 0.4 + 0.62 * len(rows) * h / w), dpi=120)
+    return canvas
+
+
+def _gap(height: int) -> int:
+    return max(1, height // 16)
+
+
+def save_grid(path: Path, condensed: "CondensedSet", *, most: int = 10) -> None:
+    """One row per class with its name: up to `most` stored images each, at most 20 classes."""
+    canvas = grid(condensed, most=most)
+    h, w, _ = condensed.image_shape
+    gap = _gap(h)
+    count, columns = (canvas.shape[0] + gap) // (h + gap), (canvas.shape[1] + gap) // (w + gap)
+    figure = Figure(figsize=(1.6 + 0.62 * columns, 0.4 + 0.62 * count * h / w), dpi=120)
     axes = figure.add_axes(
         (1.5 / (1.6 + 0.62 * columns), 0.01, 0.98 - 1.5 / (1.6 + 0.62 * columns), 0.93)
     )
     axes.imshow(canvas.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_yticks([y * (h + gap) + h / 2 for y in range(len(rows))])
-    names = [condensed.classes[y] for y in range(len(rows))]
+    axes.set_yticks([y * (h + gap) + h / 2 for y in range(count)])
+    names = [condensed.classes[y] for y in range(count)]
     axes.set_yticklabels(names, fontsize=8, parse_math=False)
     axes.set_xticks([])
     axes.tick_params(length=0)
@@ -52,29 +66,43 @@ def save_grid(path: Path, condensed: "CondensedSet", *, most: int = 10) -> None:
     _save(path, figure)
 
 
-def save_curves(
-    path: Path, curves: Mapping[str, Sequence[tuple[float, float]]], *, xlabel: str, ylabel: str
-) -> None:
-    """Named curves of (x, y) points in one diagram."""
+Curves = Mapping[str, Sequence[tuple[float, float]]]
+
+
+def curves_figure(curves: Curves, *, xlabel: str, ylabel: str, title: str = "") -> Figure:
+    """Named curves of (x, y) points in one diagram; colour and line style tell them apart."""
     figure = Figure(figsize=(5, 3.2), dpi=120, layout="constrained")
     axes = figure.subplots()
     for i, (name, points) in enumerate(curves.items()):
         x, y = zip(*points, strict=True)
-        axes.plot(x, y, label=name, color=_COLOURS[i % len(_COLOURS)])
+        style = _STYLES[i // len(_COLOURS) % len(_STYLES)]
+        axes.plot(x, y, label=name, color=_COLOURS[i % len(_COLOURS)], linestyle=style)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
+    axes.set_title(title, fontsize=9, parse_math=False)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    _save(path, figure)
+    for text in axes.legend(frameon=False, fontsize=8).get_texts():
+        text.set_parse_math(False)
+    return figure
+
+
+def save_curves(path: Path, curves: Curves, *, xlabel: str, ylabel: str) -> None:
+    """`curves_figure` as a PNG file."""
+    _save(path, curves_figure(curves, xlabel=xlabel, ylabel=ylabel))
 
 
 def _save(path: Path, figure: Figure) -> None:
+    runs.write_bytes(path, png(figure))
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # Names in scripts that the font lacks are drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure.savefig(buffer, format="png")
-    runs.write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def save_metrics(path: Path, metrics: Path, kind: str) -> None:

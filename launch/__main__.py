@@ -12,6 +12,7 @@ PROGRAMS = {
     "evaluate": "train networks on a condensed set, a coreset or the whole set, and test them",
     "sweep": "run a grid of methods, IPCs and seeds, one table",
     "cross": "evaluate condensed sets on several networks, one table",
+    "report": "write what runs measured beside the papers' numbers, as HTML, Markdown and CSV",
 }
 
 

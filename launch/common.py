@@ -142,6 +142,8 @@ def given(*names: str) -> dict[str, Any]:
 
 def start_devices() -> None:
     """Cores as devices on CPU, and the other processes of the run, before JAX is in use."""
+    if "devices" not in FLAGS:
+        return
     backend.use_cores(FLAGS.devices)
     if "precision" in FLAGS:
         jax.config.update("jax_default_matmul_precision", PRECISIONS[FLAGS.precision])
@@ -155,8 +157,18 @@ def start_devices() -> None:
     parallel.start(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
 
 
-def start(workdir: Path, settings: dict[str, Any]) -> None:
-    """Writes config.json (settings, flags and versions) for a run that begins."""
+def start(workdir: Path, settings: dict[str, Any], dataset: ImageDataset | None = None) -> None:
+    """Writes config.json (settings, flags and versions) for a run that begins.
+
+    dataset: the training set, which reports want to know the size of.
+    """
+    if dataset is not None:
+        about = {
+            "name": dataset.name,
+            "images": len(dataset),
+            "fingerprint": dataset.fingerprint,
+        }
+        settings = {**settings, "dataset": about}
     runs.write_json(
         workdir / "config.json",
         {

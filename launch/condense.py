@@ -107,6 +107,7 @@ def main() -> None:
             **dataclasses.asdict(method.config),
             **settings,
         },
+        dataset,
     )
     common.say(
         f"{FLAGS.method} on {dataset.name}, {FLAGS.ipc} images per class, {steps} iterations"

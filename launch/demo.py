@@ -35,14 +35,14 @@ def assess(
         workdir=folder,
         devices=FLAGS.devices,
     )
-    runs.write_json(folder / "result.json", result)
+    runs.write_json(folder / "result.json", {"protocol": "dance", **result})
     return result
 
 
 def main() -> None:
     workdir = common.open_workdir()
-    common.start(workdir, {})
     train = data.load("fashion_mnist_mini", split="train")
+    common.start(workdir, {}, train)
     test = data.load("fashion_mnist_mini", split="test")
     network = networks.create("convnet", train.num_classes, train.image_shape, width=FLAGS.width)
 

@@ -49,8 +49,9 @@ def choose(dataset: ImageDataset, workdir: Path) -> CondensedSet:
 
 def main() -> None:
     workdir = common.open_workdir()
-    chosen = choose(common.load("train"), workdir)
-    common.start(workdir, {"method": chosen.method, **chosen.settings})
+    dataset = common.load("train")
+    chosen = choose(dataset, workdir)
+    common.start(workdir, {"method": chosen.method, **chosen.settings}, dataset)
     condensed.save(chosen, workdir / "condensed")
     fit.clear(workdir / "training")
     common.say(f"coreset: {workdir / 'condensed'}")

@@ -63,7 +63,7 @@ def main() -> None:
         coreset.check_ipc(dataset, ipc)
     network = common.network(dataset)
     settings = common.given(*config_fields())
-    common.start(workdir, {})
+    common.start(workdir, {}, dataset)
     most = max([FLAGS.experts, *(cell.settings().get("experts", 0) for cell in cells)])
     expert_dir = pretrain.pool_folder(workdir, most)
     whole_pool = FLAGS.expert_dir and not FLAGS["experts"].present

@@ -110,7 +110,13 @@ def test_wheel_holds_the_packages_and_their_data(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"dancejax", info}
     expected = {
         path.relative_to(ROOT).as_posix()
-        for pattern in ("**/*.py", "data/*.npz", "data/FASHION_MNIST_LICENSE")
+        for pattern in (
+            "**/*.py",
+            "data/*.npz",
+            "data/FASHION_MNIST_LICENSE",
+            "papers/*.csv",
+            "report/*.html",
+        )
         for path in (ROOT / "dancejax").glob(pattern)
     } | {f"dancejax/{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("launch/**/*.py")}
     assert {name for name in names if name.startswith("dancejax/")} == expected

@@ -1,5 +1,6 @@
 """Every program does its work on real images and says what it promises."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from dancejax import condensed, data
 
 from .conftest import EXPERTS, SMALL
 
-PROGRAMS = ("demo", "pretrain", "condense", "select", "evaluate", "sweep", "cross")
+PROGRAMS = ("demo", "pretrain", "condense", "select", "evaluate", "sweep", "cross", "report")
 IDM = ("--queue_size=2", "--train_batch=8", "--train_steps=1")
 
 
@@ -148,6 +149,27 @@ def check_cross(launch, dataset, sweep) -> None:
     assert result["network"]["norm"] == "batch" and result["network"]["width"] == 2
     assert f"{result['accuracy_mean']:.1f} +- {result['accuracy_std']:.1f} |" in lines[0]
     assert launch(*command).stdout == done.stdout
+    check_report(launch, sweep)
+
+
+def check_report(launch, sweep) -> None:
+    """Everything that was evaluated is in the report, in three forms."""
+    done = launch("report", f"--runs={sweep}", f"--workdir={sweep / 'report'}", "--title=Clothes")
+    assert done.stdout == (sweep / "report" / "report.md").read_text()
+    with open(sweep / "report" / "report.csv") as file:
+        lines = list(csv.DictReader(file))
+    evaluations = [
+        json.loads(path.read_text())
+        for path in sweep.rglob("result.json")
+        if '"train": {' in path.read_text()
+    ]
+    found = sorted(float(line["accuracy_mean"]) for line in lines)
+    assert found == sorted(result["accuracy_mean"] for result in evaluations)
+    assert {line["method"] for line in lines} == {"dm", "dm (factor 2)", "random"}
+    assert "iterations 2 (paper: 20000)" in done.stdout
+    assert "clothes, IPC 1, across networks (dance, 1 epochs)" in done.stdout
+    page = (sweep / "report" / "report.html").read_text()
+    assert page.count("data:image/webp;base64,") == 5 and "http" not in page
 
 
 @pytest.mark.slow
@@ -164,7 +186,7 @@ def test_demo(launch, tmp_path):
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_help_lists_the_flags(name, launch):
     done = launch(name, "--help")
-    assert "--workdir" in done.stdout and "--seed" in done.stdout
+    assert "--workdir" in done.stdout and ("--seed" in done.stdout or name == "report")
     assert f"python -m launch.{name}" in done.stdout
     if name in ("condense", "sweep"):
         assert "--kernel: a setting of m3d" in done.stdout

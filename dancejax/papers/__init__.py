@@ -1,0 +1,101 @@
+"""The papers' result tables, to compare with: accuracies in percent, seconds an iteration, MB."""
+
+import csv
+import functools
+from importlib import resources
+from typing import NamedTuple
+
+TITLES = {"dm": "DM", "idm": "IDM", "m3d": "M3D", "dance": "DANCE"}
+
+
+class Accuracy(NamedTuple):
+    """A cell of a paper's table. table: "1" is Table 1; std: None where the paper gives none."""
+
+    paper: str
+    table: str
+    method: str
+    dataset: str
+    ipc: int | None
+    network: str
+    accuracy: float
+    std: float | None
+
+    @property
+    def source(self) -> str:
+        """Where it stands, as in "DANCE Table 1"."""
+        place = f"Table {self.table}" if self.table.isdecimal() else self.table
+        return f"{TITLES[self.paper]} {place}"
+
+
+class Cost(NamedTuple):
+    """A method's cost in a paper's table."""
+
+    paper: str
+    table: str
+    method: str
+    dataset: str
+    ipc: int
+    seconds_per_iteration: float
+    peak_mb: float
+    device: str
+
+
+@functools.cache
+def accuracies() -> tuple[Accuracy, ...]:
+    """All published accuracies."""
+    return tuple(
+        Accuracy(
+            row["paper"],
+            row["table"],
+            row["method"],
+            row["dataset"],
+            int(row["ipc"]) if row["ipc"].isdecimal() else None,
+            row["network"],
+            float(row["accuracy"]),
+            float(row["std"]) if row["std"] else None,
+        )
+        for row in _rows("accuracy.csv")
+    )
+
+
+@functools.cache
+def costs() -> tuple[Cost, ...]:
+    """All published costs."""
+    return tuple(
+        Cost(
+            row["paper"],
+            row["table"],
+            row["method"],
+            row["dataset"],
+            int(row["ipc"]),
+            float(row["seconds_per_iteration"]),
+            float(row["peak_mb"]),
+            row["device"],
+        )
+        for row in _rows("cost.csv")
+    )
+
+
+def published(method: str, dataset: str, ipc: int | None, networks: set[str]) -> Accuracy | None:
+    """A method's published accuracy; its own paper's number goes before what others measured.
+
+    networks: the names that the papers have for the network ("convnet", "convnet3").
+    """
+    found = [
+        row
+        for row in accuracies()
+        if (row.method, row.dataset, row.ipc) == (method, dataset, ipc) and row.network in networks
+    ]
+    order = (method.partition("_")[0], "dance", "m3d", "idm", "dm")
+    return min(found, key=lambda row: order.index(row.paper), default=None)
+
+
+def published_cost(method: str, dataset: str, ipc: int) -> Cost | None:
+    """A method's published cost."""
+    wanted = (method, dataset, ipc)
+    return next((c for c in costs() if (c.method, c.dataset, c.ipc) == wanted), None)
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    text = (resources.files(__name__) / name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))

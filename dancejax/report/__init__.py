@@ -1,0 +1,6 @@
+"""A report of what was measured, beside the papers' numbers."""
+
+from dancejax.report.collect import Entry, Run, collect
+from dancejax.report.pages import to_html, to_markdown, write
+
+__all__ = ["Entry", "Run", "collect", "to_html", "to_markdown", "write"]

@@ -1,0 +1,127 @@
+"""Reports as files: Markdown, CSV, and one HTML page that needs nothing beside it."""
+
+import base64
+import io
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from PIL import Image
+
+import dancejax
+from dancejax import figures, runs
+from dancejax.condensed import CondensedSet
+from dancejax.report import compare, tables
+from dancejax.report.collect import Entry
+from dancejax.report.tables import Table
+
+
+def write(entries: Sequence[Entry], folder: Path, *, title: str, command: str) -> None:
+    """Writes report.md, report.csv and report.html into a folder."""
+    runs.write_bytes(folder / "report.md", to_markdown(entries, title, command).encode())
+    runs.write_bytes(folder / "report.csv", tables.to_csv(entries).encode())
+    runs.write_bytes(folder / "report.html", to_html(entries, title, command).encode())
+
+
+def to_markdown(entries: Sequence[Entry], title: str, command: str) -> str:
+    """Tables and the settings that differ from the papers'."""
+    parts = [f"# {title}", f"    {command}", tables.EXPLANATION]
+    for table in _all_tables(entries):
+        parts += [f"## {table.title}", tables.markdown(table)]
+    notes = [f"- {letter}: {text}" for text, letter in tables.footnotes(entries).items() if text]
+    parts += ["## Settings that are not the papers'", "\n".join(notes) or "None."]
+    return "\n\n".join(parts) + "\n"
+
+
+def to_html(entries: Sequence[Entry], title: str, command: str) -> str:
+    """The same, with curves and a picture of each condensed set."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(
+        (resources.files("dancejax.report") / "page.html").read_text(encoding="utf-8")
+    )
+    notes = [(letter, text) for text, letter in tables.footnotes(entries).items() if text]
+    return template.render(
+        title=title,
+        command=command,
+        explanation=tables.EXPLANATION,
+        tables=_all_tables(entries),
+        notes=notes,
+        curves=_curves(entries),
+        sets=_pictures(entries),
+        version=dancejax.__version__,
+    )
+
+
+def _all_tables(entries: Sequence[Entry]) -> list[Table]:
+    cost = tables.cost_table(entries)
+    found = [*tables.accuracy_tables(entries), *tables.cross_tables(entries)]
+    return [*found, cost] if cost else found
+
+
+def _curves(entries: Sequence[Entry]) -> list[dict[str, str]]:
+    """Test accuracy over epochs, and losses over iterations, as pictures with descriptions."""
+    found = []
+    groups: dict[tuple[Any, ...], list[Entry]] = {}
+    for e in tables.ordered(entries):
+        key = (e.dataset, e.ipc, compare.network_name(e.network), tables.evaluation(e))
+        groups.setdefault(key, []).append(e)
+    for (dataset, ipc, network, evaluation), own in groups.items():
+        lines = {compare.label(e): _mean_curve(e) for e in own}
+        if max(map(len, lines.values())) > 1:
+            text = f"{dataset}, IPC {'all' if ipc is None else ipc}, {network} ({evaluation})"
+            figure = figures.curves_figure(
+                lines, xlabel="epoch", ylabel="test accuracy (%)", title=text
+            )
+            found.append({"text": f"Test accuracy: {text}", "png": _base64(figures.png(figure))})
+    seen = set()
+    for entry in tables.ordered(entries):
+        for run in entry.runs[:1]:
+            if not run.losses or run.folder in seen:
+                continue
+            seen.add(run.folder)
+            names = [name for name in run.losses[0] if name not in ("kind", "step")]
+            text = f"{entry.dataset}, IPC {entry.ipc}, {compare.label(entry)}"
+            figure = figures.curves_figure(
+                {name: [(line["step"], line[name]) for line in run.losses] for name in names},
+                xlabel="iteration", ylabel="mean over classes", title=text,
+            )  # fmt: skip
+            found.append({"text": f"Losses: {text}", "png": _base64(figures.png(figure))})
+    return found
+
+
+def _mean_curve(entry: Entry) -> list[tuple[float, float]]:
+    curves = [result["curve"]["accuracy_mean"] for result in entry.results]
+    return list(zip(entry.results[0]["curve"]["epochs"], np.mean(curves, 0).tolist(), strict=True))
+
+
+def _pictures(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Each condensed set once, as a picture."""
+    found: dict[Path, dict[str, Any]] = {}
+    for entry in tables.ordered(entries):
+        for run in entry.runs[:1]:
+            made = run.made
+            shown = min(10, made.ipc)
+            text = f"{entry.dataset}, {compare.label(entry)}, IPC {entry.ipc}"
+            more = f", {shown} of {made.ipc} of each class" if made.ipc > shown else ""
+            found.setdefault(run.folder, {"text": text + more, "webp": _base64(_webp(made))})
+    return list(found.values())
+
+
+def _webp(made: CondensedSet) -> bytes:
+    """The grid, enlarged to be seen, in a form that is small."""
+    canvas = (figures.grid(made) * 255).round().astype(np.uint8)
+    image = Image.fromarray(canvas.squeeze())
+    scale = max(1, 64 // made.image_shape[0])
+    image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, format="webp", quality=80)
+    return buffer.getvalue()
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

@@ -1,0 +1,217 @@
+"""Entries as tables: accuracies beside the papers', across networks, cost, as Markdown and CSV."""
+
+import csv
+import io
+from collections.abc import Hashable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+from dancejax import papers
+from dancejax.methods import METHODS
+from dancejax.papers import Accuracy
+from dancejax.report import compare
+from dancejax.report.collect import Entry
+
+T = TypeVar("T", bound=Hashable)
+EXPLANATION = (
+    "Accuracy is that of the last epoch of the last iteration, in percent: mean +- sample "
+    "deviation over the networks. Best is the best epoch's, chosen on the test set, and no result. "
+    "The letter names the settings that are not the paper's, listed below; an accuracy may only be "
+    "compared with the paper's where there are none."
+)
+
+
+class Table(NamedTuple):
+    """A titled table of text; numeric columns are the ones aligned to the right."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    numeric: frozenset[str]
+
+
+def accuracy_tables(entries: Sequence[Entry]) -> list[Table]:
+    """One for each data set."""
+    columns = ("method", "IPC", "network", "accuracy", "networks", "best", "paper", "difference",
+               "paper's table", "protocol", "settings")  # fmt: skip
+    numeric = frozenset(columns[1:2] + columns[3:8])
+    letters = footnotes(entries)
+    tables = []
+    for dataset in _unique(entry.dataset for entry in entries):
+        rows = []
+        for entry in ordered([e for e in entries if e.dataset == dataset]):
+            paper = compare.published(entry)
+            rows.append(
+                (
+                    compare.label(entry),
+                    "all" if entry.ipc is None else str(entry.ipc),
+                    compare.network_name(entry.network),
+                    accuracy(entry),
+                    _networks(entry),
+                    f"{entry.best:.1f}",
+                    _paper(paper),
+                    f"{entry.mean - paper.accuracy:+.1f}" if paper else "",
+                    paper.source if paper else "",
+                    evaluation(entry),
+                    letters[_listing(entry)],
+                )
+            )
+        tables.append(Table(dataset, columns, rows, numeric))
+    return tables
+
+
+def cross_tables(entries: Sequence[Entry]) -> list[Table]:
+    """For each data set and IPC that was evaluated on several networks: sets by networks."""
+    tables = []
+    for dataset, ipc in _unique((e.dataset, e.ipc) for e in ordered(entries)):
+        own = ordered([e for e in entries if (e.dataset, e.ipc) == (dataset, ipc)])
+        kinds = _unique(_evaluation(e) for e in own)
+        by_kind = {kind: [e for e in own if _evaluation(e) == kind] for kind in kinds}
+        for (protocol, epochs), group in by_kind.items():
+            names = tuple(_unique(compare.network_name(e.network) for e in group))
+            if len(names) < 2:
+                continue
+            rows = []
+            for name in _unique(compare.label(e) for e in group):
+                cells = {
+                    compare.network_name(e.network): accuracy(e)
+                    for e in group
+                    if compare.label(e) == name
+                }
+                rows.append((name, *(cells.get(network, "") for network in names)))
+            title = f"{dataset}, IPC {ipc}, across networks ({protocol}, {epochs} epochs)"
+            tables.append(Table(title, ("method", *names), rows, frozenset(names)))
+    return tables
+
+
+def cost_table(entries: Sequence[Entry]) -> Table | None:
+    """Seconds per iteration and memory of the runs that say so."""
+    columns = ("data set", "method", "IPC", "s/iteration", "step memory, MB", "device",
+               "paper, s/iteration", "paper, MB", "paper's device")  # fmt: skip
+    rows = []
+    for entry in ordered(entries):
+        if entry.ipc is None or not entry.runs:
+            continue
+        cost = entry.runs[0].cost
+        if "seconds_per_iteration" not in cost:
+            continue
+        plain = compare.label(entry) == entry.method
+        paper = papers.published_cost(entry.method, entry.dataset, entry.ipc) if plain else None
+        rows.append(
+            (
+                entry.dataset,
+                compare.label(entry),
+                str(entry.ipc),
+                f"{cost['seconds_per_iteration']:.3f}",
+                f"{cost['step_memory_mb']:.0f}",
+                f"{cost.get('devices', 1)} x {cost['device']}",
+                f"{paper.seconds_per_iteration:g}" if paper else "",
+                f"{paper.peak_mb:g}" if paper else "",
+                paper.device if paper else "",
+            )
+        )
+    rows = _unique(rows)
+    numeric = frozenset(columns[2:5] + columns[6:8])
+    return Table("Cost of condensation", columns, rows, numeric) if rows else None
+
+
+def footnotes(entries: Sequence[Entry]) -> dict[str, str]:
+    """Every list of differing settings with its letter; no letter for an empty list."""
+    listings = _unique(_listing(entry) for entry in ordered(entries))
+    kept = [listing for listing in listings if listing]
+    return {"": "", **{listing: _letter(i) for i, listing in enumerate(kept)}}
+
+
+def markdown(table: Table) -> str:
+    """A table as GitHub's Markdown."""
+    align = ["---:" if c in table.numeric else "---" for c in table.columns]
+    lines = [table.columns, tuple(align), *table.rows]
+    return "\n".join(
+        "| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines
+    )
+
+
+def to_csv(entries: Sequence[Entry]) -> str:
+    """All entries, a line each, with full precision and the settings that differ."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        ("data_set", "method", "ipc", "network", "accuracy_mean", "accuracy_std", "networks",
+         "sets", "best_over_epochs_mean", "paper_accuracy", "paper_std", "paper_table",
+         "difference", "protocol", "epochs", "seconds_per_iteration", "step_memory_mb",
+         "settings_that_differ")
+    )  # fmt: skip
+    for entry in ordered(entries):
+        paper = compare.published(entry)
+        cost = entry.runs[0].cost if entry.runs else {}
+        writer.writerow(
+            (
+                entry.dataset, compare.label(entry), entry.ipc or "all",
+                compare.network_name(entry.network), entry.mean,
+                "" if entry.std is None else entry.std,
+                len(entry.accuracies), len(entry.results), entry.best,
+                paper.accuracy if paper else "", paper.std if paper and paper.std else "",
+                paper.source if paper else "", entry.mean - paper.accuracy if paper else "",
+                entry.protocol or "", entry.training["epochs"],
+                cost.get("seconds_per_iteration", ""), cost.get("step_memory_mb", ""),
+                _listing(entry),
+            )
+        )  # fmt: skip
+    return out.getvalue()
+
+
+def ordered(entries: Sequence[Entry]) -> list[Entry]:
+    """By data set, IPC, then the whole set and methods in the order of their papers."""
+    rank = {name: i for i, name in enumerate(METHODS)}
+    return sorted(
+        entries,
+        key=lambda e: (
+            e.dataset,
+            float("inf") if e.ipc is None else e.ipc,
+            compare.network_name(e.network),
+            -e.training["epochs"],
+            rank.get(e.method, len(rank)),
+            e.method,
+            compare.label(e) != e.method,
+            compare.label(e),
+        ),
+    )
+
+
+def accuracy(entry: Entry) -> str:
+    return f"{entry.mean:.1f}" + ("" if entry.std is None else f" +- {entry.std:.1f}")
+
+
+def evaluation(entry: Entry) -> str:
+    return "{}, {} epochs".format(*_evaluation(entry))
+
+
+def _networks(entry: Entry) -> str:
+    sets = len(entry.results)
+    return str(len(entry.accuracies)) + (f" ({sets} sets)" if sets > 1 else "")
+
+
+def _paper(paper: Accuracy | None) -> str:
+    if paper is None:
+        return ""
+    return f"{paper.accuracy:.1f}" + ("" if paper.std is None else f" +- {paper.std:.1f}")
+
+
+def _evaluation(entry: Entry) -> tuple[str, int]:
+    return entry.protocol or "?", entry.training["epochs"]
+
+
+def _listing(entry: Entry) -> str:
+    found = "; ".join(map(str, compare.differences(entry)))
+    if entry.ipc is not None and not entry.runs:
+        return "the condensed set is not among the folders: its settings are unknown; " + found
+    return found
+
+
+def _letter(number: int) -> str:
+    """a, b, ..., z, aa, ab, ..."""
+    prefix = _letter(number // 26 - 1) if number >= 26 else ""
+    return prefix + chr(ord("a") + number % 26)
+
+
+def _unique(values: Iterable[T]) -> list[T]:
+    return list(dict.fromkeys(values))

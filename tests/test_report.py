@@ -1,0 +1,189 @@
+"""Reports: what is compared with which published number, and which settings are named."""
+
+import csv
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+
+from dancejax import condensed, evaluate, experts, methods, networks, papers, report, runs
+from dancejax.condensed import CondensedSet
+from dancejax.errors import UserError
+from dancejax.methods import presets
+from dancejax.report import compare, tables
+
+CIFAR = networks.describe(networks.create("convnet", 10, (32, 32, 3)))
+
+
+def as_published(method, ipc, dataset="cifar10", **changes):
+    """The settings that a run with the paper's would have."""
+    preset = presets.paper(method, dataset=dataset, image_side=32, ipc=ipc)
+    config = methods.METHODS[method].Config(**preset.config)
+    settings = {**dataclasses.asdict(config), "network": CIFAR, "steps": preset.steps, "seed": 0}
+    if method == "dance":
+        training = dataclasses.asdict(experts.expert_training(32))
+        settings["experts"] = {"training": training, "count": 5}
+    return {**settings, **changes}
+
+
+def store(
+    folder, method, ipc, accuracies, *, settings=None, dataset="cifar10", network=CIFAR,
+    protocol=None, **training,
+):  # fmt: skip
+    """A run's folder with its evaluation, as the launchers leave it."""
+    rng = np.random.default_rng(hash((str(folder), method, ipc)) % 2**32)
+    made = CondensedSet(
+        images=rng.random((10 * ipc, 32, 32, 3), np.float32),
+        labels=np.repeat(np.arange(10, dtype=np.int32), ipc),
+        classes=tuple(map(str, range(10))),
+        mean=(0.5,) * 3, std=(0.25,) * 3, factor=2, method=method,
+        source={"name": dataset, "fingerprint": "f", "split": "train"},
+        settings=as_published(method, ipc) if settings is None else settings,
+    )  # fmt: skip
+    runs.open_workdir(folder / "evaluation")
+    condensed.save(made, folder / "condensed")
+    (folder / "metrics.jsonl").write_text(
+        json.dumps({"kind": method, "step": 10, "matching": 1.5}) + "\n"
+        + json.dumps({"kind": method, "step": 20, "matching": 1.0}) + '\n{"kind": "to'
+    )  # fmt: skip
+    cost = {"seconds_per_iteration": 0.5, "step_memory_mb": 64.0, "device": "cpu", "devices": 2}
+    runs.write_json(folder / "result.json", cost)
+    name = protocol or presets.PROTOCOLS.get(method, "dance")
+    config = evaluate.protocol(name, dataset, **training)
+    result = {
+        "protocol": name, "accuracy_mean": float(np.mean(accuracies)), "accuracies": accuracies,
+        "best_over_epochs_mean": max(accuracies) + 1, "network": network,
+        "curve": {"epochs": [1, 2], "accuracy_mean": [10.0, 20.0]},
+        "training": dataclasses.asdict(config), "test": {"name": dataset, "fingerprint": "t"},
+        "train": {
+            "name": dataset, "method": method, "ipc": ipc,
+            "fingerprint": condensed.fingerprint(made),
+        },
+    }  # fmt: skip
+    runs.write_json(folder / "evaluation" / "result.json", result)
+
+
+def test_published_settings_differ_in_nothing(tmp_path):
+    store(tmp_path / "a", "dance", 10, [70.0] * 5 + [71.0] * 5)
+    (entry,) = report.collect([tmp_path])
+    assert compare.differences(entry) == []
+    assert compare.label(entry) == "dance"
+    paper = compare.published(entry)
+    assert (paper.accuracy, paper.std, paper.source) == (70.8, 0.2, "DANCE Table 1")
+    (table,) = tables.accuracy_tables([entry])
+    (row,) = [dict(zip(table.columns, line, strict=True)) for line in table.rows]
+    assert row["accuracy"] == "70.5 +- 0.5" and row["difference"] == "-0.3"
+    assert row["best"] == "72.0" and row["networks"] == "10" and row["settings"] == ""
+    assert "None." in report.to_markdown([entry], "title", "command").splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named", "row"),
+    [
+        ({"factor": 1}, "factor 1 (paper: 2)", 56.1),
+        ({"pltda": False}, "pltda off (paper: on)", 64.8),
+        ({"calibration": False}, "calibration off (paper: on)", 65.6),
+        ({"steps": 300}, "iterations 300 (paper: 10000)", 70.8),
+        ({"learning_rate": 0.5}, "learning_rate 0.5 (paper: 0.1)", 70.8),
+        ({"learning_rate": None}, None, 70.8),
+        ({"pltda": False, "calibration": False}, "pltda off (paper: on)", None),
+        ({"network": {**CIFAR, "width": 32}}, "condensed on convnet of width 32", 70.8),
+        (
+            {"experts": {"count": 3, "training": dataclasses.asdict(
+                experts.expert_training(32, epochs=10))}},
+            "experts' epochs 10 (paper: 60); number of experts 3 (paper: 5)", 70.2,
+        ),
+    ],
+)  # fmt: skip
+def test_what_differs_is_named_and_ablations_find_their_row(changes, named, row, tmp_path):
+    settings = as_published("dance", 10, **changes)
+    store(tmp_path / "a", "dance", 10, [70.0] * 10, settings=settings)
+    (entry,) = report.collect([tmp_path])
+    found = "; ".join(map(str, compare.differences(entry)))
+    assert found == "" if named is None else named in found
+    paper = compare.published(entry)
+    assert (paper and paper.accuracy) == row
+
+
+def test_protocol_networks_and_size_are_named(tmp_path):
+    store(tmp_path / "a", "dm", 10, [40.0, 42.0], protocol="dance", epochs=300)
+    config = {"settings": {"dataset": {"fingerprint": "f", "images": 20000, "name": "cifar10"}}}
+    (tmp_path / "a" / "config.json").write_text(json.dumps(config))
+    (entry,) = report.collect([tmp_path])
+    found = list(map(str, compare.differences(entry)))
+    assert "protocol dance (paper: dm)" in found
+    assert "evaluation's epochs 300 (dance protocol: 1500)" in found
+    assert "networks 2 (paper: 100)" in found
+    assert "training images 20000 (paper: 50000)" in found
+
+
+def test_seeds_are_one_line_and_networks_several(tmp_path):
+    for seed in range(3):
+        settings = as_published("dm", 1, seed=seed)
+        store(tmp_path / f"seed{seed}", "dm", 1, [20.0 + seed, 22.0 + seed], settings=settings)
+    resnet = networks.describe(networks.create("resnet10", 10, (32, 32, 3), width=16))
+    store(tmp_path / "other", "dm", 1, [18.0], network=resnet)
+    entries = tables.ordered(report.collect([tmp_path, tmp_path]))
+    first, second = entries
+    assert first.accuracies == [20.0, 22.0, 21.0, 23.0, 22.0, 24.0]
+    assert tables.accuracy(first) == f"22.0 +- {np.std(first.accuracies, ddof=1):.1f}"
+    assert compare.network_name(second.network) == "resnet10 (width 16)"
+    assert tables.accuracy(second) == "18.0" and second.std is None
+    (table,) = tables.cross_tables(entries)
+    assert table.columns == ("method", "convnet-3", "resnet10 (width 16)")
+    assert table.rows == [("dm", "22.0 +- 1.4", "18.0")]
+    lines = list(csv.DictReader(io.StringIO(tables.to_csv(entries))))
+    assert [(line["sets"], line["networks"]) for line in lines] == [("3", "6"), ("1", "1")]
+    assert float(lines[0]["difference"]) == pytest.approx(22.0 - 26.0)
+
+
+def test_cost_stands_beside_the_papers(tmp_path):
+    store(tmp_path / "a", "dance", 10, [70.0])
+    table = tables.cost_table(report.collect([tmp_path]))
+    assert table.rows == [
+        ("cifar10", "dance", "10", "0.500", "64", "2 x cpu", "0.12", "3045", "A100")
+    ]
+
+
+def test_page_holds_everything_and_escapes_names(tmp_path):
+    store(tmp_path / "a", "dance", 10, [70.0], dataset="<b>mine</b>")
+    entries = report.collect([tmp_path])
+    page = report.to_html(entries, "A & B", "python -m x '<y>'")
+    assert "A &amp; B" in page and "&lt;y&gt;" in page and "&lt;b&gt;mine" in page
+    assert "<b>" not in page and "http" not in page and 'src="data:image' in page
+    assert page.count("data:image/png") == 2 and page.count("data:image/webp") == 1
+    assert page.count("<td") == sum(len(t.columns) * len(t.rows) for t in [
+        *tables.accuracy_tables(entries), tables.cost_table(entries)])  # fmt: skip
+
+
+def test_a_set_that_is_not_there_is_said(tmp_path):
+    store(tmp_path / "a", "dm", 1, [20.0] * 100)
+    (tmp_path / "a" / "condensed" / "images.npy").rename(tmp_path / "gone")
+    (entry,) = report.collect([tmp_path])
+    assert "the condensed set is not among the folders" in tables.to_csv([entry])
+
+
+def test_damage_is_said(tmp_path):
+    store(tmp_path / "a", "dm", 1, [20.0])
+    (tmp_path / "a" / "result.json").write_text('{"seconds')
+    with pytest.raises(UserError, match=r"result\.json is damaged"):
+        report.collect([tmp_path])
+
+
+def test_papers_tables_are_whole():
+    found = papers.accuracies()
+    assert len(found) == 409 and len(papers.costs()) == 17
+    assert all(0 < row.accuracy <= 100 and (row.std is None or row.std < 10) for row in found)
+    assert {row.paper for row in found} == set(papers.TITLES)
+    own = papers.published("m3d", "cifar10", 10, {"convnet", "convnet3"})
+    assert (own.accuracy, own.source) == (63.5, "M3D Table 2")
+    whole = papers.published("whole_dataset", "cifar10", None, {"convnet"})
+    assert whole.accuracy == 84.8
+
+
+def test_letters_go_on_after_z():
+    assert [tables._letter(i) for i in (0, 25, 26, 27, 52, 701, 702)] == [
+        "a", "z", "aa", "ab", "ba", "zz", "aaa",
+    ]  # fmt: skip
