@@ -4,10 +4,11 @@ import contextlib
 import ctypes
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import jax
+
+from dancejax.data.cache import cache_folder
 
 
 def is_cpu() -> bool:
@@ -96,6 +97,5 @@ def tune_allocator() -> bool:
 
 def enable_compilation_cache(path: str | os.PathLike[str] | None = None) -> None:
     """Keep compiled programs between processes, by default in the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dancejax" / "xla"
-    jax.config.update("jax_compilation_cache_dir", str(path or default))
+    jax.config.update("jax_compilation_cache_dir", str(path or cache_folder("xla")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

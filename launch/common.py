@@ -29,10 +29,14 @@ def define_data() -> None:
         "dataset",
         None,
         "what to condense: fashion_mnist_mini (embedded), a TFDS name (cifar10, ...), a folder of "
-        "images (CLASS/*.png, or train/ and test/ with such folders) or an .npz file",
+        "images (CLASS/*.png, or train/ and test/ with such folders), an .npz file; below "
+        "--data_dir tiny_imagenet, imagenet1k, imagenet10, imagenet100, imagenette, imagewoof, "
+        "imagefruit, imagemeow, imagesquawk, imageyellow",
         required=True,
     )
-    flags.DEFINE_string("data_dir", None, "folder of prepared TFDS data sets (default: TFDS's own)")
+    flags.DEFINE_string(
+        "data_dir", None, "folder of prepared TFDS data sets, or of ImageNet (default: TFDS's own)"
+    )
     flags.DEFINE_integer(
         "image_size", None, "resize and centre-crop images to this side", lower_bound=1
     )

@@ -1,18 +1,21 @@
 """Folders of images: train/CLASS/* and test/CLASS/*, or CLASS/* with a seeded split."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from dancejax.data import pixels
+from dancejax.data import cache, pixels
 from dancejax.data.dataset import Arrays, stratified_split
 from dancejax.errors import UserError
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 TEST_NAMES = ("test", "val", "validation")
+ANNOTATIONS = "val_annotations.txt"
+_KEPT = 2000
+"""Images from which on a split is worth keeping decoded."""
 
 
 class _Files(NamedTuple):
@@ -25,28 +28,73 @@ class _Files(NamedTuple):
 def read(root: Path, split: str, *, image_size: int | None, seed: int) -> Arrays:
     """Reads one split ("train" or "test") of a folder of images.
 
-    Layouts: root/train/CLASS/... with root/test/CLASS/... (or val, or validation), else
-    root/CLASS/..., of which a fifth of each class is drawn with `seed` for testing. Class names
-    are sorted; images may lie in folders below the class's; hidden files, other file types and
-    other top-level files are passed over. Grey (C = 1) if every file of both splits is stored
-    grey, else RGB. image_size: see `pixels.decode`; needed where images differ in size.
-    Raises UserError for any folder or file that this cannot be done with, naming it.
+    Layouts: root/train/CLASS/... with root/test/CLASS/... (or val, or validation), or with
+    root/val/images and val_annotations.txt as TinyImageNet comes; else root/CLASS/..., of which a
+    fifth of each class is drawn with `seed` for testing. Class names are sorted; images may lie in
+    folders below the class's; hidden files, other file types and other top-level files are passed
+    over. Grey (C = 1) if every file of both splits is stored grey, else RGB. image_size: see
+    `pixels.decode`; needed where images differ in size. What is decoded of a split of many images
+    is kept for the next start. Raises UserError for any folder or file that this cannot be done
+    with, naming it.
     """
     try:
         classes, files = _find(root, seed)
+        return _decode(root, classes, files, split, image_size=image_size, channels=None)
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read ({error.strerror}).") from error
-    encoded = {key: [(str(p), p) for p in part.paths] for key, part in files.items()}
-    grey = pixels.all_grey(encoded["train"] + encoded["test"])
-    wanted = encoded[split]
-    images = pixels.decode_all(
-        (wanted[i : i + pixels.BLOCK] for i in range(0, len(wanted), pixels.BLOCK)),
-        len(wanted),
-        channels=1 if grey else 3,
-        image_size=image_size,
-        title=f"{root.name} {split}",
-    )
-    return Arrays(images, files[split].labels, classes)
+
+
+def read_classes(
+    root: Path, split: str, *, classes: tuple[str, ...] | None, image_size: int | None
+) -> Arrays:
+    """Reads chosen classes of root/train and root/val, in RGB, labelled in the order given.
+
+    classes: None takes all, sorted. The rest is as in `read`.
+    """
+    try:
+        if classes is None:
+            classes = tuple(path.name for path in _folders(root / "train", root))
+        files = {
+            key: _files_of([root / top / name for name in classes], root)
+            for key, top in (("train", "train"), ("test", "val"))
+        }
+        return _decode(root, classes, files, split, image_size=image_size, channels=3)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read ({error.strerror}).") from error
+
+
+def _decode(
+    root: Path,
+    classes: tuple[str, ...],
+    files: dict[str, _Files],
+    split: str,
+    *,
+    image_size: int | None,
+    channels: int | None,
+) -> Arrays:
+    """channels: None finds out whether all files of both splits are grey."""
+    wanted = [(str(path), path) for path in files[split].paths]
+
+    def make(room: cache.Empty) -> Arrays:
+        found = channels
+        if found is None:
+            every = [(str(path), path) for part in files.values() for path in part.paths]
+            found = 1 if pixels.all_grey(every) else 3
+        images = pixels.decode_all(
+            (wanted[i : i + pixels.BLOCK] for i in range(0, len(wanted), pixels.BLOCK)),
+            len(wanted),
+            channels=found,
+            image_size=image_size,
+            title=f"{root.name} {split}",
+            room=room,
+        )
+        return Arrays(images, files[split].labels, classes)
+
+    if len(wanted) < _KEPT:
+        return make(pixels.empty)
+    every = [path for part in files.values() for path in part.paths]
+    key = (root, split, image_size, channels, ",".join(classes))
+    return cache.cached(key, cache.stamp(every), make)
 
 
 def _find(root: Path, seed: int) -> tuple[tuple[str, ...], dict[str, _Files]]:
@@ -74,6 +122,10 @@ def _find_split(
     root: Path, train: Path, tests: list[Path]
 ) -> tuple[tuple[str, ...], dict[str, _Files]]:
     """The layout with train and test folders; a test folder without labels is passed over."""
+    annotated = [t for t in tests if (t / ANNOTATIONS).is_file()]
+    if annotated:
+        classes, train_files = _files(train, root)
+        return classes, {"train": train_files, "test": _annotated(annotated[0], classes)}
     names = {path.name for path in _folders(train, root)}
     labelled = [t for t in tests if names & {path.name for path in _folders(t, root)}]
     if not labelled:
@@ -98,9 +150,16 @@ def _files(parent: Path, root: Path) -> tuple[tuple[str, ...], _Files]:
         raise UserError(
             f"{parent} has {len(folders)} class folder(s); at least two classes are needed."
         )
+    return tuple(f.name for f in folders), _files_of(folders, root)
+
+
+def _files_of(folders: Sequence[Path], root: Path) -> _Files:
+    """The image files of class folders, labelled in their order."""
     paths: list[Path] = []
     labels: list[int] = []
     for label, folder in enumerate(folders):
+        if not folder.is_dir():
+            raise UserError(f"Class folder {folder} is missing; add it with its images.")
         found = list(_images(folder, root))
         if not found:
             raise UserError(
@@ -109,7 +168,29 @@ def _files(parent: Path, root: Path) -> tuple[tuple[str, ...], _Files]:
             )
         paths += found
         labels += [label] * len(found)
-    return tuple(f.name for f in folders), _Files(paths, np.array(labels, np.int32))
+    return _Files(paths, np.array(labels, np.int32))
+
+
+def _annotated(val: Path, classes: tuple[str, ...]) -> _Files:
+    """TinyImageNet's validation images: val/images/FILE, whose class val_annotations.txt has."""
+    number = {name: label for label, name in enumerate(classes)}
+    paths: list[Path] = []
+    labels: list[int] = []
+    for line in (val / ANNOTATIONS).read_text(encoding="utf-8").splitlines():
+        name, _, rest = line.partition("\t")
+        path, label = val / "images" / name, number.get(rest.partition("\t")[0])
+        if label is None or "/" in name:
+            raise UserError(
+                f"{val / ANNOTATIONS} has the line {line!r}; each must be a file, a tab and a "
+                "class that the train folder has."
+            )
+        if not path.is_file():
+            raise UserError(f"{path} is missing, but {val / ANNOTATIONS} names it.")
+        paths.append(path)
+        labels.append(label)
+    if not paths:
+        raise UserError(f"{val / ANNOTATIONS} names no images; unpack the data set again.")
+    return _Files(paths, np.array(labels, np.int32))
 
 
 def _images(folder: Path, root: Path) -> Iterator[Path]:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from dancejax.data import embedded, folder, npz, tfds_source
+from dancejax.data import embedded, folder, imagenet, npz, tfds_source
 from dancejax.data.dataset import Arrays, ImageDataset, check_split
 from dancejax.data.normalisation import channel_statistics, known_constants
 from dancejax.data.pixels import check_image_size
@@ -25,7 +25,8 @@ def load(
     """Loads one split of a data set into memory, uint8 [N, H, W, C]; nothing is downloaded.
 
     name_or_path: "fashion_mnist_mini" (in the package); a data set that TFDS has prepared under
-    data_dir (default: TFDS's own), as "cifar10" or "imagenette/160px"; a folder of images (see
+    data_dir (default: TFDS's own), as "cifar10" or "imagenette/160px"; "tiny_imagenet" or an
+    ImageNet set of the papers below data_dir (see `imagenet.read`); a folder of images (see
     `folder.read`); an .npz file (see `npz.read`). A name that could be either is a TFDS name:
     write ./cifar10 for a folder of that name.
     split: "train" or "test". image_size: side to resize and centre-crop to (folders and TFDS).
@@ -70,6 +71,8 @@ def _source(
         found = tfds_source.find(name, base)
         if found is not None:
             return name, lambda split: tfds_source.read(found, name, split, image_size=image_size)
+        if name in imagenet.NAMES:
+            return name, lambda split: imagenet.read(name, base, split, image_size=image_size)
         if name in tfds_source.NAMES:
             raise UserError(
                 f"{name} is not prepared under {base}; give the data_dir that has it, or prepare "
@@ -84,7 +87,7 @@ def _source(
 
 
 def _unknown(name: str, data_dir: Path) -> str:
-    names = [embedded.NAME, *tfds_source.NAMES]
+    names = [embedded.NAME, *tfds_source.NAMES, *imagenet.NAMES]
     if data_dir.is_dir():
         names += sorted(
             p.name for p in data_dir.iterdir() if p.is_dir() and p.name not in ("downloads", *names)

@@ -6,7 +6,7 @@ orientation is applied; of an animation the first frame counts.
 
 import contextlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -67,6 +67,11 @@ def decode(encoded: Encoded, *, channels: int, image_size: int | None) -> np.nda
     return np.asarray(image).reshape(image.height, image.width, channels)
 
 
+def empty(shape: tuple[int, ...]) -> np.ndarray:
+    """Room for images of a shape, in memory."""
+    return np.empty(shape, np.uint8)
+
+
 def decode_all(
     blocks: Iterable[Sequence[Encoded]],
     count: int,
@@ -74,11 +79,12 @@ def decode_all(
     channels: int,
     image_size: int | None,
     title: str,
+    room: Callable[[tuple[int, ...]], np.ndarray] = empty,
 ) -> np.ndarray:
-    """All images of all blocks (count together), uint8 [count, H, W, channels], in their order.
+    """All images of all blocks (at most count), uint8 [n, H, W, channels], in their order.
 
-    A progress bar goes to stderr where that is a terminal. Raises UserError as `decode` does, and
-    for images of different sizes where image_size is None.
+    room: gives room for images of a shape. A progress bar goes to stderr where that is a terminal.
+    Raises UserError as `decode` does, and for images of different sizes where image_size is None.
     """
     images = np.empty((0, 0, 0, channels), np.uint8)
     first_name, done = "", 0
@@ -103,13 +109,13 @@ def decode_all(
             if not done:
                 first_name = block[0][0]
                 first = decode(block[0], channels=channels, image_size=image_size)
-                images = np.empty((count, *first.shape), np.uint8)
+                images = room((count, *first.shape))
             chunks = [block[i : i + _CHUNK] for i in range(0, len(block), _CHUNK)]
             starts = range(done, done + len(block), _CHUNK)
             for filled in pool.map(fill, starts, chunks):
                 bar.update(filled)
             done += len(block)
-    return images
+    return images if done == count else images[:done]
 
 
 @contextlib.contextmanager

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from dancejax.data import pixels
+from dancejax.data import cache, pixels
 from dancejax.data.dataset import Arrays
 from dancejax.errors import UserError
 
+_MOST = 1300
+"""Training images of ImageNet's largest classes."""
 NAMES = ("mnist", "fashion_mnist", "svhn_cropped", "cifar10", "cifar100")
 _NAME = re.compile(r"(?P<name>\w+)(/(?P<config>[\w.\-]+))?(:(?P<version>\d+\.\d+\.\d+))?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -58,12 +60,20 @@ def how_to_prepare(name: str, data_dir: Path) -> str:
     )
 
 
-def read(folder: Path, name: str, split: str, *, image_size: int | None) -> Arrays:
+def read(
+    folder: Path,
+    name: str,
+    split: str,
+    *,
+    image_size: int | None,
+    classes: tuple[str, ...] | None = None,
+) -> Arrays:
     """Reads one split ("train" or "test") of the prepared data set in `folder` (see `find`).
 
     "test" means the set's validation split where it has no test split or one without labels.
     Images keep the stored order; grey where TFDS declares one channel, else RGB. image_size: see
-    `pixels.decode`; needed where images differ in size. Raises UserError where packages are
+    `pixels.decode`; needed where images differ in size. classes: only those, in RGB, labelled in
+    their order; what is decoded of them is kept. Raises UserError where packages are
     missing, the format cannot be read without TensorFlow, a file is missing or broken, or the set
     does not have an `image` and a `label`.
     """
@@ -89,25 +99,40 @@ def read(folder: Path, name: str, split: str, *, image_size: int | None) -> Arra
             f"{name} has no labelled {' or '.join(candidates)} split, only {', '.join(splits)}; "
             "choose another data set."
         )
-    labels: list[int] = []
+    names = tuple(features["label"].names)
+    if missing := set(classes or ()) - set(names):
+        raise UserError(f"{name} in {folder} has no class {min(missing)}.")
+    channels = 3 if classes or image_feature.shape[-1] != 1 else 1
+    relabel = {names.index(c): i for i, c in enumerate(classes or names)}
 
-    def blocks() -> Iterator[list[pixels.Encoded]]:
-        for start in range(0, len(source), pixels.BLOCK):
-            keys = list(range(start, min(start + pixels.BLOCK, len(source))))
-            records = _records(source, keys, name, folder)
-            labels.extend(int(r["label"]) for r in records)
-            yield [
-                (f"{name} {part} image {k}", r["image"]) for k, r in zip(keys, records, strict=True)
-            ]
+    def make(room: cache.Empty) -> Arrays:
+        labels: list[int] = []
 
-    images = pixels.decode_all(
-        blocks(),
-        len(source),
-        channels=1 if image_feature.shape[-1] == 1 else 3,
-        image_size=image_size,
-        title=f"{name} {part}",
-    )
-    return Arrays(images, np.array(labels, np.int32), tuple(features["label"].names))
+        def blocks() -> Iterator[list[pixels.Encoded]]:
+            for start in range(0, len(source), pixels.BLOCK):
+                keys = list(range(start, min(start + pixels.BLOCK, len(source))))
+                records = zip(keys, _records(source, keys, name, folder), strict=True)
+                kept = [(k, r) for k, r in records if int(r["label"]) in relabel]
+                labels.extend(relabel[int(r["label"])] for _, r in kept)
+                if kept:
+                    yield [(f"{name} {part} image {k}", r["image"]) for k, r in kept]
+
+        images = pixels.decode_all(
+            blocks(),
+            # Of chosen classes nobody knows how many images there are, but ImageNet's most.
+            min(len(source), _MOST * len(classes)) if classes else len(source),
+            channels=channels,
+            image_size=image_size,
+            title=f"{name} {part}",
+            room=room if classes is None else pixels.empty,
+        )
+        return Arrays(images, np.array(labels, np.int32), tuple(classes or names))
+
+    if classes is None and name != "imagenet2012":
+        return make(pixels.empty)
+    files = [Path(f) for f in builder.info.splits[part].filepaths]
+    key = (folder, part, image_size, channels, ",".join(classes or ()))
+    return cache.cached(key, cache.stamp(files), make)
 
 
 def _prepared(folder: Path) -> bool:
