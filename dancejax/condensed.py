@@ -105,6 +105,13 @@ def _write(condensed: CondensedSet, path: Path) -> None:
         raise UserError(f"cannot save the set to {path} ({error.strerror}); make room.") from error
 
 
+def export(condensed: CondensedSet, path: str | Path, form: str, **options: Any) -> dict[str, Any]:
+    """Writes a set in a form that other tools read; see `dancejax.exchange.export`."""
+    from dancejax import exchange  # it needs this module
+
+    return exchange.export(condensed, Path(path), form, **options)
+
+
 def manifest(condensed: CondensedSet) -> dict[str, Any]:
     """What manifest.json says, before sealing."""
     names = ("jax", "flax", "optax", "numpy")

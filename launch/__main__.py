@@ -13,6 +13,8 @@ PROGRAMS = {
     "sweep": "run a grid of methods, IPCs and seeds, one table",
     "cross": "evaluate condensed sets on several networks, one table",
     "report": "write what runs measured beside the papers' numbers, as HTML, Markdown and CSV",
+    "export": "write a condensed set in forms that other tools read",
+    "convert": "turn someone else's condensed set into ours",
 }
 
 

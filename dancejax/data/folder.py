@@ -63,6 +63,14 @@ def read_classes(
         raise UserError(f"{error.filename} cannot be read ({error.strerror}).") from error
 
 
+def class_files(root: Path) -> tuple[tuple[str, ...], _Files]:
+    """(names, files) of root/CLASS/..., sorted. Raises UserError for fewer than two classes."""
+    try:
+        return _files(root, root)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read ({error.strerror}).") from error
+
+
 def _decode(
     root: Path,
     classes: tuple[str, ...],

@@ -67,6 +67,13 @@ def decode(encoded: Encoded, *, channels: int, image_size: int | None) -> np.nda
     return np.asarray(image).reshape(image.height, image.width, channels)
 
 
+def to_png(image: np.ndarray) -> bytes:
+    """A uint8 image [h, w, c] as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def empty(shape: tuple[int, ...]) -> np.ndarray:
     """Room for images of a shape, in memory."""
     return np.empty(shape, np.uint8)

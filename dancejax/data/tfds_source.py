@@ -5,7 +5,7 @@ TensorFlow Datasets and array_record are imported only here, and only once files
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,46 @@ def read(
     files = [Path(f) for f in builder.info.splits[part].filepaths]
     key = (folder, part, image_size, channels, ",".join(classes or ()))
     return cache.cached(key, cache.stamp(files), make)
+
+
+def write(
+    data_dir: Path, name: str, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]
+) -> None:
+    """Prepares uint8 images [n, h, w, c] as the training split of a new TFDS data set."""
+    try:
+        import array_record.python.array_record_module  # noqa: F401
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(
+            f"writing a TFDS data set needs packages that are missing ({error}); "
+            "pip install tensorflow-datasets array_record importlib_resources."
+        ) from error
+    set_name = name
+
+    class Prepared(
+        tfds.core.GeneratorBasedBuilder,
+        skip_registration=True,  # type: ignore[call-arg]
+    ):
+        name = set_name
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self) -> Any:
+            features = {
+                "image": tfds.features.Image(shape=images.shape[1:]),
+                "label": tfds.features.ClassLabel(names=list(classes)),
+            }
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features)
+            )
+
+        def _split_generators(self, manager: Any) -> Any:
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self) -> Any:
+            for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+                yield number, {"image": pixels.to_png(image), "label": int(label)}
+
+    Prepared(data_dir=data_dir, file_format="array_record").download_and_prepare()
 
 
 def _prepared(folder: Path) -> bool:

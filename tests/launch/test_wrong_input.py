@@ -65,6 +65,8 @@ SELECT = ["select", "--dataset={data}", "--workdir={work}", "--ipc=1"]
 EVALUATE = ["evaluate", "--dataset={data}", "--workdir={work}", "--epochs=1", "--repeats=1", *SMALL]
 PRETRAIN = ["pretrain", "--dataset={data}", "--workdir={work}", *SMALL, *EXPERTS]
 SWEEP = ["sweep", "--dataset={data}", "--workdir={work}", *SMALL, *EXPERTS]
+EXPORT = ["export", "--workdir={work}"]
+CONVERT = ["convert", "--dataset={data}", "--workdir={work}"]
 CROSS = ["cross", "--dataset={data}", "--workdir={work}", "--epochs=1", "--repeats=1"]
 
 
@@ -138,6 +140,14 @@ TABLE = [
     (but(CONDENSE, ipc="1", method="idm", networks_trained="4"), "must not be above queue_start"),
     (but(SELECT, workdir="{used}"), "is in use by process"),
     (but(CONDENSE, ipc="1", workdir="{used}"), "is in use by process"),
+    ([*EXPORT, "--condensed={folder}/good", "--formats=zip"], "unknown form 'zip'"),
+    ([*EXPORT, "--condensed={folder}/empty", "--formats=png"], "is not a condensed set"),
+    ([*EXPORT, "--condensed={folder}/good", "--formats=png", "--evaluation={folder}"], "there is no"),
+    ([*CONVERT, "--source={folder}/nowhere.npz"], "there is no file"),
+    ([*CONVERT, "--source={folder}/torn.npz"], "cannot be read"),
+    ([*CONVERT, "--source={folder}/short.npz", "--mean=a"], "--mean must be numbers, not a"),
+    ([*CONVERT, "--source={folder}/short.npz", "--pixel_values=half"], "--pixel_values=half"),
+    ([*CONVERT, "--source={folder}/short.npz"], "they are hardly 'unit'"),
     (["report", "--workdir={work}", "--runs={folder}/nowhere"], "there is no folder"),
     (["report", "--workdir={work}", "--runs={folder}/pictures"], "there are no evaluations in"),
     (["report", "--workdir={work}", "--runs={folder}"], "damaged"),

@@ -1,0 +1,71 @@
+"""Turns someone else's condensed set into ours, to be evaluated as ours are.
+
+    python -m launch.convert --source=theirs.pt --pixel_values=normalised --dataset=cifar10 \\
+        --workdir=runs/theirs
+    python -m launch.evaluate --dataset=cifar10 --condensed=runs/theirs/condensed \\
+        --workdir=runs/theirs/evaluation
+
+--source is a folder with a folder of images for each class, an .npz, .safetensors or PyTorch file
+(which is read without running any code in it), or an export of ours. --dataset is what it was
+condensed from.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from dancejax import condensed, exchange
+from dancejax.errors import UserError
+from dancejax.exchange.writers import DESCRIPTION
+
+from . import common
+
+FLAGS = flags.FLAGS
+
+
+def numbers(name: str) -> list[float] | None:
+    given: list[str] = FLAGS[name].value or []
+    try:
+        return [float(value) for value in given] or None
+    except ValueError as error:
+        raise UserError(f"--{name} must be numbers, not {','.join(given)}.") from error
+
+
+def main() -> None:
+    workdir = common.open_workdir()
+    source = Path(FLAGS.source).expanduser()
+    if (source / DESCRIPTION).exists():
+        made = exchange.read(source)
+    else:
+        made = exchange.read_foreign(
+            source,
+            common.load("train"),
+            pixel_values=FLAGS.pixel_values,
+            mean=numbers("mean"),
+            std=numbers("std"),
+            factor=FLAGS.factor,
+            labels=Path(FLAGS.labels).expanduser() if FLAGS.labels else None,
+            method=FLAGS.method,
+        )
+    condensed.save(made, workdir / "condensed")
+    common.say(
+        f"{len(made.images)} images of {made.num_classes} classes; look at "
+        f"{workdir / 'condensed' / 'preview.png'} to see whether the pixels are right"
+    )
+    print(workdir / "condensed")
+
+
+if __name__ == "__main__":
+    common.define_data()
+    flags.DEFINE_string("source", None, "the condensed set", required=True)
+    flags.DEFINE_string("labels", None, "a file with its labels, if they are not with the images")
+    flags.DEFINE_enum(
+        "pixel_values", "unit", exchange.readers.PIXELS,
+        "what the numbers mean: unit is [0, 1], byte 0 to 255, normalised (pixel - mean) / std",
+    )  # fmt: skip
+    flags.DEFINE_list("mean", [], "of the normalisation (default: the data set's)")
+    flags.DEFINE_list("std", [], "of the normalisation (default: the data set's)")
+    flags.DEFINE_integer("factor", 1, "tiles a side that each image is cut into", lower_bound=1)
+    flags.DEFINE_string("method", "foreign", "the name that reports give it")
+    flags.DEFINE_string("workdir", None, "folder for the result", required=True)
+    common.run(main)
