@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -73,10 +74,12 @@ def define_precision() -> None:
     )
 
 
-def define_run(workdir: str | None = None) -> None:
-    flags.DEFINE_string(
-        "workdir", workdir, "folder for all that the run writes", required=not workdir
-    )
+def define_run(workdir: str | None = None, *, named: bool = False) -> None:
+    """workdir: a default; named: the program makes one up, and says so in its help."""
+    where = "folder for all that the run writes"
+    if named:
+        where += " (default: runs/DATASET-METHOD-ipcIPC)"
+    flags.DEFINE_string("workdir", workdir, where, required=not (workdir or named))
     flags.DEFINE_integer("seed", 0, "of everything random in the run", lower_bound=0)
     flags.DEFINE_float("checkpoint_seconds", 300, "time between checkpoints", lower_bound=0)
     flags.DEFINE_integer(
@@ -183,6 +186,11 @@ def start(workdir: Path, settings: dict[str, Any], dataset: ImageDataset | None 
             "device": str(jax.devices()[0].device_kind),
         },
     )
+
+
+def command() -> str:
+    """The command that was given, as a user would type it."""
+    return shlex.join(["python", "-m", f"launch.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
 
 
 def say(text: str) -> None:

@@ -1,22 +1,48 @@
 """Condenses a data set to a few synthetic images per class.
 
+    python -m launch.condense --dataset=path/to/images --ipc=10
+
+does it all for your own images: chooses settings by the size of the data and the machine and says
+which, trains experts, condenses, evaluates the result beside as many random images, and writes
+pictures and a report. --dry_run shows the plan with its time and memory, and stops.
+
     python -m launch.condense --dataset=cifar10 --ipc=10 --workdir=runs/cifar10/ipc10
 
-Settings are the paper's unless given. DANCE takes its experts from --expert_dir, by default the
+uses the paper's settings, as for all data sets of the papers, and leaves the evaluation to
+launch.evaluate. Flags go before either. DANCE takes its experts from --expert_dir, by default the
 folder "experts" in the work folder, and trains what is missing there. The result is the folder
 "condensed" in the work folder. The same command goes on after an interruption.
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 from absl import flags
 
-from dancejax import condense, condensed, experts, figures, methods, networks
+from dancejax import (
+    backend,
+    condense,
+    condensed,
+    coreset,
+    evaluate,
+    experts,
+    figures,
+    methods,
+    networks,
+    parallel,
+    plan,
+    report,
+    runs,
+)
+from dancejax.condensed import CondensedSet
+from dancejax.data import folder
 from dancejax.data.dataset import ImageDataset
-from dancejax.methods import presets
+from dancejax.methods import Method, presets
 
 from . import common, pretrain
+from .evaluate import define_protocol, protocol_for_method
 
 FLAGS = flags.FLAGS
 
@@ -24,7 +50,20 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     flags.DEFINE_enum("method", "dance", list(methods.METHODS), "the method")
     flags.DEFINE_integer("ipc", None, "stored images per class", lower_bound=1, required=True)
-    flags.DEFINE_enum("preset", "paper", ["paper"], "published settings; flags go before them")
+    flags.DEFINE_enum(
+        "preset",
+        None,
+        ["paper", "auto"],
+        "paper: published settings, the default for the papers' data sets; auto: by the size of "
+        "the data and the machine, the default for all others. Flags go before either",
+    )
+    flags.DEFINE_bool("dry_run", False, "show the plan, its time and memory, and stop")
+    flags.DEFINE_bool(
+        "evaluate",
+        None,
+        "evaluate the result beside random images, and report (default: with auto)",
+    )
+    flags.DEFINE_integer("repeats", 10, "networks of the evaluation", lower_bound=1)
     flags.DEFINE_integer("steps", None, "iterations (default: the paper's)", lower_bound=1)
     flags.DEFINE_enum("init", "real", condense.INITS, "what the stored images start from")
     flags.DEFINE_integer("log_every", 10, "iterations between lines of metrics", lower_bound=1)
@@ -57,42 +96,149 @@ def config_fields() -> dict[str, tuple[type, list[str]]]:
     return found
 
 
-def resolve(dataset: ImageDataset) -> tuple[int, dict[str, Any]]:
-    """Iterations and settings of the method: the preset's, and over them those given by hand."""
-    preset = presets.paper(
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the flags and the preset come to."""
+
+    preset: str
+    steps: int
+    config: dict[str, Any]
+
+
+def resolve(dataset: ImageDataset) -> Settings:
+    """The preset's settings, and over them those given by hand. Sets the flags of experts, network
+    and evaluation to what the preset "auto" chooses."""
+    name = FLAGS.preset or ("paper" if plan.published(dataset.name) else "auto")
+    paper = presets.paper(
         FLAGS.method,
         dataset=dataset.name,
         image_side=min(dataset.image_shape[:2]),
         ipc=FLAGS.ipc,
     )
-    steps = FLAGS.steps or preset.steps
     by_hand = common.given(*config_fields())
-    config = {**preset.config, **by_hand}
-    common.say(f"preset {FLAGS.preset}: steps={preset.steps}, {_listing(preset.config)}")
-    if by_hand or FLAGS.steps:
-        shown = {"steps": FLAGS.steps, **by_hand} if FLAGS.steps else by_hand
-        common.say(f"given by hand: {_listing(shown)}")
-    return steps, config
+    steps, config = paper.steps, {**paper.config}
+    if name == "auto":
+        coreset.check_ipc(dataset, FLAGS.ipc)
+        factor = by_hand.get("factor", methods.METHODS[FLAGS.method].Config(**config).factor)
+        chosen = plan.choose(dataset, FLAGS.ipc, factor)
+        steps, config["batch_real"] = chosen.steps, chosen.batch_real
+        if FLAGS.method == "idm" and backend.is_cpu():
+            config |= {"train_batch": chosen.batch_real, "queue_size": 20}
+        for flag in ("experts", "expert_epochs", "epochs", "repeats"):
+            FLAGS.set_default(flag, getattr(chosen, flag))
+        if FLAGS.network == "convnet" and not FLAGS.expert_dir:
+            FLAGS.set_default("width", chosen.width)
+        common.say(
+            f"chosen for {len(dataset)} images in {dataset.num_classes} classes: "
+            f"{_listing(dataclasses.asdict(chosen))}"
+        )
+    common.say(f"preset {name}: steps={steps}, {_listing(config)}")
+    given = {"steps": FLAGS.steps, **by_hand} if FLAGS.steps else by_hand
+    if given:
+        common.say(f"given by hand: {_listing(given)}")
+    return Settings(name, FLAGS.steps or steps, {**config, **by_hand})
 
 
 def _listing(values: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
+def load_dataset() -> ImageDataset:
+    """The training set; folders of images of several sizes get one that suits the machine."""
+    path = Path(FLAGS.dataset).expanduser()
+    if FLAGS.preset != "paper" and FLAGS.image_size is None and path.is_dir():
+        size = plan.image_size(folder.sizes(path.resolve()))
+        if size is not None:
+            common.say(f"images are resized and centre-cropped to {size} (--image_size)")
+            FLAGS.set_default("image_size", size)
+    return common.load("train")
+
+
+def foresee(
+    method: Method, dataset: ImageDataset, network: nn.Module, steps: int, evaluated: bool
+) -> None:
+    """Says what the run will take."""
+    finished = len(list(Path(FLAGS.workdir).expanduser().glob("experts/expert_?????")))
+    missing = 0 if FLAGS.expert_dir else max(0, FLAGS.experts - finished)
+    _, evaluation = protocol_for_method(FLAGS.method, dataset)
+    found = plan.estimate(
+        method,
+        dataset,
+        network,
+        ipc=FLAGS.ipc,
+        steps=steps,
+        expert_training=pretrain.training_config(dataset),
+        expert_count=missing if method.needs_experts else 0,
+        evaluation=evaluation,
+        repeats=FLAGS.repeats if evaluated else 0,
+        placement=FLAGS.data_placement,
+        devices=FLAGS.devices,
+    )
+    common.say(
+        f"expected: experts {plan.duration(found.experts)}, condensation "
+        f"{plan.duration(found.condensation)}, evaluation {plan.duration(2 * found.evaluation)}, "
+        f"in all about {plan.duration(found.seconds + found.evaluation)}; a step takes "
+        f"{found.step_memory_mb:.0f} MB, the images {dataset.images.nbytes / 2**20:.0f} MB"
+    )
+
+
+def assess(workdir: Path, result: CondensedSet, dataset: ImageDataset, network: nn.Module) -> None:
+    """Evaluates the result and as many random images, and writes the report."""
+    test = common.load("test")
+    chosen = coreset.random(dataset, FLAGS.ipc, seed=FLAGS.seed)
+    random = runs.open_workdir(workdir / "random")
+    condensed.save(chosen, random / "condensed")
+    name, config = protocol_for_method(FLAGS.method, test)
+    for text, made, own in (("random images", chosen, random), (FLAGS.method, result, workdir)):
+        common.say(f"evaluation: {text}, {FLAGS.repeats} networks of {config.epochs} epochs")
+        evaluation = runs.open_workdir(own / "evaluation")
+        found = evaluate.evaluate(
+            made,
+            test,
+            network,
+            config,
+            repeats=FLAGS.repeats,
+            seed=FLAGS.seed,
+            points=FLAGS.test_points,
+            workdir=evaluation,
+            devices=FLAGS.devices,
+            checkpoint_seconds=FLAGS.checkpoint_seconds,
+        )
+        runs.write_json(evaluation / "result.json", {"protocol": name, **found})
+    if not parallel.is_primary():
+        return
+    entries = report.collect([workdir])
+    title = f"{dataset.name}: {FLAGS.ipc} images per class"
+    pages = runs.open_workdir(workdir / "report")
+    report.write(entries, pages, title=title, command=common.command())
+    print(report.summary(entries))
+    common.say(f"report: {pages / 'report.html'}")
+
+
 def main() -> None:
-    workdir = common.open_workdir()
-    dataset = common.load("train")
-    steps, config = resolve(dataset)
+    if FLAGS.workdir is None:
+        stem = Path(FLAGS.dataset.rstrip("/")).stem
+        FLAGS.set_default("workdir", f"runs/{stem}-{FLAGS.method}-ipc{FLAGS.ipc}")
+    workdir = None if FLAGS.dry_run else common.open_workdir()
+    dataset = load_dataset()
+    chosen = resolve(dataset)
+    steps, config = chosen.steps, chosen.config
+    evaluated = chosen.preset == "auto" if FLAGS.evaluate is None else FLAGS.evaluate
     network = common.network(dataset)
     method = methods.create(FLAGS.method, network=network, **config)
     settings = {"network": networks.describe(network)}
     # Said before hours of training experts: what cannot fit.
     condense.initial_pixels(dataset, FLAGS.ipc, method.factor, init=FLAGS.init, seed=FLAGS.seed)
+    if FLAGS.dry_run or chosen.preset == "auto":
+        foresee(method, dataset, network, steps, evaluated)
+    if workdir is None:
+        common.say(f"a dry run: nothing is written; the work folder would be {FLAGS.workdir}")
+        return
     pool = None
     if method.needs_experts:
-        folder = pretrain.pool_folder(workdir, FLAGS.experts)
+        pool_folder = pretrain.pool_folder(workdir, FLAGS.experts)
         count = FLAGS.experts if FLAGS["experts"].present or not FLAGS.expert_dir else None
-        pool, network, about = experts.load_pool(folder, count=count, dataset=dataset)
+        pool, network, about = experts.load_pool(pool_folder, count=count, dataset=dataset)
         method = methods.create(FLAGS.method, network=network, **config)
         settings = {
             "network": about["network"],
@@ -102,7 +248,7 @@ def main() -> None:
         workdir,
         {
             "method": FLAGS.method,
-            "preset": FLAGS.preset,
+            "preset": chosen.preset,
             "steps": steps,
             **dataclasses.asdict(method.config),
             **settings,
@@ -131,15 +277,18 @@ def main() -> None:
     )
     condensed.save(result, workdir / "condensed")
     figures.save_metrics(workdir / "losses.png", workdir / "metrics.jsonl", FLAGS.method)
+    if evaluated:
+        assess(workdir, result, dataset, network)
     common.say(f"condensed set: {workdir / 'condensed'}")
 
 
 if __name__ == "__main__":
     common.define_data()
     common.define_network()
-    common.define_run()
+    common.define_run(named=True)
     pretrain.define_training()
     pretrain.define_expert_dir()
     define_config()
     define_flags()
+    define_protocol(points=5)
     common.run(main)

@@ -20,7 +20,7 @@ from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 
 from . import common
-from .evaluate import define_protocol, load_condensed, protocol_for
+from .evaluate import define_protocol, load_condensed, protocol_for_method
 
 FLAGS = flags.FLAGS
 
@@ -53,7 +53,7 @@ def main() -> None:
     common.start(workdir, {})
     rows: list[dict[str, Any]] = []
     for number, (label, made) in enumerate(sets.items(), 1):
-        protocol, config = protocol_for(made, test)
+        protocol, config = protocol_for_method(made.method, test)
         for text, network in chosen.items():
             common.say(f"{label} ({number} of {len(sets)} sets) on {text}")
             folder = runs.open_workdir(workdir / f"{label}-{text.replace(':', '-')}")

@@ -38,15 +38,15 @@ def define_protocol(points: int) -> None:
     )
 
 
-def protocol_for(made: CondensedSet | None, test: ImageDataset) -> tuple[str, TrainConfig]:
-    """The protocol that the flags and the set's method name, and how it trains."""
+def protocol_for_method(method: str, test: ImageDataset) -> tuple[str, TrainConfig]:
+    """The protocol that the flags and a set's method name, and how it trains."""
     overrides = {
         "epochs": FLAGS.epochs,
         "batch_size": FLAGS.batch_size,
         "learning_rate": FLAGS.rate,
     }
     given = {k: v for k, v in overrides.items() if v is not None}
-    name = FLAGS.protocol or presets.PROTOCOLS.get(made.method if made else "", "dance")
+    name = FLAGS.protocol or presets.PROTOCOLS.get(method, "dance")
     return name, evaluate.protocol(name, test.name, **given)
 
 
@@ -65,7 +65,7 @@ def main() -> None:
     workdir = common.open_workdir()
     test = common.load("test")
     chosen = load_condensed(FLAGS.condensed, test) if FLAGS.condensed else None
-    protocol, config = protocol_for(chosen, test)
+    protocol, config = protocol_for_method(chosen.method if chosen else "", test)
     common.start(workdir, {"protocol": protocol})
     result = evaluate.evaluate(
         chosen or common.load("train"),

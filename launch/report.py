@@ -7,8 +7,6 @@ evaluations below. The report is one page in three forms, report.html (with curv
 and nothing beside it), report.md and report.csv. The Markdown goes to stdout, too.
 """
 
-import shlex
-import sys
 from pathlib import Path
 
 from absl import flags
@@ -27,9 +25,8 @@ def main() -> None:
         raise UserError("--runs names no folder; give the --workdir of one run or more.")
     entries = report.collect(folders)
     workdir = runs.open_workdir(FLAGS.workdir)
-    command = shlex.join(["python", "-m", "launch.report", *sys.argv[1:]])
-    report.write(entries, workdir, title=FLAGS.title, command=command)
-    print(report.to_markdown(entries, FLAGS.title, command), end="")
+    report.write(entries, workdir, title=FLAGS.title, command=common.command())
+    print(report.to_markdown(entries, FLAGS.title, common.command()), end="")
     common.say(f"report: {workdir / 'report.html'}")
 
 

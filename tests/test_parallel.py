@@ -15,7 +15,7 @@ from dancejax.errors import UserError
 
 SETTINGS = (
     "--dataset=fashion_mnist_mini", "--width=8", "--depth=2", "--ipc=2", "--experts=2",
-    "--expert_epochs=1", "--expert_batch=512", "--batch_real=8", "--log_every=2",
+    "--expert_epochs=1", "--expert_batch=512", "--batch_real=8", "--log_every=2", "--preset=paper",
 )  # fmt: skip
 IDM = ("--train_batch=8", "--train_steps=1", "--queue_size=3")
 

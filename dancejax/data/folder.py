@@ -63,6 +63,19 @@ def read_classes(
         raise UserError(f"{error.filename} cannot be read ({error.strerror}).") from error
 
 
+def sizes(root: Path, most: int = 1000) -> list[tuple[int, int]]:
+    """(width, height) of up to `most` training images, spread over the classes.
+
+    Raises UserError as `read` does.
+    """
+    try:
+        paths = _find(root, 0)[1]["train"].paths
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read ({error.strerror}).") from error
+    step = -(-len(paths) // most)
+    return [pixels.size((str(path), path)) for path in paths[::step]]
+
+
 def class_files(root: Path) -> tuple[tuple[str, ...], _Files]:
     """(names, files) of root/CLASS/..., sorted. Raises UserError for fewer than two classes."""
     try:

@@ -41,6 +41,12 @@ def is_grey(encoded: Encoded) -> bool:
         return image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
 
 
+def size(encoded: Encoded) -> tuple[int, int]:
+    """(width, height) as the file's header says. UserError: see `decode`."""
+    with _open(encoded) as image:
+        return image.size
+
+
 def all_grey(files: Sequence[Encoded]) -> bool:
     """Whether all of the images are stored without colour; checks every header."""
     with ThreadPoolExecutor() as pool:

@@ -2,5 +2,6 @@
 
 from dancejax.report.collect import Entry, Run, collect
 from dancejax.report.pages import to_html, to_markdown, write
+from dancejax.report.tables import summary
 
-__all__ = ["Entry", "Run", "collect", "to_html", "to_markdown", "write"]
+__all__ = ["Entry", "Run", "collect", "summary", "to_html", "to_markdown", "write"]

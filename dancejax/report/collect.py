@@ -111,7 +111,7 @@ def _files(folders: Sequence[Path], name: str) -> Iterator[Path]:
 
 
 def _run(path: Path) -> Run:
-    folder = path.parent
+    folder = path.parent if path.name == "condensed" else path
     cost = runs.read_json(folder / "result.json") if (folder / "result.json").exists() else {}
     lines = []
     if (folder / "metrics.jsonl").exists():

@@ -130,6 +130,16 @@ def markdown(table: Table) -> str:
     )
 
 
+def summary(entries: Sequence[Entry]) -> str:
+    """Methods and accuracies alone, as Markdown."""
+    columns = ("method", "IPC", "accuracy, last epoch (%)", "networks")
+    rows = [
+        (compare.label(e), "all" if e.ipc is None else str(e.ipc), accuracy(e), _networks(e))
+        for e in ordered(entries)
+    ]
+    return markdown(Table("", columns, rows, frozenset(columns[1:])))
+
+
 def to_csv(entries: Sequence[Entry]) -> str:
     """All entries, a line each, with full precision and the settings that differ."""
     out = io.StringIO()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ def check_picture(path: Path) -> None:
 def test_condense(method, launch, dataset, expert_dir, tmp_path):
     done = launch(
         "condense", dataset, f"--method={method}", "--ipc=2", "--steps=4", "--batch_real=8",
+        "--preset=paper",
         "--log_every=2", f"--expert_dir={expert_dir}", f"--workdir={tmp_path}", *SMALL,
         *(IDM if method == "idm" else ()),
     )  # fmt: skip
@@ -62,6 +64,7 @@ def test_condense(method, launch, dataset, expert_dir, tmp_path):
     assert len(list((tmp_path / "pictures").iterdir())) == 5
     again = launch(
         "condense", dataset, f"--method={method}", "--ipc=2", "--steps=4", "--batch_real=8",
+        "--preset=paper",
         "--log_every=2", f"--expert_dir={expert_dir}", f"--workdir={tmp_path}", *SMALL,
         *(IDM if method == "idm" else ()),
     )  # fmt: skip
@@ -72,11 +75,48 @@ def test_condense(method, launch, dataset, expert_dir, tmp_path):
 def test_condense_trains_its_experts_where_there_are_none(launch, dataset, tmp_path):
     done = launch(
         "condense", dataset, "--ipc=1", "--steps=2", "--batch_real=8", f"--workdir={tmp_path}",
+        "--preset=paper",
         *SMALL, *EXPERTS,
     )  # fmt: skip
     assert "2 experts on clothes: 72 images, 3 classes, 2 epochs" in done.stderr
     assert len(list((tmp_path / "experts").glob("expert_*"))) == 2
     assert condensed.load(tmp_path / "condensed").settings["experts"]["count"] == 2
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory, train):
+    """A folder of pictures of several sizes, as somebody has it."""
+    root = tmp_path_factory.mktemp("photos") / "clothes"
+    for number, (image, label) in enumerate(zip(train.images, train.labels, strict=True)):
+        folder = root / ("shirt", "trousers", "pullover")[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(image[..., 0]).convert("RGB")
+        picture.resize((40 + number % 3, 36)).save(folder / f"{number}.jpg")
+    return root
+
+
+def test_ones_own_folder_in_one_command(launch, photos, tmp_path):
+    """Settings are chosen, experts trained, the result evaluated beside random images."""
+    command = (
+        "condense", f"--dataset={photos}", "--ipc=2", f"--workdir={tmp_path / 'run'}",
+        "--steps=3", "--expert_epochs=2", "--epochs=2", "--width=4", "--depth=2",
+    )  # fmt: skip
+    dry = launch(*command, "--dry_run")
+    assert "images are resized and centre-cropped to 32" in dry.stderr
+    assert "chosen for 57 images in 3 classes: width=32, batch_real=19, experts=3" in dry.stderr
+    assert re.search(r"expected: experts \d+ s, condensation \d+ s, evaluation \d+ s", dry.stderr)
+    assert dry.stdout == "" and not (tmp_path / "run").exists()
+    done = launch(*command)
+    made = condensed.load(tmp_path / "run" / "condensed")
+    assert made.image_shape == (32, 32, 3) and made.classes == ("pullover", "shirt", "trousers")
+    assert made.settings["steps"] == 3 and made.settings["network"]["width"] == 4
+    lines = done.stdout.splitlines()[2:]
+    assert [line.split(" | ")[0].split(" (")[0] for line in lines] == ["| dance", "| random"]
+    for folder in (".", "random"):
+        result = json.loads((tmp_path / "run" / folder / "evaluation/result.json").read_text())
+        assert result["repeats"] == 3 and result["training"]["epochs"] == 2
+    assert "data:image/webp" in (tmp_path / "run" / "report" / "report.html").read_text()
+    assert launch(*command).stdout == done.stdout
 
 
 def test_pretrain_says_how_good_the_experts_are(launch, dataset, expert_dir):

@@ -60,7 +60,9 @@ def made(tmp_path_factory, dataset, expert_dir, train, test):
         }
 
 
-CONDENSE = ["condense", "--dataset={data}", "--workdir={work}", "--expert_dir={experts}"]
+CONDENSE = [
+    "condense", "--dataset={data}", "--workdir={work}", "--expert_dir={experts}", "--preset=paper",
+]  # fmt: skip
 SELECT = ["select", "--dataset={data}", "--workdir={work}", "--ipc=1"]
 EVALUATE = ["evaluate", "--dataset={data}", "--workdir={work}", "--epochs=1", "--repeats=1", *SMALL]
 PRETRAIN = ["pretrain", "--dataset={data}", "--workdir={work}", *SMALL, *EXPERTS]
@@ -142,7 +144,7 @@ TABLE = [
     (but(CONDENSE, ipc="1", workdir="{used}"), "is in use by process"),
     ([*EXPORT, "--condensed={folder}/good", "--formats=zip"], "unknown form 'zip'"),
     ([*EXPORT, "--condensed={folder}/empty", "--formats=png"], "is not a condensed set"),
-    ([*EXPORT, "--condensed={folder}/good", "--formats=png", "--evaluation={folder}"], "there is no"),
+    ([*EXPORT, "--condensed={folder}/good", "--formats=png", "--evaluation=./x"], "there is no"),
     ([*CONVERT, "--source={folder}/nowhere.npz"], "there is no file"),
     ([*CONVERT, "--source={folder}/torn.npz"], "cannot be read"),
     ([*CONVERT, "--source={folder}/short.npz", "--mean=a"], "--mean must be numbers, not a"),

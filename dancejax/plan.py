@@ -1,0 +1,223 @@
+"""What to choose for a data set and a machine where nobody said, and what it will take."""
+
+import dataclasses
+import time
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dancejax import backend, condense, experts, fit, interpolate, networks, parallel, training
+from dancejax.data.dataset import ImageDataset
+from dancejax.methods import Method
+from dancejax.training import TrainConfig, TrainData
+
+PUBLISHED = ("mnist", "fashion_mnist", "svhn_cropped", "cifar10", "cifar100", "tiny_imagenet",
+             "tiny_imagenet_200")  # fmt: skip
+"""Data sets that the papers' settings were chosen for; beside them whatever is ImageNet's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Settings of a whole run: network, experts, condensation and evaluation."""
+
+    width: int
+    batch_real: int
+    experts: int
+    expert_epochs: int
+    steps: int
+    epochs: int
+    repeats: int
+
+
+def published(name: str) -> bool:
+    """Whether a data set is one that the papers have settings for."""
+    return name.lower().replace("-", "_") in PUBLISHED or name.lower().startswith("image")
+
+
+def choose(dataset: ImageDataset, ipc: int, factor: int) -> Plan:
+    """Settings for any data set, by its size and the machine.
+
+    On CPU such that two cores need a few minutes for ten classes: networks of width 32, at most
+    120 000 images seen per expert and 40 000 per evaluated network. On accelerators the papers',
+    with an evaluation of 5 networks and a third of the epochs.
+    """
+    smallest = int(dataset.class_counts.min())
+    if not backend.is_cpu():
+        side = min(dataset.image_shape[:2])
+        full = experts.expert_training(side).epochs
+        return Plan(
+            width=128,
+            batch_real=min(128, smallest),
+            experts=5,
+            expert_epochs=_epochs(3_000_000, len(dataset), 5, full),
+            steps=10_000,
+            epochs=500,
+            repeats=5,
+        )
+    return Plan(
+        width=32,
+        batch_real=min(64, smallest),
+        experts=3,
+        expert_epochs=_epochs(120_000, len(dataset), 3, 60),
+        steps=300,
+        epochs=_epochs(40_000, ipc * factor**2 * dataset.num_classes, 20, 300),
+        repeats=3,
+    )
+
+
+def image_size(sizes: list[tuple[int, int]]) -> int | None:
+    """The side to bring images of these widths and heights to; None leaves them as they are.
+
+    32 on CPU, else the largest of 32, 64 and 128 that the images fill.
+    """
+    if len(set(sizes)) == 1 and max(sizes[0]) <= 64:
+        return None
+    if backend.is_cpu():
+        return 32
+    usual = float(np.median([min(size) for size in sizes]))
+    return max(side for side in (32, 64, 128) if side <= max(32, usual))
+
+
+def _epochs(images: int, count: int, least: int, most: int) -> int:
+    return max(least, min(most, round(images / count)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """Seconds of each part, compilation left out, and megabytes of a condensation step."""
+
+    experts: float
+    condensation: float
+    evaluation: float
+    step_memory_mb: float
+
+    @property
+    def seconds(self) -> float:
+        return self.experts + self.condensation + self.evaluation
+
+
+def estimate(
+    method: Method,
+    dataset: ImageDataset,
+    network: nn.Module,
+    *,
+    ipc: int,
+    steps: int,
+    expert_training: TrainConfig,
+    expert_count: int,
+    evaluation: TrainConfig,
+    repeats: int,
+    placement: str = "device",
+    devices: int | None = None,
+) -> Estimate:
+    """Times a few steps of each part on this machine, which compiles what the run will use.
+
+    expert_count, repeats: 0 for a part that is not done.
+    """
+    condensation, memory = _time_condensation(method, dataset, network, ipc, placement, devices)
+    decoded = ipc * method.factor**2 * dataset.num_classes
+    return Estimate(
+        experts=_time_training(
+            dataset, len(dataset), network, expert_training, expert_count, devices
+        ),
+        condensation=steps * condensation,
+        evaluation=_time_training(dataset, decoded, network, evaluation, repeats, devices),
+        step_memory_mb=memory / 2**20,
+    )
+
+
+def _time_training(
+    dataset: ImageDataset,
+    count: int,
+    network: nn.Module,
+    config: TrainConfig,
+    number: int,
+    devices: int | None,
+) -> float:
+    """Seconds that training `number` networks on `count` images takes."""
+    if not number:
+        return 0.0
+    # The compiled program depends on the number of images, not on which they are.
+    taken = np.arange(count) % len(dataset)
+    with parallel.use(parallel.NETWORKS, parallel.devices_for(number, devices)) as mesh:
+        team = backend.networks_per_call(number)
+        state, keys = fit.init_team(
+            0, list(range(team)), network, dataset.image_shape, config, mesh
+        )
+        data = parallel.place(
+            TrainData(
+                jnp.asarray(dataset.images[taken]),
+                jnp.asarray(dataset.labels[taken]),
+                jnp.asarray(dataset.mean, jnp.float32),
+                jnp.asarray(dataset.std, jnp.float32),
+            ),
+            mesh,
+        )
+
+        def step() -> None:
+            nonlocal state
+            state, losses = training.train_step(
+                state, keys, data, network=network, config=config, count=count
+            )
+            jax.block_until_ready(losses)
+
+        each = _time(step)
+    total = config.epochs * training.steps_per_epoch(count, config.batch_size)
+    return each * total * -(-number // team)
+
+
+def _time_condensation(
+    method: Method,
+    dataset: ImageDataset,
+    network: nn.Module,
+    ipc: int,
+    placement: str,
+    devices: int | None,
+) -> tuple[float, int]:
+    """(seconds, bytes) of an iteration; a needed expert has random parameters."""
+    pool = None
+    if method.needs_experts:
+        one = networks.init(network, jax.random.key(0), dataset.image_shape)
+        pool = experts.ExpertPool(interpolate.stack([one]), interpolate.stack([one]))
+    if placement == "host":
+        # What is sent ahead does not make the step slower; a few images of each class will do.
+        first = [np.flatnonzero(dataset.labels == c)[:256] for c in range(dataset.num_classes)]
+        few = np.concatenate(first)
+        dataset = dataclasses.replace(
+            dataset, images=dataset.images[few], labels=dataset.labels[few]
+        )
+    context = condense.make_context(dataset, pool)
+    start = condense.initial_pixels(dataset, ipc, method.factor)
+    state = method.init(jax.random.key(0), start, context)
+    with parallel.use(parallel.CLASSES, devices) as mesh:
+        state, context = parallel.place((state, context), mesh)
+        update = condense.compile_step(method, state, context, mesh)
+
+        def step() -> None:
+            nonlocal state
+            state, metrics = update(state, context)
+            jax.block_until_ready(metrics)
+
+        return _time(step), backend.program_memory(update)
+
+
+def _time(step: Any, rounds: int = 4) -> float:
+    """Median seconds of a step after the first."""
+    step()
+    taken = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        step()
+        taken.append(time.perf_counter() - began)
+    return float(np.median(taken))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

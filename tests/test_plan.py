@@ -1,0 +1,77 @@
+"""What is chosen for a data set, and that estimates are of the run that follows."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dancejax import backend, evaluate, experts, methods, plan
+
+
+def sized(dataset, count):
+    """The data set with `count` images of each class, repeated."""
+    index = np.concatenate(
+        [np.resize(np.flatnonzero(dataset.labels == c), count) for c in range(3)]
+    )
+    return dataclasses.replace(dataset, images=dataset.images[index], labels=dataset.labels[index])
+
+
+def test_on_cpu_the_work_is_bounded_whatever_the_size(train):
+    for count in (20, 500, 5000):
+        dataset = sized(train, count)
+        for ipc in (1, 10, 50):
+            chosen = plan.choose(dataset, ipc, 2)
+            assert 3 <= chosen.expert_epochs <= 60 and 20 <= chosen.epochs <= 300
+            assert chosen.batch_real == min(64, count)
+            seen = chosen.expert_epochs * len(dataset)
+            assert seen <= 150_000 or chosen.expert_epochs == 3
+    assert plan.choose(sized(train, 20), 1, 2).expert_epochs == 60
+
+
+def test_accelerators_get_the_papers_settings(train, monkeypatch):
+    monkeypatch.setattr(backend, "is_cpu", lambda: False)
+    chosen = plan.choose(sized(train, 2000), 10, 2)
+    assert (chosen.width, chosen.batch_real, chosen.experts, chosen.steps) == (128, 128, 5, 10_000)
+    assert chosen.expert_epochs == 60
+    assert plan.image_size([(200, 300), (90, 400), (300, 250)]) == 128
+    assert plan.image_size([(70, 80), (80, 70)]) == 64
+
+
+@pytest.mark.parametrize(
+    ("sizes", "side"),
+    [
+        ([(28, 28)] * 5, None),
+        ([(64, 48)] * 5, None),
+        ([(65, 40)] * 5, 32),
+        ([(40, 36), (41, 36)], 32),
+    ],
+)
+def test_image_size_on_cpu(sizes, side):
+    assert plan.image_size(sizes) == side
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [("cifar10", True), ("imagenette", True), ("tiny-imagenet-200", True), ("photos", False)],
+)
+def test_the_papers_data_sets_are_known(name, known):
+    assert plan.published(name) is known
+
+
+def test_estimates_count_every_part(train, network):
+    method = methods.create("dance", network=network, batch_real=8)
+    common = {
+        "ipc": 1, "expert_training": experts.expert_training(28, epochs=2),
+        "evaluation": evaluate.protocol("dance", train.name, epochs=5),
+    }  # fmt: skip
+    found = plan.estimate(method, train, network, steps=10, expert_count=2, repeats=2, **common)
+    assert min(found.experts, found.condensation, found.evaluation, found.step_memory_mb) > 0
+    assert found.seconds == found.experts + found.condensation + found.evaluation
+    less = plan.estimate(method, train, network, steps=0, expert_count=0, repeats=0, **common)
+    assert less.seconds == 0
+
+
+def test_durations_are_legible():
+    assert [plan.duration(s) for s in (3.2, 80, 95, 3600, 10_000)] == [
+        "3 s", "80 s", "2 min", "60 min", "2.8 h",
+    ]  # fmt: skip
