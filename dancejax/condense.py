@@ -76,6 +76,7 @@ def condense(
     placement: str = "device",
     devices: int | None = None,
     checkpoint_seconds: float = 300.0,
+    tensorboard: bool = False,
     progress: bool = True,
 ) -> CondensedSet:
     """Condenses a data set to `ipc` stored images per class by `steps` iterations of a method.
@@ -86,8 +87,8 @@ def condense(
     iterations (0: none); stopping saves and raises Interrupted, and the same call goes on where it
     stopped, bit for bit on the same devices. placement: "host" for a data set larger than the
     device's memory, whose batches are sent ahead. devices: how many the classes are spread over
-    (None: all). Raises UserError for settings that don't fit, and when a loss stops being
-    finite; the last good checkpoint stays.
+    (None: all). tensorboard: metrics as events for it, too. Raises UserError for settings that
+    don't fit, and when a loss stops being finite; the last good checkpoint stays.
     """
     if steps < 1 or log_every < 1 or picture_every < 0:
         raise UserError("steps and log_every must be at least 1, picture_every at least 0.")
@@ -139,7 +140,7 @@ def condense(
                 f"{workdir} has done {step} iterations already, more than the {steps} asked for; "
                 "choose another --workdir."
             )
-    log = runs.MetricsLog(workdir)
+    log = runs.MetricsLog(workdir, tensorboard=tensorboard)
     log.rewind(method.name, step)
     first = step
     saver = runs.Every(checkpoint_seconds)
@@ -193,6 +194,7 @@ def condense(
                             raise runs.Interrupted(signum)
                 picture()
         save()
+    log.close()
     if workdir is not None and step > first:
         seconds = time.monotonic() - compiled
         measured = {

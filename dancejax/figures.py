@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from dancejax.condensed import CondensedSet
 
 matplotlib.use("Agg")
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")  # Okabe and Ito
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+"""Okabe and Ito's, which the colour-blind can tell apart."""
 _STYLES = ("-", "--", ":", "-.")
 
 

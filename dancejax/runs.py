@@ -157,10 +157,23 @@ def read_json(path: Path) -> Any:
 
 
 class MetricsLog:
-    """metrics.jsonl: one JSON object a line, with its `step`. Without a folder it drops lines."""
+    """metrics.jsonl: one JSON object a line, with its `step`. Without a folder it drops lines.
 
-    def __init__(self, workdir: Path | None) -> None:
+    tensorboard: write events into the folder tensorboard, too. Raises UserError where the package
+    for that is missing.
+    """
+
+    def __init__(self, workdir: Path | None, *, tensorboard: bool = False) -> None:
         self._path = workdir / "metrics.jsonl" if workdir and parallel.is_primary() else None
+        self._events: Any = None
+        if tensorboard and self._path is not None:
+            try:
+                from tensorboardX import SummaryWriter
+            except ImportError as error:
+                raise UserError(
+                    "--tensorboard needs the package tensorboardX; pip install tensorboardX."
+                ) from error
+            self._events = SummaryWriter(str(self._path.parent / "tensorboard"))
 
     def rewind(self, kind: str, step: int) -> None:
         """Drops this kind's lines after `step` and a torn last line: the run goes on from there."""
@@ -183,6 +196,15 @@ class MetricsLog:
             return
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+        if self._events is not None:
+            for name, value in values.items():
+                self._events.add_scalar(f"{kind}/{name}", value, step)
+            self._events.flush()
+
+    def close(self) -> None:
+        """Ends the events for TensorBoard."""
+        if self._events is not None:
+            self._events.close()
 
 
 class Progress:

@@ -14,6 +14,8 @@ PROGRAMS = {
     "cross": "evaluate condensed sets on several networks, one table",
     "report": "write what runs measured beside the papers' numbers, as HTML, Markdown and CSV",
     "export": "write a condensed set in forms that other tools read",
+    "picture": "draw a run: before and after, its evolution, its features beside real ones",
+    "doctor": "say what this machine offers and what is missing",
     "convert": "turn someone else's condensed set into ours",
 }
 

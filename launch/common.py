@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "highes
 """Each with JAX's name for how float32 numbers are multiplied."""
 
 
-def define_data() -> None:
+def define_data(*, required: bool = True) -> None:
     flags.DEFINE_string(
         "dataset",
         None,
@@ -33,7 +34,7 @@ def define_data() -> None:
         "images (CLASS/*.png, or train/ and test/ with such folders), an .npz file; below "
         "--data_dir tiny_imagenet, imagenet1k, imagenet10, imagenet100, imagenette, imagewoof, "
         "imagefruit, imagemeow, imagesquawk, imageyellow",
-        required=True,
+        required=required,
     )
     flags.DEFINE_string(
         "data_dir", None, "folder of prepared TFDS data sets, or of ImageNet (default: TFDS's own)"
@@ -99,6 +100,12 @@ def define_run(workdir: str | None = None, *, named: bool = False) -> None:
     flags.DEFINE_integer("process_id", None, "number of this process, from 0", lower_bound=0)
 
 
+def define_tensorboard() -> None:
+    flags.DEFINE_bool(
+        "tensorboard", False, "log for TensorBoard too, into the folder tensorboard of the run"
+    )
+
+
 def define_placement() -> None:
     flags.DEFINE_enum(
         "data_placement",
@@ -148,7 +155,18 @@ def given(*names: str) -> dict[str, Any]:
 
 
 def start_devices() -> None:
-    """Cores as devices on CPU, and the other processes of the run, before JAX is in use."""
+    """Cores as devices on CPU, and the other processes of the run, before JAX is in use.
+
+    Says what runs on what, for programs that compute.
+    """
+    _start_devices()
+    if "devices" in FLAGS:
+        device = jax.devices()[0].device_kind
+        say(f"dancejax {dancejax.__version__}, jax {jax.__version__}, "
+            f"{jax.device_count()} x {device}")  # fmt: skip
+
+
+def _start_devices() -> None:
     if "devices" not in FLAGS:
         return
     backend.use_cores(FLAGS.devices)
@@ -226,12 +244,16 @@ def run(main: Callable[[], None]) -> None:
                 )
             start_devices()
             main()
+            sys.stdout.flush()
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
         except runs.Interrupted as stopped:
             say("Stopped. What is finished is saved; give the same command again to go on.")
             sys.exit(128 + stopped.signum)
+        except BrokenPipeError:  # the reader of stdout, as head, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
         except MemoryError:
             say("error: out of memory; choose a smaller --batch_real, --ipc or data set.")
             sys.exit(2)

@@ -274,6 +274,7 @@ def main() -> None:
         placement=FLAGS.data_placement,
         devices=FLAGS.devices,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
+        tensorboard=FLAGS.tensorboard,
     )
     condensed.save(result, workdir / "condensed")
     figures.save_metrics(workdir / "losses.png", workdir / "metrics.jsonl", FLAGS.method)
@@ -286,6 +287,7 @@ if __name__ == "__main__":
     common.define_data()
     common.define_network()
     common.define_run(named=True)
+    common.define_tensorboard()
     pretrain.define_training()
     pretrain.define_expert_dir()
     define_config()

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dancejax import networks
+from dancejax import condense, evaluate, experts, methods, networks
 from dancejax.errors import UserError
 
 
@@ -193,3 +193,33 @@ def test_pytorchs_layers_give_the_same(name, norm, shape):
     theirs = Torch(params, norm).run(name, images)
     for own, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(own, other.numpy(), rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "norm"),
+    [
+        ("resnetap10", "batch"),
+        pytest.param("alexnet", "none", marks=pytest.mark.slow),
+        pytest.param("alexnet", "batch", marks=pytest.mark.slow),
+        pytest.param("vgg11", "instance", marks=pytest.mark.slow),
+        pytest.param("resnet18", "instance", marks=pytest.mark.slow),
+        pytest.param("resnet10", "batch", marks=pytest.mark.slow),
+    ],
+)
+def test_networks_condense_and_train(name, norm, train, test, tmp_path):
+    """As experts, in DANCE and IDM, and in evaluation."""
+    network = networks.create(name, 3, train.image_shape, norm=norm, width=2)
+    config = experts.expert_training(28, epochs=2, batch_size=24)
+    experts.train_pool(tmp_path, train, network, config, count=1, progress=False)
+    pool, again, _ = experts.load_pool(tmp_path, dataset=train)
+    assert again == network
+    idm = {"queue_start": 2, "queue_size": 2, "train_batch": 8, "train_steps": 1}
+    for method_name, options in (("dance", {}), ("idm", idm)):
+        method = methods.create(method_name, network=network, batch_real=8, **options)
+        made = condense.condense(method, train, ipc=1, steps=2, pool=pool, progress=False)
+        start = condense.initial_pixels(train, 1, 2).reshape(made.images.shape)
+        moved = np.abs(made.images - np.asarray(start)).max((1, 2, 3))
+        assert np.isfinite(moved).all() and (moved > 0).all()
+    protocol = evaluate.protocol("dance", train.name, epochs=2)
+    result = evaluate.evaluate(made, test, network, protocol, repeats=1, progress=False)
+    assert 0 <= result["accuracy_mean"] <= 100

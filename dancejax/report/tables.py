@@ -182,7 +182,7 @@ def ordered(entries: Sequence[Entry]) -> list[Entry]:
             rank.get(e.method, len(rank)),
             e.method,
             compare.label(e) != e.method,
-            compare.label(e),
+            [(part.isdecimal() and int(part), part) for part in compare.label(e).split()],
         ),
     )
 

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from PIL import Image
 
 from dancejax import condensed, data
 
-from .conftest import EXPERTS, SMALL
+from .conftest import EXPERTS, ROOT, SMALL
 
 PROGRAMS = (
     "demo",
@@ -24,8 +26,9 @@ PROGRAMS = (
     "report",
     "export",
     "convert",
+    "picture",
 )
-WITHOUT_SEED = ("report", "export", "convert")
+WITHOUT_SEED = ("report", "export", "convert", "picture")
 IDM = ("--queue_size=2", "--train_batch=8", "--train_steps=1")
 
 
@@ -117,6 +120,41 @@ def test_ones_own_folder_in_one_command(launch, photos, tmp_path):
         assert result["repeats"] == 3 and result["training"]["epochs"] == 2
     assert "data:image/webp" in (tmp_path / "run" / "report" / "report.html").read_text()
     assert launch(*command).stdout == done.stdout
+    drawn = launch(
+        "picture", f"--run={tmp_path / 'run'}", f"--dataset={photos}", "--image_size=32",
+        f"--beside={tmp_path / 'run' / 'random' / 'condensed'}", "--embedding=pca",
+    )  # fmt: skip
+    names = [Path(line).name for line in drawn.stdout.splitlines()]
+    assert names == ["before_after.png", "evolution.gif", "features.png"]
+    with Image.open(tmp_path / "run" / "pictures" / "evolution.gif") as film:
+        assert film.n_frames == 4
+
+
+def test_doctor_says_what_is_there(launch):
+    done = launch("doctor")
+    assert re.search(r"devices +\d+ x cpu", done.stdout)
+    assert re.search(r"jax +0\.\d+", done.stdout) and "MISSING" not in done.stdout
+
+
+def test_tensorboard_events(launch, dataset, tmp_path):
+    launch(
+        "condense", dataset, "--preset=paper", "--method=dm", "--ipc=1", "--steps=2",
+        "--batch_real=8", "--log_every=1", "--tensorboard", f"--workdir={tmp_path}", *SMALL,
+    )  # fmt: skip
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"dm/matching" in events.read_bytes()
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(environment):
+    """As `| head -1`."""
+    command = [sys.executable, "-m", "launch.doctor"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert b"Traceback" not in process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 128 + 13
 
 
 def test_pretrain_says_how_good_the_experts_are(launch, dataset, expert_dir):

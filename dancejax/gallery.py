@@ -1,0 +1,137 @@
+"""Pictures of a run: what the images were and became, and where their features lie."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from dancejax import networks, training
+from dancejax.condensed import CondensedSet
+from dancejax.data.dataset import ImageDataset
+from dancejax.errors import UserError
+
+EMBEDDINGS = ("pca", "tsne")
+_COLOURS = (
+    "#332288", "#88CCEE", "#44AA99", "#117733", "#999933",
+    "#DDCC77", "#CC6677", "#882255", "#AA4499", "#777777",
+)  # fmt: skip
+"""Tol's muted colours, which the colour-blind can tell apart."""
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+
+
+def pair(before: bytes, after: bytes) -> bytes:
+    """Two PNG pictures of one height side by side, as a PNG."""
+    images = [Image.open(io.BytesIO(data)).convert("RGB") for data in (before, after)]
+    gap = 12
+    width, height = sum(i.width for i in images) + gap, max(i.height for i in images)
+    canvas = Image.new("RGB", (width, height), "white")
+    canvas.paste(images[0], (0, 0))
+    canvas.paste(images[1], (images[0].width + gap, 0))
+    buffer = io.BytesIO()
+    canvas.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def animation(pictures: Sequence[Path], *, seconds: float = 0.5) -> bytes:
+    """PNG files as a GIF that repeats, the last one shown three times as long."""
+    if len(pictures) < 2:
+        raise UserError("an animation needs at least two pictures; condense with --picture_every.")
+    frames = [Image.open(path).convert("RGB") for path in pictures]
+    shown = [int(1000 * seconds)] * (len(frames) - 1) + [int(3000 * seconds)]
+    # One palette for all frames, or the colours of what stands still would flicker.
+    strip = Image.new("RGB", (frames[0].width, sum(frame.height for frame in frames)))
+    for number, frame in enumerate(frames):
+        strip.paste(frame, (0, sum(f.height for f in frames[:number])))
+    palette = strip.quantize(255)
+    reduced = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    buffer = io.BytesIO()
+    reduced[0].save(buffer, "GIF", save_all=True, append_images=reduced[1:], duration=shown, loop=0)
+    return buffer.getvalue()
+
+
+def features_figure(
+    dataset: ImageDataset,
+    sets: dict[str, CondensedSet],
+    network: nn.Module,
+    variables: networks.Variables,
+    *,
+    embedding: str = "tsne",
+    per_class: int = 100,
+    seed: int = 0,
+) -> Figure:
+    """Features of real images and of condensed sets under a network, in two dimensions.
+
+    One diagram for each set, all in one embedding: small dots are real images, large outlined
+    markers synthetic ones (decoded); colour and marker tell up to ten classes apart, the largest
+    ones where there are more. embedding: "pca" or "tsne" (scikit-learn).
+    """
+    if embedding not in EMBEDDINGS:
+        raise UserError(f"unknown embedding {embedding!r}; choose one of {', '.join(EMBEDDINGS)}.")
+    rng = np.random.default_rng(seed)
+    classes = np.sort(np.argsort(-dataset.class_counts, kind="stable")[:10])
+    chosen = np.concatenate(
+        [rng.permutation(np.flatnonzero(dataset.labels == c))[:per_class] for c in classes]
+    )
+    points = [_features(dataset.images[chosen] / np.float32(255), dataset, network, variables)]
+    labels = [dataset.labels[chosen]]
+    for made in sets.values():
+        images, numbers = (np.asarray(x) for x in made.decoded())
+        kept = np.isin(numbers, classes)
+        points.append(_features(images[kept], dataset, network, variables))
+        labels.append(numbers[kept])
+    flat = _embed(np.concatenate(points), embedding, seed)
+    parts = np.split(flat, np.cumsum([len(p) for p in points])[:-1])
+    figure = Figure(figsize=(5.2 * len(sets), 5), dpi=120, layout="constrained")
+    panels: Any = figure.subplots(1, len(sets), squeeze=False)[0]
+    for axes, (name, own, numbers) in zip(
+        panels, zip(sets, parts[1:], labels[1:], strict=True), strict=True
+    ):
+        for i, c in enumerate(classes):
+            colour = _COLOURS[i]
+            real = parts[0][labels[0] == c]
+            axes.scatter(*real.T, s=6, color=colour, alpha=0.35, linewidths=0)
+            axes.scatter(
+                *own[numbers == c].T, s=46, color=colour, edgecolors="black", linewidths=0.8,
+                marker=_MARKERS[i], label=dataset.classes[c],
+            )  # fmt: skip
+        axes.set_title(f"{name}: real (dots), synthetic (outlined)", fontsize=9, parse_math=False)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    legend = figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8,
+        frameon=False,
+    )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return figure
+
+
+def _features(
+    images: np.ndarray, dataset: ImageDataset, network: nn.Module, variables: networks.Variables
+) -> np.ndarray:
+    """Features [n, d] of images [n, h, w, c] in [0, 1]."""
+    data = training.TrainData(
+        jnp.asarray(images),
+        jnp.zeros(len(images), jnp.int32),
+        jnp.asarray(dataset.mean, jnp.float32),
+        jnp.asarray(dataset.std, jnp.float32),
+    )
+    return np.asarray(training.predict(variables, data, network=network)[1])
+
+
+def _embed(points: np.ndarray, embedding: str, seed: int) -> np.ndarray:
+    """[n, d] -> [n, 2]."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    if embedding == "pca":
+        return np.asarray(PCA(2, random_state=seed).fit_transform(points))
+    reduced = PCA(min(50, *points.shape), random_state=seed).fit_transform(points)
+    perplexity = min(30.0, (len(points) - 1) / 3)
+    return np.asarray(TSNE(2, perplexity=perplexity, random_state=seed).fit_transform(reduced))

@@ -1,0 +1,106 @@
+"""Says what this machine offers, and what is missing for which purpose.
+
+    python -m launch.doctor
+
+Prints versions, devices, memory, room on the disk, how fast the machine multiplies matrices, and
+the optional packages. Exit status 1 if something that dancejax needs does not work.
+"""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+import dancejax
+from dancejax import backend
+from dancejax.data import cache, tfds_source
+
+from . import common
+
+REQUIRED = ("jax", "flax", "optax", "orbax-checkpoint", "chex", "numpy", "pillow", "matplotlib",
+            "safetensors", "jinja2", "scikit-learn", "absl-py", "tqdm")  # fmt: skip
+OPTIONAL = {
+    "tensorflow-datasets": "reading data sets that TFDS has prepared",
+    "array_record": "reading data sets that TFDS has prepared",
+    "tensorflow": "preparing TFDS data sets, once: pip install 'dancejax[tfds]'",
+    "pyarrow": "exports as Hugging Face data sets: pip install pyarrow",
+    "torch": "reading .pt files, benchmarks: pip install torch",
+    "tensorboardX": "--tensorboard: pip install 'dancejax[tensorboard]'",
+    "jupytext": "the notebooks: pip install 'dancejax[notebooks]'",
+}
+
+
+def version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def megabytes(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def matmul_speed(side: int = 2048) -> float:
+    """GFLOP/s of float32 matrix products on the first device, the best of five."""
+    a = jnp.ones((side, side))
+    product = jax.jit(lambda x: x @ x)
+    jax.block_until_ready(product(a))
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        jax.block_until_ready(product(a))
+        seconds.append(time.perf_counter() - began)
+    return 2 * side**3 / min(seconds) / 1e9
+
+
+def machine() -> dict[str, str]:
+    devices = jax.devices()
+    found = {
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "cores": str(os.cpu_count()),
+        "devices": f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()})",
+    }
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        found["memory"] = megabytes(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    stats = devices[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        found["device memory"] = megabytes(stats["bytes_limit"])
+    found["room here"] = megabytes(shutil.disk_usage(Path.cwd()).free)
+    found["matrix products"] = f"{matmul_speed():.0f} GFLOP/s in float32 on one device"
+    found["allocator"] = "tuned" if backend.tune_allocator() else "as the system has it"
+    cached = cache.cache_folder("xla")
+    found["compilation cache"] = str(cached) if "DANCEJAX_NO_CACHE" not in os.environ else "off"
+    found["TFDS data sets"] = str(tfds_source.default_data_dir())
+    return found
+
+
+def main() -> None:
+    print(f"dancejax {dancejax.__version__}")
+    for name, text in machine().items():
+        print(f"  {name:<20} {text}")
+    print("needed")
+    missing = []
+    for package in REQUIRED:
+        found = version(package)
+        missing += [] if found else [package]
+        print(f"  {package:<20} {found or 'MISSING'}")
+    print("optional")
+    for package, purpose in OPTIONAL.items():
+        print(f"  {package:<20} {version(package) or f'not there; for {purpose}'}")
+    if jax.default_backend() == "cpu":
+        print("There is no accelerator that JAX sees: the papers' settings would take days here;")
+        print("use --preset=auto, which chooses settings for two cores.")
+    if missing:
+        common.say(f"error: {', '.join(missing)} is missing; install dancejax again.")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    common.run(main)

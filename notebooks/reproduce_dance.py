@@ -1,0 +1,113 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # DANCE on CIFAR-10, at the paper's settings
+#
+# Experts, condensation and evaluation as the paper has them. Everything is written to `WORKDIR`; put that on Google Drive, and
+# after a disconnect run all cells again: each goes on where it stopped.
+
+# %%
+import importlib.util
+import subprocess
+import sys
+
+SOURCE = ""  # for a fresh machine: a folder or git+https address that has dancejax
+if importlib.util.find_spec("dancejax") is None:
+    assert SOURCE, "give SOURCE, where dancejax is to be installed from"
+    requirement = f"dancejax[tfds] @ {SOURCE}"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", requirement], check=True)
+
+# %% tags=["parameters"]
+DATASET = "cifar10"
+DATA_DIR = None  # where TFDS has it; None is TFDS's own folder
+WORKDIR = "/content/drive/MyDrive/dancejax/cifar10"
+IPC = 10
+WIDTH = 128
+EXPERTS = 5
+EXPERT_EPOCHS = 60
+BATCH_REAL = 128
+STEPS = 10_000
+EPOCHS = 1500
+REPEATS = 10
+
+# %%
+if importlib.util.find_spec("google.colab") and WORKDIR.startswith("/content/drive"):
+    from google.colab import drive
+
+    drive.mount("/content/drive")
+
+# %% [markdown]
+# TFDS prepares CIFAR-10 once; reading it needs no TensorFlow afterwards.
+
+# %%
+from pathlib import Path
+
+from dancejax import (
+    backend,
+    condense,
+    condensed,
+    data,
+    evaluate,
+    experts,
+    methods,
+    networks,
+    report,
+    runs,
+)
+from dancejax.data import tfds_source
+
+backend.tune_allocator()
+data_dir = Path(DATA_DIR) if DATA_DIR else tfds_source.default_data_dir()
+if not Path(DATASET).exists() and tfds_source.find(DATASET, data_dir) is None:
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(DATASET, data_dir=data_dir, file_format="array_record")
+    builder.download_and_prepare()
+train = data.load(DATASET, data_dir=data_dir)
+test = data.load(DATASET, data_dir=data_dir, split="test")
+len(train), train.num_classes
+
+# %% [markdown]
+# ## Experts
+
+# %%
+workdir = Path(WORKDIR)
+network = networks.create("convnet", train.num_classes, train.image_shape, width=WIDTH)
+training = experts.expert_training(32, epochs=EXPERT_EPOCHS)
+experts.train_pool(workdir / "experts", train, network, training, count=EXPERTS, test=test)
+pool, network, about = experts.load_pool(workdir / "experts", count=EXPERTS, dataset=train)
+
+# %% [markdown]
+# ## Condensation
+
+# %%
+settings = {
+    "network": about["network"],
+    "experts": {"training": about["training"], "seed": about["seed"], "count": EXPERTS},
+}
+method = methods.create("dance", network=network, batch_real=BATCH_REAL, learning_rate=0.01 * IPC)
+run = workdir / f"ipc{IPC}"
+made = condense.condense(
+    method, train, ipc=IPC, steps=STEPS, pool=pool, workdir=run, settings=settings
+)
+condensed.save(made, run / "condensed")
+
+# %% [markdown]
+# ## Evaluation, and the paper's number beside it
+
+# %%
+protocol = evaluate.protocol("dance", train.name, epochs=EPOCHS)
+evaluation = runs.open_workdir(run / "evaluation")
+result = evaluate.evaluate(made, test, network, protocol, repeats=REPEATS, workdir=evaluation)
+runs.write_json(evaluation / "result.json", {"protocol": "dance", **result})
+entries = report.collect([run])
+report.write(entries, runs.open_workdir(run / "report"), title="DANCE", command="this notebook")
+print(report.to_markdown(entries, "DANCE", "this notebook"))

@@ -1,0 +1,95 @@
+"""Every command of README and docs runs, made small; links lead somewhere; the API documents."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .conftest import cut
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NETWORK = ("--width=4", "--depth=2")
+EXPERTS = ("--experts=2", "--expert_epochs=1", "--expert_batch=32")
+STEPS = ("--steps=2", "--batch_real=8")
+ONCE = ("--epochs=1", "--repeats=1")
+SMALLER = {
+    "pretrain": (*NETWORK, *EXPERTS),
+    "condense": (*NETWORK, *EXPERTS, *STEPS, *ONCE),
+    "evaluate": (*NETWORK, *ONCE),
+    "sweep": (*NETWORK, *EXPERTS, *STEPS, *ONCE, "--queue_size=3", "--train_batch=8",
+              "--train_steps=1"),
+    "cross": ("--networks=convnet:width=4:depth=2,resnetap10:width=2", *ONCE),
+}  # fmt: skip
+
+
+def commands(page):
+    """The commands of a page, each a list of words."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line.strip() for line in text.splitlines()]
+    return [shlex.split(line) for line in lines if line.startswith("python -m launch.")]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with what the commands name."""
+    folder = tmp_path_factory.mktemp("docs")
+    train, test = cut("train", 60), cut("test", 20)
+    np.savez(
+        folder / "cifar10.npz", x_train=train.images, y_train=train.labels,
+        x_test=test.images, y_test=test.labels,
+    )  # fmt: skip
+    for number, (image, label) in enumerate(zip(train.images, train.labels, strict=True)):
+        path = folder / "path" / "to" / "images" / "abc"[label] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0]).resize((36, 40)).save(path)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_runs(page, place):
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    environment["XDG_CACHE_HOME"] = str(place / "cache")
+    for words in commands(page):
+        program = words[2].removeprefix("launch.")
+        smaller = list(SMALLER.get(program, ()))
+        if "--dataset=cifar10" in words:
+            smaller.append(f"--dataset={place / 'cifar10.npz'}")
+        done = subprocess.run(
+            [sys.executable, *words[1:], *smaller], cwd=place, env=environment, text=True,
+            capture_output=True, timeout=600,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
+
+
+def test_there_are_commands_in_the_docs():
+    found = {words[2].removeprefix("launch.") for page in PAGES for words in commands(page)}
+    assert {"condense", "pretrain", "evaluate", "sweep", "cross", "report", "export"} <= found
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.stem
+)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):
+        assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
+    for name in re.findall(r"`(notebooks/\w+\.ipynb)`", page.read_text(encoding="utf-8")):
+        assert (ROOT / name).exists()
+
+
+@pytest.mark.slow
+def test_the_api_documents_without_warnings(tmp_path):
+    pytest.importorskip("pdoc")
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-m", "pdoc", "-o", tmp_path, "dancejax"],
+        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    assert done.returncode == 0 and "Warn" not in done.stderr, done.stderr
+    assert "mean_discrepancy" in (tmp_path / "dancejax" / "mmd.html").read_text()
