@@ -129,6 +129,7 @@ def condense(
 
     saved = None
     if workdir is not None:
+        workdir = runs.open_workdir(workdir)
         # Two checkpoints, one being written, and the set with its pictures.
         runs.check_space(workdir, 4 * sum(x.nbytes for x in jax.tree.leaves(state)) + 2**20)
         saved = checkpoint.latest_step(workdir / "checkpoints", state, run)

@@ -102,6 +102,8 @@ def evaluate(
         "test_epochs": epochs,
     }
     parallel.check_devices(devices)
+    if workdir is not None:
+        workdir = runs.open_workdir(workdir)
     curves = _Finished(workdir, about)
     missing = [n for n in range(repeats) if n not in curves.found]
     folder = workdir / "training" if workdir else None

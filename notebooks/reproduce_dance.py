@@ -105,7 +105,7 @@ condensed.save(made, run / "condensed")
 
 # %%
 protocol = evaluate.protocol("dance", train.name, epochs=EPOCHS)
-evaluation = runs.open_workdir(run / "evaluation")
+evaluation = run / "evaluation"
 result = evaluate.evaluate(made, test, network, protocol, repeats=REPEATS, workdir=evaluation)
 runs.write_json(evaluation / "result.json", {"protocol": "dance", **result})
 entries = report.collect([run])

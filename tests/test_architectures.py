@@ -195,16 +195,9 @@ def test_pytorchs_layers_give_the_same(name, norm, shape):
         np.testing.assert_allclose(own, other.numpy(), rtol=2e-3, atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "norm"),
-    [
-        ("resnetap10", "batch"),
-        pytest.param("alexnet", "none", marks=pytest.mark.slow),
-        pytest.param("alexnet", "batch", marks=pytest.mark.slow),
-        pytest.param("vgg11", "instance", marks=pytest.mark.slow),
-        pytest.param("resnet18", "instance", marks=pytest.mark.slow),
-        pytest.param("resnet10", "batch", marks=pytest.mark.slow),
-    ],
+    ("name", "norm"), [("resnetap10", "batch"), ("alexnet", "none"), ("vgg11", "instance")]
 )
 def test_networks_condense_and_train(name, norm, train, test, tmp_path):
     """As experts, in DANCE and IDM, and in evaluation."""
