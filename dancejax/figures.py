@@ -72,7 +72,8 @@ Curves = Mapping[str, Sequence[tuple[float, float]]]
 
 def curves_figure(curves: Curves, *, xlabel: str, ylabel: str, title: str = "") -> Figure:
     """Named curves of (x, y) points in one diagram; colour and line style tell them apart."""
-    figure = Figure(figsize=(5, 3.2), dpi=120, layout="constrained")
+    many = len(curves) > 4
+    figure = Figure(figsize=(7.2 if many else 5, 3.2), dpi=120, layout="constrained")
     axes = figure.subplots()
     for i, (name, points) in enumerate(curves.items()):
         x, y = zip(*points, strict=True)
@@ -82,7 +83,11 @@ def curves_figure(curves: Curves, *, xlabel: str, ylabel: str, title: str = "") 
     axes.set_ylabel(ylabel)
     axes.set_title(title, fontsize=9, parse_math=False)
     axes.grid(alpha=0.3)
-    for text in axes.legend(frameon=False, fontsize=8).get_texts():
+    if many:  # beside the curves, not over them
+        legend = figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    else:
+        legend = axes.legend(frameon=False, fontsize=8)
+    for text in legend.get_texts():
         text.set_parse_math(False)
     return figure
 

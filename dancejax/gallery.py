@@ -95,7 +95,7 @@ def features_figure(
         for i, c in enumerate(classes):
             colour = _COLOURS[i]
             real = parts[0][labels[0] == c]
-            axes.scatter(*real.T, s=6, color=colour, alpha=0.35, linewidths=0)
+            axes.scatter(*real.T, s=9, color=colour, alpha=0.6, linewidths=0)
             axes.scatter(
                 *own[numbers == c].T, s=46, color=colour, edgecolors="black", linewidths=0.8,
                 marker=_MARKERS[i], label=dataset.classes[c],

@@ -25,7 +25,13 @@ def main() -> None:
         raise UserError("--runs names no folder; give the --workdir of one run or more.")
     entries = report.collect(folders)
     workdir = runs.open_workdir(FLAGS.workdir)
-    report.write(entries, workdir, title=FLAGS.title, command=common.command())
+    report.write(
+        entries,
+        workdir,
+        title=FLAGS.title,
+        command=common.command(),
+        pictures_of=FLAGS.pictures_of,
+    )
     print(report.to_markdown(entries, FLAGS.title, common.command()), end="")
     common.say(f"report: {workdir / 'report.html'}")
 
@@ -33,5 +39,11 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_list("runs", None, "work folders to report on", required=True)
     flags.DEFINE_string("workdir", None, "folder for the report", required=True)
+    flags.DEFINE_list(
+        "pictures_of",
+        None,
+        "data sets whose condensed sets are shown (default: all; empty: none), for images that may "
+        "not be passed on",
+    )
     flags.DEFINE_string("title", "Dataset condensation: measured and published", "of the report")
     common.run(main)

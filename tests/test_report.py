@@ -154,6 +154,7 @@ def test_page_holds_everything_and_escapes_names(tmp_path):
     assert "A &amp; B" in page and "&lt;y&gt;" in page and "&lt;b&gt;mine" in page
     assert "<b>" not in page and "http" not in page and 'src="data:image' in page
     assert page.count("data:image/png") == 2 and page.count("data:image/webp") == 1
+    assert "image/webp" not in report.to_html(entries, "title", "command", ["other"])
     assert page.count("<td") == sum(len(t.columns) * len(t.rows) for t in [
         *tables.accuracy_tables(entries), tables.cost_table(entries)])  # fmt: skip
 

@@ -19,11 +19,22 @@ from dancejax.report.collect import Entry
 from dancejax.report.tables import Table
 
 
-def write(entries: Sequence[Entry], folder: Path, *, title: str, command: str) -> None:
-    """Writes report.md, report.csv and report.html into a folder."""
+def write(
+    entries: Sequence[Entry],
+    folder: Path,
+    *,
+    title: str,
+    command: str,
+    pictures_of: Sequence[str] | None = None,
+) -> None:
+    """Writes report.md, report.csv and report.html into a folder.
+
+    pictures_of: the data sets whose condensed sets are shown (None: all), for images that may not
+    be passed on.
+    """
     runs.write_bytes(folder / "report.md", to_markdown(entries, title, command).encode())
     runs.write_bytes(folder / "report.csv", tables.to_csv(entries).encode())
-    runs.write_bytes(folder / "report.html", to_html(entries, title, command).encode())
+    runs.write_bytes(folder / "report.html", to_html(entries, title, command, pictures_of).encode())
 
 
 def to_markdown(entries: Sequence[Entry], title: str, command: str) -> str:
@@ -36,7 +47,12 @@ def to_markdown(entries: Sequence[Entry], title: str, command: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def to_html(entries: Sequence[Entry], title: str, command: str) -> str:
+def to_html(
+    entries: Sequence[Entry],
+    title: str,
+    command: str,
+    pictures_of: Sequence[str] | None = None,
+) -> str:
     """The same, with curves and a picture of each condensed set."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -52,7 +68,7 @@ def to_html(entries: Sequence[Entry], title: str, command: str) -> str:
         tables=_all_tables(entries),
         notes=notes,
         curves=_curves(entries),
-        sets=_pictures(entries),
+        sets=_pictures([e for e in entries if pictures_of is None or e.dataset in pictures_of]),
         version=dancejax.__version__,
     )
 
