@@ -15,6 +15,7 @@ from absl import app, flags, logging
 
 import dancejax
 from dancejax import backend, data, networks, parallel, runs
+from dancejax.condensed import CondensedSet
 from dancejax.data import streaming
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
@@ -128,6 +129,14 @@ def load(split: str) -> ImageDataset:
     return data.load(
         FLAGS.dataset, data_dir=FLAGS.data_dir, split=split, image_size=FLAGS.image_size
     )
+
+
+def load_as(made: CondensedSet, split: str) -> ImageDataset:
+    """The data set that the flags name, at the size of a condensed set's images."""
+    height, width, _ = made.image_shape
+    if FLAGS.image_size is None and height == width:
+        FLAGS.set_default("image_size", height)
+    return load(split)
 
 
 def network_options() -> dict[str, Any]:

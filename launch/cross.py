@@ -14,18 +14,17 @@ from typing import Any
 
 from absl import flags
 
-from dancejax import evaluate, networks, runs, sweep
+from dancejax import condensed, evaluate, networks, runs, sweep
 from dancejax.condensed import CondensedSet
-from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 
 from . import common
-from .evaluate import define_protocol, load_condensed, protocol_for_method
+from .evaluate import check_source, define_protocol, protocol_for_method
 
 FLAGS = flags.FLAGS
 
 
-def find_sets(test: ImageDataset) -> dict[str, CondensedSet]:
+def find_sets() -> dict[str, CondensedSet]:
     """The sets that --condensed names, by the name of their run's folder."""
     paths: list[Path] = []
     for pattern in FLAGS.condensed:
@@ -37,19 +36,21 @@ def find_sets(test: ImageDataset) -> dict[str, CondensedSet]:
     if len(set(names)) < len(names):
         again = next(name for name in names if names.count(name) > 1)
         raise UserError(f"two condensed sets are called {again!r}; rename a folder.")
-    return {n: load_condensed(p, test) for n, p in zip(names, paths, strict=True)}
+    return {name: condensed.load(path) for name, path in zip(names, paths, strict=True)}
 
 
 def main() -> None:
     workdir = common.open_workdir()
-    test = common.load("test")
+    sets = find_sets()
+    test = common.load_as(next(iter(sets.values())), "test")
+    for label, made in sets.items():
+        check_source(made, label, test)
     chosen = {}
     for text in FLAGS.networks:
         name, options = networks.parse(text)
         chosen[text] = networks.create(
             name, test.num_classes, test.image_shape, **{**common.precision_options(), **options}
         )
-    sets = find_sets(test)
     common.start(workdir, {})
     rows: list[dict[str, Any]] = []
     for number, (label, made) in enumerate(sets.items(), 1):

@@ -50,21 +50,21 @@ def protocol_for_method(method: str, test: ImageDataset) -> tuple[str, TrainConf
     return name, evaluate.protocol(name, test.name, **given)
 
 
-def load_condensed(path: str | Path, test: ImageDataset) -> CondensedSet:
-    """A condensed set of the data set that the flags name."""
-    made = condensed.load(path)
+def check_source(made: CondensedSet, path: str | Path, test: ImageDataset) -> None:
+    """Raises UserError unless a condensed set is of the data set that the flags name."""
     if made.source["name"] != test.name:
         raise UserError(
             f"{path} was made from {made.source['name']!r}, not from {test.name!r}; "
             "give that --dataset."
         )
-    return made
 
 
 def main() -> None:
     workdir = common.open_workdir()
-    test = common.load("test")
-    chosen = load_condensed(FLAGS.condensed, test) if FLAGS.condensed else None
+    chosen = condensed.load(FLAGS.condensed) if FLAGS.condensed else None
+    test = common.load_as(chosen, "test") if chosen else common.load("test")
+    if chosen:
+        check_source(chosen, FLAGS.condensed, test)
     protocol, config = protocol_for_method(chosen.method if chosen else "", test)
     common.start(workdir, {"protocol": protocol})
     result = evaluate.evaluate(

@@ -38,7 +38,7 @@ def main() -> None:
         runs.write_bytes(target / "evolution.gif", gallery.animation(pictures))
         written += ["before_after.png", "evolution.gif"]
     if FLAGS.dataset:
-        dataset = common.load("train")
+        dataset = common.load_as(made, "train")
         folder = Path(FLAGS.expert_dir or run / "experts")
         pool, network, _ = experts.load_pool(folder, count=1, dataset=dataset)
         sets = {made.method: made}

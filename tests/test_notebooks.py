@@ -17,7 +17,7 @@ TINY = {
         "CHANGES": {"width": 4, "expert_epochs": 1, "steps": 2, "epochs": 1, "repeats": 1},
     },
     "reproduce_dance": {
-        "IPC": 1, "WIDTH": 4, "EXPERTS": 1, "EXPERT_EPOCHS": 1, "BATCH_REAL": 8, "STEPS": 2,
+        "IPC": 1, "WIDTH": 4, "EXPERTS": 5, "EXPERT_EPOCHS": 1, "BATCH_REAL": 8, "STEPS": 2,
         "EPOCHS": 1, "REPEATS": 1,
     },
     "method_tour": {"WIDTH": 4, "EXPERT_EPOCHS": 1, "POINTS": 3, "IMAGES": 8, "TEST_IMAGES": 5},

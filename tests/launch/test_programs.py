@@ -121,7 +121,7 @@ def test_ones_own_folder_in_one_command(launch, photos, tmp_path):
     assert "data:image/webp" in (tmp_path / "run" / "report" / "report.html").read_text()
     assert launch(*command).stdout == done.stdout
     drawn = launch(
-        "picture", f"--run={tmp_path / 'run'}", f"--dataset={photos}", "--image_size=32",
+        "picture", f"--run={tmp_path / 'run'}", f"--dataset={photos}",
         f"--beside={tmp_path / 'run' / 'random' / 'condensed'}", "--embedding=pca",
     )  # fmt: skip
     names = [Path(line).name for line in drawn.stdout.splitlines()]
