@@ -24,7 +24,7 @@ SMALLER = {
     "condense": (*NETWORK, *EXPERTS, *STEPS, *ONCE),
     "evaluate": (*NETWORK, *ONCE),
     "sweep": (*NETWORK, *EXPERTS, *STEPS, *ONCE, "--queue_size=3", "--train_batch=8",
-              "--train_steps=1"),
+              "--train_steps=1", "--methods=dance,random", "--ipcs=10"),
     "cross": ("--networks=convnet:width=4:depth=2,resnetap10:width=2", *ONCE),
 }  # fmt: skip
 
