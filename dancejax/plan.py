@@ -10,13 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from dancejax import backend, condense, experts, fit, interpolate, networks, parallel, training
+from dancejax.data import embedded
 from dancejax.data.dataset import ImageDataset
+from dancejax.data.normalisation import known
 from dancejax.methods import Method
 from dancejax.training import TrainConfig, TrainData
-
-PUBLISHED = ("mnist", "fashion_mnist", "svhn_cropped", "cifar10", "cifar100", "tiny_imagenet",
-             "tiny_imagenet_200")  # fmt: skip
-"""Data sets that the papers' settings were chosen for; beside them whatever is ImageNet's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +31,8 @@ class Plan:
 
 
 def published(name: str) -> bool:
-    """Whether a data set is one that the papers have settings for."""
-    return name.lower().replace("-", "_") in PUBLISHED or name.lower().startswith("image")
+    """Whether a data set is one that the papers have settings for: those with known constants."""
+    return known(name) and name != embedded.NAME
 
 
 def choose(dataset: ImageDataset, ipc: int, factor: int) -> Plan:

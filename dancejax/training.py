@@ -68,7 +68,7 @@ class DrawnBatch(NamedTuple):
 
 class TrainState(NamedTuple):
     variables: networks.Variables
-    opt_state: optax.OptState
+    opt_state: networks.OptState
     step: Array  # int32
 
 

@@ -52,7 +52,14 @@ def test_image_size_on_cpu(sizes, side):
 
 @pytest.mark.parametrize(
     ("name", "known"),
-    [("cifar10", True), ("imagenette", True), ("tiny-imagenet-200", True), ("photos", False)],
+    [
+        ("cifar10", True),
+        ("imagenette", True),
+        ("tiny-imagenet-200", True),
+        ("photos", False),
+        ("images", False),
+        ("fashion_mnist_mini", False),
+    ],
 )
 def test_the_papers_data_sets_are_known(name, known):
     assert plan.published(name) is known

@@ -49,14 +49,22 @@ CONSTANTS = {
 _BLOCK = 1 << 24
 
 
+def known(name: str) -> bool:
+    """Whether a data set's name (or its folder's) is one that has constants in the field."""
+    return _key(name) in CONSTANTS
+
+
+def _key(name: str) -> str:
+    return name.lower().replace("-", "_").partition("/")[0].partition(":")[0]
+
+
 def known_constants(name: str, channels: int) -> Constants | None:
     """The field's constants for a data set's name (or its folder's), None for any other.
 
     Case does not matter, nor "-" for "_", nor a TFDS configuration or version after the name.
     None also where the number of channels differs, as for a coloured "mnist".
     """
-    key = name.lower().replace("-", "_").partition("/")[0].partition(":")[0]
-    constants = CONSTANTS.get(key)
+    constants = CONSTANTS.get(_key(name))
     return constants if constants and len(constants.mean) == channels else None
 
 

@@ -33,7 +33,7 @@ class State(NamedTuple):
     step: Array  # int32, iterations done
     key: Array  # the run's key; iteration t uses fold_in(key, t)
     pixels: Array  # float32 [C, IPC, h, w, c], in the method's own space
-    opt_state: optax.OptState
+    opt_state: networks.OptState
     extra: Any = ()  # the method's own
 
 

@@ -55,7 +55,7 @@ class Queue(NamedTuple):
     """
 
     variables: networks.Variables
-    opt_state: optax.OptState
+    opt_state: networks.OptState
     correct: Array  # float32 [capacity], images of its training batches classified rightly
     seen: Array  # float32 [capacity], images of its training batches
     pushed: Array  # int32, networks pushed so far
@@ -74,7 +74,7 @@ def accuracy(queue: Queue, slot: Array) -> Array:
 def push(
     queue: Queue,
     variables: networks.Variables,
-    opt_state: optax.OptState,
+    opt_state: networks.OptState,
     when: Array | bool = True,
 ) -> Queue:
     """Adds an untrained network, in place of the oldest if the queue is full; if `when`."""

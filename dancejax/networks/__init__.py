@@ -26,6 +26,8 @@ class Architecture(NamedTuple):
 
 
 Variables = dict[str, Any]
+OptState = Any
+"""Optax's state of an optimiser, a pytree of arrays."""
 Outputs = tuple[jax.Array, jax.Array]
 NETWORKS: dict[str, Architecture] = {
     "convnet": Architecture(ConvNet, {}, 1),
