@@ -188,6 +188,7 @@ def test_select_and_evaluate(method, launch, dataset, expert_dir, tmp_path):
     assert json.loads((tmp_path / "evaluation" / "result.json").read_text()) == result
 
 
+@pytest.mark.slow
 def test_export_convert_and_evaluate_agree(launch, dataset, tmp_path):
     """What is exported in 8 bits and read as somebody else's evaluates as the original does."""
     launch("select", dataset, "--method=random", "--ipc=3", f"--workdir={tmp_path / 'made'}")
@@ -226,11 +227,15 @@ def test_evaluate_on_the_whole_set(launch, dataset, tmp_path):
     assert result["train"]["method"] == "whole" and result["training"]["batch_size"] == 256
 
 
-def test_sweep_makes_a_table_and_leaves_alone_what_is_done(launch, dataset, tmp_path):
-    command = (
+def sweep_command(dataset, workdir):
+    return (
         "sweep", dataset, "--methods=dm,random", "--ipcs=1,2", "--epochs=2,1", "--steps=2",
-        "--batch_real=8", "--repeats=1", f"--workdir={tmp_path}", *SMALL, *EXPERTS,
+        "--batch_real=8", "--repeats=1", f"--workdir={workdir}", *SMALL, *EXPERTS,
     )  # fmt: skip
+
+
+def test_sweep_makes_a_table_and_leaves_alone_what_is_done(launch, dataset, tmp_path):
+    command = sweep_command(dataset, tmp_path)
     first = launch(*command)
     rows = json.loads((tmp_path / "result.json").read_text())
     assert [(r["method"], r["ipc"], r["epochs"]) for r in rows] == [
@@ -239,6 +244,12 @@ def test_sweep_makes_a_table_and_leaves_alone_what_is_done(launch, dataset, tmp_
     assert first.stdout == (tmp_path / "table.md").read_text()
     assert first.stdout.count("\n") == 6
     assert launch(*command).stdout == first.stdout
+
+
+@pytest.mark.slow
+def test_sweep_ablates_and_its_sets_cross_networks_into_a_report(launch, dataset, tmp_path):
+    command = sweep_command(dataset, tmp_path)
+    launch(*command)
     ablated = launch(*command, "--methods=dm", "--ipcs=1", "--epochs=2", "--variant=factor=2")
     lines = ablated.stdout.splitlines()[2:]
     assert [line.split(" | ")[:3] for line in lines] == [
