@@ -30,15 +30,15 @@ def as_published(method, ipc, dataset="cifar10", **changes):
 
 def store(
     folder, method, ipc, accuracies, *, settings=None, dataset="cifar10", network=CIFAR,
-    protocol=None, **training,
+    protocol=None, shape=(32, 32, 3), **training,
 ):  # fmt: skip
     """A run's folder with its evaluation, as the launchers leave it."""
     rng = np.random.default_rng(hash((str(folder), method, ipc)) % 2**32)
     made = CondensedSet(
-        images=rng.random((10 * ipc, 32, 32, 3), np.float32),
+        images=rng.random((10 * ipc, *shape), np.float32),
         labels=np.repeat(np.arange(10, dtype=np.int32), ipc),
         classes=tuple(map(str, range(10))),
-        mean=(0.5,) * 3, std=(0.25,) * 3, factor=2, method=method,
+        mean=(0.5,) * shape[2], std=(0.25,) * shape[2], factor=2, method=method,
         source={"name": dataset, "fingerprint": "f", "split": "train"},
         settings=as_published(method, ipc) if settings is None else settings,
     )  # fmt: skip
@@ -137,6 +137,14 @@ def test_seeds_are_one_line_and_networks_several(tmp_path):
     lines = list(csv.DictReader(io.StringIO(tables.to_csv(entries))))
     assert [(line["sets"], line["networks"]) for line in lines] == [("3", "6"), ("1", "1")]
     assert float(lines[0]["difference"]) == pytest.approx(22.0 - 26.0)
+
+
+def test_networks_that_need_a_whole_image_are_compared_at_its_shape(tmp_path):
+    """VGG-11 takes 28x28 grey images, which it widens, but not coloured ones."""
+    vgg = networks.describe(networks.create("vgg11", 10, (28, 28, 1), width=8))
+    store(tmp_path / "a", "dm", 1, [60.0], dataset="fashion_mnist", network=vgg, shape=(28, 28, 1))
+    (entry,) = report.collect([tmp_path])
+    assert "evaluated on vgg11 of width 8 (paper: 64)" in map(str, compare.differences(entry))
 
 
 def test_cost_stands_beside_the_papers(tmp_path):

@@ -9,6 +9,7 @@ from dancejax.methods import presets
 from dancejax.papers import Accuracy
 from dancejax.report.collect import Entry
 
+Shape = tuple[int, int, int]
 TRAINING_IMAGES = {
     "mnist": 60_000,
     "fashion_mnist": 60_000,
@@ -92,7 +93,7 @@ def _dance_row(entry: Entry) -> str | None:
 
 def differences(entry: Entry) -> list[Difference]:
     """Settings of condensation, experts, networks and training that are not the paper's."""
-    found = _training(entry) + _network(entry.network, "evaluated on", _side(entry))
+    found = _training(entry) + _network(entry.network, "evaluated on", _shape(entry))
     size = TRAINING_IMAGES.get(_ALIASES.get(entry.dataset, entry.dataset))
     if size is not None and entry.images is not None and entry.images != size:
         found.append(Difference("training images", entry.images, size))
@@ -104,8 +105,9 @@ def differences(entry: Entry) -> list[Difference]:
 def _condensation(entry: Entry, settings: dict[str, Any]) -> list[Difference]:
     if entry.method not in methods.METHODS:
         return []
-    side = _side(entry)
-    assert side is not None and entry.ipc is not None
+    shape = _shape(entry)
+    assert shape is not None and entry.ipc is not None
+    side = min(shape[:2])
     try:
         preset = presets.paper(entry.method, dataset=entry.dataset, image_side=side, ipc=entry.ipc)
     except UserError:
@@ -123,7 +125,7 @@ def _condensation(entry: Entry, settings: dict[str, Any]) -> list[Difference]:
         usual = "resnetap10" if side > 192 and entry.method == "m3d" else "convnet"
         if network["name"] != usual:
             found.append(Difference("condensed on", network["name"], usual))
-        found += _network(network, "condensed on", side)
+        found += _network(network, "condensed on", shape)
     if "experts" in settings:
         own = settings["experts"]
         trained = dataclasses.asdict(experts.expert_training(side))
@@ -146,27 +148,24 @@ def _training(entry: Entry) -> list[Difference]:
     return found
 
 
-def _network(network: dict[str, Any], verb: str, side: int | None) -> list[Difference]:
+def _network(network: dict[str, Any], verb: str, shape: Shape | None) -> list[Difference]:
     prefix = f"{verb} {network['name']} of "
-    return _compare(network, _published(network, side), prefix=prefix)
+    # The norm is a column of the papers' tables.
+    paper = {**_default(network, shape), "norm": network["norm"]}
+    return _compare(network, paper, prefix=prefix)
 
 
-def _published(network: dict[str, Any], side: int | None) -> dict[str, Any]:
-    """A network's published options; the norm is a column of the papers' tables."""
-    return {**_default(network, side), "norm": network["norm"]}
-
-
-def _default(network: dict[str, Any], side: int | None) -> dict[str, Any]:
-    """A network's default options for images of a side; its own depth where that is unknown."""
-    shape = (side or 32, side or 32, 3)
-    usual = networks.describe(networks.create(network["name"], network["num_classes"], shape))
-    if side is None and "depth" in network:
+def _default(network: dict[str, Any], shape: Shape | None) -> dict[str, Any]:
+    """A network's default options for images; its own depth where their shape is unknown."""
+    made = networks.create(network["name"], network["num_classes"], shape or (32, 32, 3))
+    usual = networks.describe(made)
+    if shape is None and "depth" in network:
         usual["depth"] = network["depth"]
     return usual
 
 
-def _side(entry: Entry) -> int | None:
-    return min(entry.runs[0].made.image_shape[:2]) if entry.runs else None
+def _shape(entry: Entry) -> Shape | None:
+    return entry.runs[0].made.image_shape if entry.runs else None
 
 
 def _compare(
