@@ -154,7 +154,8 @@ def condense(
     def picture() -> None:
         if workdir is not None and picture_every and step % picture_every == 0:
             (workdir / "pictures").mkdir(exist_ok=True)
-            save_grid(workdir / "pictures" / f"step_{step:06d}.png", artifact(state))
+            path = workdir / "pictures" / f"step_{step:06d}.png"
+            save_grid(path, artifact(state), note=f"iteration {step}")
 
     with (
         parallel.use(parallel.CLASSES, devices) as mesh,

@@ -1,7 +1,7 @@
 """Coresets: real images chosen from the whole set, in the form of a condensed set."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from dancejax.networks import Variables
 from dancejax.training import TrainConfig, TrainState
 
 CORESETS = ("random", "herding", "kcenter", "forgetting")
+BY_FEATURES = ("herding", "kcenter")
+"""Those that need a trained network's features."""
 
 
 def check_ipc(dataset: ImageDataset, ipc: int) -> None:
@@ -92,12 +94,11 @@ def by_features(
     settings: dict[str, Any] | None = None,
 ) -> CondensedSet:
     """`herding` or `kcenter` on the features of a network trained on the whole set."""
-    orders: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
-        "herding": herding_order,
-        "kcenter": kcenter_order,
-    }
+    orders = dict(zip(BY_FEATURES, (herding_order, kcenter_order), strict=True))
     if method not in orders:
-        raise UserError(f"unknown coreset {method!r}; choose one of {', '.join(CORESETS)}.")
+        raise UserError(
+            f"no coreset by features is called {method!r}; choose one of {', '.join(BY_FEATURES)}."
+        )
     check_ipc(dataset, ipc)
     _, features = training.predict_all(variables, dataset, network=network)
     chosen = []

@@ -94,7 +94,7 @@ def evaluate(
     points = min(points, config.epochs)
     epochs = [round((i + 1) * config.epochs / points) for i in range(points)]
     about = {
-        "train": _describe(train),
+        "train": describe_set(train),
         "test": {"name": test.name, "fingerprint": test.fingerprint},
         "network": networks.describe(network),
         "training": dataclasses.asdict(config),
@@ -207,7 +207,7 @@ def _parse(line: str) -> Any:
     return {name: entry for name, entry in value.items() if name != "manifest_sha256"}
 
 
-def _describe(train: CondensedSet | ImageDataset) -> dict[str, Any]:
+def describe_set(train: CondensedSet | ImageDataset) -> dict[str, Any]:
     if isinstance(train, ImageDataset):
         return {
             "name": train.name, "method": "whole", "ipc": None, "fingerprint": train.fingerprint,

@@ -27,6 +27,10 @@ class ExpertPool(NamedTuple):
     final: networks.Variables
 
 
+PROTOCOL = "experts"
+"""What stands for the evaluation protocol in the results of a pool."""
+
+
 def expert_training(image_side: int, **overrides: Any) -> TrainConfig:
     """DANCE's training of experts (IJCAI 2024): 60 epochs, 80 from 128 pixels on."""
     return TrainConfig(**{"epochs": 80 if image_side >= 128 else 60, **overrides})

@@ -40,8 +40,13 @@ def _gap(height: int) -> int:
     return max(1, height // 16)
 
 
-def save_grid(path: Path, condensed: "CondensedSet", *, most: int = 10) -> None:
-    """One row per class with its name: up to `most` stored images each, at most 20 classes."""
+def save_grid(
+    path: Path, condensed: "CondensedSet", *, most: int = 10, note: str | None = None
+) -> None:
+    """One row per class with its name: up to `most` stored images each, at most 20 classes.
+
+    note: what the title ends with.
+    """
     canvas = grid(condensed, most=most)
     h, w, _ = condensed.image_shape
     gap = _gap(h)
@@ -59,11 +64,10 @@ def save_grid(path: Path, condensed: "CondensedSet", *, most: int = 10) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     shown = f", first {most} of each class" if condensed.ipc > most else ""
-    axes.set_title(
-        f"{condensed.source['name']}: {condensed.method}, {condensed.ipc} images per class{shown}",
-        fontsize=8,
-        parse_math=False,
+    title = (
+        f"{condensed.source['name']}: {condensed.method}, {condensed.ipc} images per class{shown}"
     )
+    axes.set_title(f"{title}, {note}" if note else title, fontsize=8, parse_math=False)
     _save(path, figure)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dancejax import networks, training
+from dancejax import networks, runs, training
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
@@ -55,6 +55,20 @@ def animation(pictures: Sequence[Path], *, seconds: float = 0.5) -> bytes:
     return buffer.getvalue()
 
 
+def save_evolution(folder: Path, target: Path) -> list[Path]:
+    """Writes before_after.png and evolution.gif of the pictures that `condense` left in a folder.
+
+    Returns the paths, none where there are fewer than two pictures.
+    """
+    pictures = sorted(folder.glob("step_*.png"))
+    if len(pictures) < 2:
+        return []
+    both = pair(pictures[0].read_bytes(), pictures[-1].read_bytes())
+    runs.write_bytes(target / "before_after.png", both)
+    runs.write_bytes(target / "evolution.gif", animation(pictures))
+    return [target / "before_after.png", target / "evolution.gif"]
+
+
 def features_figure(
     dataset: ImageDataset,
     sets: dict[str, CondensedSet],
@@ -95,7 +109,7 @@ def features_figure(
         for i, c in enumerate(classes):
             colour = _COLOURS[i]
             real = parts[0][labels[0] == c]
-            axes.scatter(*real.T, s=9, color=colour, alpha=0.6, linewidths=0)
+            axes.scatter(*real.T, s=14, color=colour, alpha=0.7, linewidths=0)
             axes.scatter(
                 *own[numbers == c].T, s=46, color=colour, edgecolors="black", linewidths=0.8,
                 marker=_MARKERS[i], label=dataset.classes[c],

@@ -237,14 +237,12 @@ class Progress:
 
     def _print(self) -> None:
         self._last = time.monotonic()
-        rate = (self._done - self._start) / max(1e-9, self._last - self._began)
-        left = (self._total - self._done) / rate if rate else float("inf")
-        print(
-            f"{self._name}: {self._done}/{self._total}, {rate:.3g}/s, {left:.0f} s left. "
-            + self._text,
-            file=sys.stderr,
-            flush=True,
-        )
+        parts = [f"{self._name}: {self._done}/{self._total}"]
+        if self._done > self._start:
+            rate = (self._done - self._start) / max(1e-9, self._last - self._began)
+            parts += [f"{rate:.3g}/s", f"{(self._total - self._done) / rate:.0f} s left"]
+        parts += [self._text] if self._text else []
+        print(", ".join(parts), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -55,6 +55,15 @@ class Cell:
         variant = f"-{self.variant.replace(',', '-')}" if self.variant else ""
         return workdir / f"{self.method}-ipc{self.ipc}-seed{self.seed}{variant}"
 
+    def experts_needed(self, network: nn.Module, usual: int) -> int:
+        """How many experts it uses; usual: where its variant does not say."""
+        if self.method in coreset.BY_FEATURES:
+            return 1
+        if self.method in coreset.CORESETS:
+            return 0
+        needed = methods.create(self.method, network=network).needs_experts
+        return self.settings().get("experts", usual) if needed else 0
+
     def settings(self) -> dict[str, Any]:
         """The variant's settings by name; raises UserError for one that the method has not."""
         found = {}
@@ -144,7 +153,7 @@ def make(
             checkpoint_seconds=checkpoint_seconds,
             progress=progress,
         )
-    elif cell.method in coreset.CORESETS:
+    elif cell.method in coreset.BY_FEATURES:
         pool, trained, _ = experts.load_pool(expert_dir, count=1, dataset=dataset)
         variables = interpolate.select(pool.final, 0)
         made = coreset.by_features(cell.method, dataset, cell.ipc, trained, variables)

@@ -26,9 +26,9 @@ from dancejax import (
     condense,
     condensed,
     coreset,
-    evaluate,
     experts,
     figures,
+    gallery,
     methods,
     networks,
     parallel,
@@ -41,8 +41,7 @@ from dancejax.data import folder
 from dancejax.data.dataset import ImageDataset
 from dancejax.methods import Method, presets
 
-from . import common, pretrain
-from .evaluate import define_protocol, protocol_for_method
+from . import common, evaluate, pretrain
 
 FLAGS = flags.FLAGS
 
@@ -160,7 +159,7 @@ def foresee(
     """Says what the run will take."""
     finished = len(list(Path(FLAGS.workdir).expanduser().glob("experts/expert_?????")))
     missing = 0 if FLAGS.expert_dir else max(0, FLAGS.experts - finished)
-    _, evaluation = protocol_for_method(FLAGS.method, dataset)
+    _, evaluation = evaluate.protocol_for_method(FLAGS.method, dataset)
     found = plan.estimate(
         method,
         dataset,
@@ -183,31 +182,21 @@ def foresee(
 
 
 def assess(workdir: Path, result: CondensedSet, dataset: ImageDataset, network: nn.Module) -> None:
-    """Evaluates the result and as many random images, and writes the report."""
+    """Evaluates the result and as many random images, and writes pictures and the report."""
     test = common.load("test")
     chosen = coreset.random(dataset, FLAGS.ipc, seed=FLAGS.seed)
     random = runs.open_workdir(workdir / "random")
     condensed.save(chosen, random / "condensed")
-    name, config = protocol_for_method(FLAGS.method, test)
+    _, config = evaluate.protocol_for_method(FLAGS.method, test)
     for text, made, own in (("random images", chosen, random), (FLAGS.method, result, workdir)):
         common.say(f"evaluation: {text}, {FLAGS.repeats} networks of {config.epochs} epochs")
-        evaluation = runs.open_workdir(own / "evaluation")
-        found = evaluate.evaluate(
-            made,
-            test,
-            network,
-            config,
-            repeats=FLAGS.repeats,
-            seed=FLAGS.seed,
-            points=FLAGS.test_points,
-            workdir=evaluation,
-            devices=FLAGS.devices,
-            checkpoint_seconds=FLAGS.checkpoint_seconds,
-        )
-        runs.write_json(evaluation / "result.json", {"protocol": name, **found})
+        target = runs.open_workdir(own / "evaluation")
+        evaluate.assess(made, test, network, target, method=FLAGS.method)
     if not parallel.is_primary():
         return
-    entries = report.collect([workdir])
+    gallery.save_evolution(workdir / "pictures", workdir / "pictures")
+    pools = [Path(FLAGS.expert_dir).expanduser()] if FLAGS.expert_dir else []
+    entries = report.collect([workdir, *pools])
     title = f"{dataset.name}: {FLAGS.ipc} images per class"
     pages = runs.open_workdir(workdir / "report")
     report.write(entries, pages, title=title, command=common.command())
@@ -292,5 +281,5 @@ if __name__ == "__main__":
     pretrain.define_expert_dir()
     define_config()
     define_flags()
-    define_protocol(points=5)
+    evaluate.define_protocol(points=5)
     common.run(main)

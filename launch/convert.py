@@ -16,7 +16,6 @@ from absl import flags
 
 from dancejax import condensed, exchange
 from dancejax.errors import UserError
-from dancejax.exchange.writers import DESCRIPTION
 
 from . import common
 
@@ -34,7 +33,7 @@ def numbers(name: str) -> list[float] | None:
 def main() -> None:
     workdir = common.open_workdir()
     source = Path(FLAGS.source).expanduser()
-    if (source / DESCRIPTION).exists():
+    if exchange.is_export(source):
         made = exchange.read(source)
     else:
         made = exchange.read_foreign(

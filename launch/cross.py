@@ -14,12 +14,12 @@ from typing import Any
 
 from absl import flags
 
-from dancejax import condensed, evaluate, networks, runs, sweep
+from dancejax import networks, runs, sweep
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
 
 from . import common
-from .evaluate import check_source, define_protocol, protocol_for_method
+from .evaluate import assess, check_source, define_protocol, load_set
 
 FLAGS = flags.FLAGS
 
@@ -36,7 +36,7 @@ def find_sets() -> dict[str, CondensedSet]:
     if len(set(names)) < len(names):
         again = next(name for name in names if names.count(name) > 1)
         raise UserError(f"two condensed sets are called {again!r}; rename a folder.")
-    return {name: condensed.load(path) for name, path in zip(names, paths, strict=True)}
+    return {name: load_set(path) for name, path in zip(names, paths, strict=True)}
 
 
 def main() -> None:
@@ -54,24 +54,11 @@ def main() -> None:
     common.start(workdir, {})
     rows: list[dict[str, Any]] = []
     for number, (label, made) in enumerate(sets.items(), 1):
-        protocol, config = protocol_for_method(made.method, test)
         for text, network in chosen.items():
             common.say(f"{label} ({number} of {len(sets)} sets) on {text}")
             folder = runs.open_workdir(workdir / f"{label}-{text.replace(':', '-')}")
-            result = evaluate.evaluate(
-                made,
-                test,
-                network,
-                config,
-                repeats=FLAGS.repeats,
-                seed=FLAGS.seed,
-                points=FLAGS.test_points,
-                workdir=folder,
-                devices=FLAGS.devices,
-                checkpoint_seconds=FLAGS.checkpoint_seconds,
-            )
-            runs.write_json(folder / "result.json", {"protocol": protocol, **result})
-            rows.append({"set": label, "network": text, "protocol": protocol, **_short(result)})
+            result = assess(made, test, network, folder, method=made.method)
+            rows.append({"set": label, "network": text, **_short(result)})
             runs.write_json(workdir / "result.json", rows)
             table = sweep.cross_table(rows)
             runs.write_bytes(workdir / "table.md", (table + "\n").encode())
@@ -79,7 +66,7 @@ def main() -> None:
 
 
 def _short(result: dict[str, Any]) -> dict[str, Any]:
-    names = ("accuracy_mean", "accuracy_std", "best_over_epochs_mean", "repeats")
+    names = ("protocol", "accuracy_mean", "accuracy_std", "best_over_epochs_mean", "repeats")
     return {**{name: result[name] for name in names}, "epochs": result["training"]["epochs"]}
 
 

@@ -8,10 +8,12 @@ The result is the accuracy after the last epoch, mean and deviation over the net
 """
 
 from pathlib import Path
+from typing import Any
 
+import flax.linen as nn
 from absl import flags
 
-from dancejax import condensed, evaluate, runs
+from dancejax import condensed, evaluate, exchange, runs
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
@@ -59,28 +61,49 @@ def check_source(made: CondensedSet, path: str | Path, test: ImageDataset) -> No
         )
 
 
-def main() -> None:
-    workdir = common.open_workdir()
-    chosen = condensed.load(FLAGS.condensed) if FLAGS.condensed else None
-    test = common.load_as(chosen, "test") if chosen else common.load("test")
-    if chosen:
-        check_source(chosen, FLAGS.condensed, test)
-    protocol, config = protocol_for_method(chosen.method if chosen else "", test)
-    common.start(workdir, {"protocol": protocol})
+def assess(
+    chosen: CondensedSet | ImageDataset,
+    test: ImageDataset,
+    network: nn.Module,
+    folder: Path,
+    *,
+    method: str = "",
+) -> dict[str, Any]:
+    """Evaluates a set as the flags and a method say, into a folder; returns its result.json."""
+    name, config = protocol_for_method(method, test)
     result = evaluate.evaluate(
-        chosen or common.load("train"),
+        chosen,
         test,
-        common.network(test),
+        network,
         config,
         repeats=FLAGS.repeats,
         seed=FLAGS.seed,
         points=FLAGS.test_points,
-        workdir=workdir,
+        workdir=folder,
         devices=FLAGS.devices,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
     )
-    result = {"protocol": protocol, **result}
-    runs.write_json(workdir / "result.json", result)
+    result = {"protocol": name, **result}
+    runs.write_json(folder / "result.json", result)
+    return result
+
+
+def load_set(path: str | Path) -> CondensedSet:
+    """A condensed set, a coreset, or an export of one."""
+    path = Path(path).expanduser()
+    return exchange.read(path) if exchange.is_export(path) else condensed.load(path)
+
+
+def main() -> None:
+    workdir = common.open_workdir()
+    chosen = load_set(FLAGS.condensed) if FLAGS.condensed else None
+    test = common.load_as(chosen, "test") if chosen else common.load("test")
+    if chosen:
+        check_source(chosen, FLAGS.condensed, test)
+    method = chosen.method if chosen else ""
+    common.start(workdir, {"protocol": protocol_for_method(method, test)[0]})
+    train = chosen or common.load("train")
+    result = assess(train, test, common.network(test), workdir, method=method)
     common.show(result)
     common.say(
         f"accuracy {result['accuracy_mean']:.2f} +- {result['accuracy_std']:.2f} % "
@@ -93,7 +116,7 @@ if __name__ == "__main__":
     common.define_data()
     common.define_network()
     common.define_run()
-    flags.DEFINE_string("condensed", None, "folder of a condensed set or coreset")
+    flags.DEFINE_string("condensed", None, "folder of a condensed set, a coreset or an export")
     flags.DEFINE_integer("repeats", 10, "networks to train", lower_bound=1)
     define_protocol(points=10)
     common.run(main)

@@ -24,19 +24,13 @@ FLAGS = flags.FLAGS
 def main() -> None:
     run = Path(FLAGS.run).expanduser()
     made = condensed.load(run / "condensed")
-    pictures = sorted((run / "pictures").glob("step_*.png"))
-    if not pictures and not FLAGS.dataset:
+    target = runs.open_workdir(FLAGS.workdir or run / "pictures")
+    written = gallery.save_evolution(run / "pictures", target)
+    if not written and not FLAGS.dataset:
         raise UserError(
             f"{run / 'pictures'} has no pictures of steps; condense with --picture_every, or give "
             "--dataset to draw features."
         )
-    target = runs.open_workdir(FLAGS.workdir or run / "pictures")
-    written = []
-    if len(pictures) > 1:
-        both = gallery.pair(pictures[0].read_bytes(), pictures[-1].read_bytes())
-        runs.write_bytes(target / "before_after.png", both)
-        runs.write_bytes(target / "evolution.gif", gallery.animation(pictures))
-        written += ["before_after.png", "evolution.gif"]
     if FLAGS.dataset:
         dataset = common.load_as(made, "train")
         folder = Path(FLAGS.expert_dir or run / "experts")
@@ -50,9 +44,8 @@ def main() -> None:
             embedding=FLAGS.embedding, per_class=FLAGS.per_class, seed=FLAGS.seed,
         )  # fmt: skip
         runs.write_bytes(target / "features.png", figures.png(figure))
-        written.append("features.png")
-    for name in written:
-        print(target / name)
+        written.append(target / "features.png")
+    print(*written, sep="\n")
 
 
 if __name__ == "__main__":

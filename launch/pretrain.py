@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from dancejax import experts, runs
+from dancejax import evaluate, experts, networks, runs
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.training import TrainConfig
@@ -93,9 +93,13 @@ def train(folder: Path, count: int) -> dict[str, Any]:
     )
     accuracies = [100 * r["test_accuracy"] for r in results]
     result: dict[str, Any] = {
+        "protocol": experts.PROTOCOL,
         "experts": len(results),
         "accuracy_mean": statistics.fmean(accuracies),
         "accuracies": accuracies,
+        "train": evaluate.describe_set(dataset),
+        "test": {"name": test.name, "fingerprint": test.fingerprint},
+        "network": networks.describe(network),
         "training": dataclasses.asdict(config),
     }
     runs.write_json(folder / "result.json", result)

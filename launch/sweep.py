@@ -64,8 +64,8 @@ def main() -> None:
     network = common.network(dataset)
     settings = common.given(*config_fields())
     common.start(workdir, {}, dataset)
-    most = max([FLAGS.experts, *(cell.settings().get("experts", 0) for cell in cells)])
-    expert_dir = pretrain.pool_folder(workdir, most)
+    most = max(cell.experts_needed(network, FLAGS.experts) for cell in cells)
+    expert_dir = pretrain.pool_folder(workdir, most) if most else workdir / "experts"
     whole_pool = FLAGS.expert_dir and not FLAGS["experts"].present
     rows: list[dict[str, Any]] = []
     kept = earlier_rows(workdir, cells)

@@ -106,5 +106,5 @@ def test_ipc_is_checked(train, network):
         coreset.random(train, 0)
     with pytest.raises(UserError, match="has 24 images, fewer than the 25"):
         coreset.random(train, 25)
-    with pytest.raises(UserError, match="unknown coreset 'best'"):
+    with pytest.raises(UserError, match="no coreset by features is called 'best'"):
         coreset.by_features("best", train, 1, network, {})

@@ -192,6 +192,37 @@ def test_what_does_not_fit_is_said(fields, options, sentence, train, tmp_path):
 
 
 @pytest.mark.slow
+def test_networks_learn_from_every_export_as_from_the_set(train, test, tmp_path):
+    """Exactly so from the exact forms, within noise from 8 bits and from another order."""
+    chosen = np.concatenate([np.flatnonzero(train.labels == c)[:16] for c in range(3)])
+    tiles = (train.images[chosen][:, ::2, ::2] / 255).astype(np.float32)
+    rows = tiles.reshape(12, 2, 2, 14, 14, 1).transpose(0, 1, 3, 2, 4, 5)
+    packed = CondensedSet(
+        images=rows.reshape(12, 28, 28, 1), labels=train.labels[chosen][::4],
+        classes=train.classes, mean=train.mean, std=train.std, factor=2, method="dance",
+        source={"name": train.name, "fingerprint": train.fingerprint, "split": "train"},
+        settings={},
+    )  # fmt: skip
+    network = networks.create("convnet", 3, train.image_shape, width=8, depth=2)
+    config = evaluate.protocol("dance", train.name, epochs=30, batch_size=24)
+
+    def accuracies(small):
+        found = evaluate.evaluate(small, test, network, config, repeats=5, points=1, progress=False)
+        return np.array(found["accuracies"])
+
+    wanted = accuracies(packed)
+    assert wanted.mean() > 60
+    for form in exchange.FORMS:
+        condensed.export(packed, tmp_path / form, form)
+        found = accuracies(exchange.read(tmp_path / form))
+        if form in ("npz", "safetensors"):
+            np.testing.assert_array_equal(found, wanted)
+        else:
+            spread = np.sqrt((wanted.var(ddof=1) + found.var(ddof=1)) / 5)
+            assert abs(found.mean() - wanted.mean()) < max(2.0, 4 * spread), form
+
+
+@pytest.mark.slow
 def test_a_pytorch_network_learns_from_an_export_as_ours_does(train, test, tmp_path):
     """Same network, same schedule without augmentation: accuracies agree within noise."""
     torch = pytest.importorskip("torch")

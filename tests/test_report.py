@@ -155,6 +155,38 @@ def test_cost_stands_beside_the_papers(tmp_path):
     ]
 
 
+def test_experts_stand_for_the_whole_set(tmp_path):
+    store(tmp_path / "a", "dance", 10, [70.0] * 10, dataset="cifar10")
+    runs.open_workdir(tmp_path / "experts")
+    pool = {
+        "protocol": experts.PROTOCOL, "experts": 3, "accuracy_mean": 80.0,
+        "accuracies": [79.0, 80.0, 81.0], "network": CIFAR,
+        "training": dataclasses.asdict(experts.expert_training(32)),
+        "train": {"name": "cifar10", "method": "whole", "ipc": None, "fingerprint": "f"},
+        "test": {"name": "cifar10", "fingerprint": "t"},
+    }  # fmt: skip
+    runs.write_json(tmp_path / "experts" / "result.json", pool)
+    entries = report.collect([tmp_path])
+    (table,) = tables.accuracy_tables(entries)
+    rows = [dict(zip(table.columns, line, strict=True)) for line in table.rows]
+    assert [row["method"] for row in rows] == ["dance", "whole (the experts)"]
+    whole = rows[1]
+    assert (whole["IPC"], whole["accuracy"], whole["best"]) == ("all", "80.0 +- 1.0", "")
+    assert (whole["paper"], whole["protocol"]) == ("84.8 +- 0.1", "experts, 60 epochs")
+    notes = {letter: text for text, letter in tables.footnotes(entries).items()}
+    assert notes[whole["settings"]] == "protocol that of experts (paper: dance)"
+    assert "whole (the experts)" in report.to_html(entries, "title", "command")
+    assert "cifar10,whole (the experts),all,convnet-3,80.0,1.0,3" in tables.to_csv(entries)
+
+
+def test_data_sets_of_no_paper_have_no_columns_of_papers(tmp_path):
+    store(tmp_path / "a", "dance", 10, [70.0], dataset="photos")
+    entries = report.collect([tmp_path])
+    for table in (*tables.accuracy_tables(entries), tables.cost_table(entries)):
+        assert not any("paper" in name or name == "difference" for name in table.columns)
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
 def test_page_holds_everything_and_escapes_names(tmp_path):
     store(tmp_path / "a", "dance", 10, [70.0], dataset="<b>mine</b>")
     entries = report.collect([tmp_path])

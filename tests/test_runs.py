@@ -53,6 +53,9 @@ def test_progress_without_a_terminal_is_a_line(capsys):
         bar.update(4)
     said = capsys.readouterr().err
     assert said.startswith("work: 4/4, ") and said.endswith("loss 0.1235\n")
+    with runs.Progress("work", 4, start=4):
+        pass
+    assert capsys.readouterr().err == "work: 4/4\n"
     with runs.Progress("work", 2, enabled=False) as bar:
         bar.update(2)
     assert capsys.readouterr().err == ""

@@ -19,6 +19,11 @@ _IMAGES = ("images", "x", "x_train", "data", "image")
 _LABELS = ("labels", "y", "y_train", "targets", "label")
 
 
+def is_export(path: Path) -> bool:
+    """Whether a folder is one that `export` wrote."""
+    return (Path(path) / DESCRIPTION).is_file()
+
+
 def read(path: Path) -> CondensedSet:
     """Reads an export of `export`, of any form; raises UserError for another folder or damage."""
     path = Path(path)

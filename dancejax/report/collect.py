@@ -59,8 +59,10 @@ class Entry:
         return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
 
     @property
-    def best(self) -> float:
-        """The best epoch's accuracy, chosen on the test set."""
+    def best(self) -> float | None:
+        """The best epoch's accuracy, chosen on the test set; None of experts."""
+        if any("best_over_epochs_mean" not in result for result in self.results):
+            return None
         return statistics.fmean(result["best_over_epochs_mean"] for result in self.results)
 
     @property
@@ -70,7 +72,7 @@ class Entry:
 
 
 def collect(folders: Sequence[Path]) -> list[Entry]:
-    """Everything evaluated in the folders and below, in the order of method, data set and IPC.
+    """Everything evaluated in the folders and below, pools of experts as the whole set, too.
 
     Raises UserError for a missing folder, a damaged file, or if there is nothing.
     """

@@ -44,6 +44,8 @@ class Difference:
 
 def label(entry: Entry) -> str:
     """The method's name, with what is ablated or varied in it."""
+    if entry.protocol == experts.PROTOCOL:
+        return f"{entry.method} (the experts)"
     changed = [f"{d.name} {_short(d.here)}" for d in differences(entry) if d.name in _VARIED]
     return f"{entry.method} ({', '.join(changed)})" if changed else entry.method
 
@@ -137,6 +139,8 @@ def _condensation(entry: Entry, settings: dict[str, Any]) -> list[Difference]:
 
 def _training(entry: Entry) -> list[Difference]:
     name = presets.PROTOCOLS.get(entry.method, "dance")
+    if entry.protocol == experts.PROTOCOL:
+        return [Difference("protocol", "that of experts", name)]
     used = entry.protocol or name
     found = [] if used == name else [Difference("protocol", used, name)]
     paper = dataclasses.asdict(evaluate.protocol(used, entry.dataset))

@@ -87,8 +87,8 @@ def _curves(entries: Sequence[Entry]) -> list[dict[str, str]]:
         key = (e.dataset, e.ipc, compare.network_name(e.network), tables.evaluation(e))
         groups.setdefault(key, []).append(e)
     for (dataset, ipc, network, evaluation), own in groups.items():
-        lines = {compare.label(e): _mean_curve(e) for e in own}
-        if max(map(len, lines.values())) > 1:
+        lines = {compare.label(e): _mean_curve(e) for e in own if "curve" in e.results[0]}
+        if max(map(len, lines.values()), default=0) > 1:
             text = f"{dataset}, IPC {'all' if ipc is None else ipc}, {network} ({evaluation})"
             figure = figures.curves_figure(
                 lines, xlabel="epoch", ylabel="test accuracy (%)", title=text

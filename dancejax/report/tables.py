@@ -47,7 +47,7 @@ def accuracy_tables(entries: Sequence[Entry]) -> list[Table]:
                     compare.network_name(entry.network),
                     accuracy(entry),
                     _networks(entry),
-                    f"{entry.best:.1f}",
+                    "" if entry.best is None else f"{entry.best:.1f}",
                     _paper(paper),
                     f"{entry.mean - paper.accuracy:+.1f}" if paper else "",
                     paper.source if paper else "",
@@ -55,7 +55,7 @@ def accuracy_tables(entries: Sequence[Entry]) -> list[Table]:
                     letters[_listing(entry)],
                 )
             )
-        tables.append(Table(dataset, columns, rows, numeric))
+        tables.append(_shortened(Table(dataset, columns, rows, numeric)))
     return tables
 
 
@@ -111,7 +111,18 @@ def cost_table(entries: Sequence[Entry]) -> Table | None:
         )
     rows = _unique(rows)
     numeric = frozenset(columns[2:5] + columns[6:8])
-    return Table("Cost of condensation", columns, rows, numeric) if rows else None
+    return _shortened(Table("Cost of condensation", columns, rows, numeric)) if rows else None
+
+
+def _shortened(table: Table) -> Table:
+    """A table without the columns of papers that have nothing to say."""
+    kept = [
+        i
+        for i, name in enumerate(table.columns)
+        if not ("paper" in name or name == "difference") or any(row[i] for row in table.rows)
+    ]
+    rows = [tuple(row[i] for i in kept) for row in table.rows]
+    return table._replace(columns=tuple(table.columns[i] for i in kept), rows=rows)
 
 
 def footnotes(entries: Sequence[Entry]) -> dict[str, str]:
@@ -158,7 +169,8 @@ def to_csv(entries: Sequence[Entry]) -> str:
                 entry.dataset, compare.label(entry), entry.ipc or "all",
                 compare.network_name(entry.network), entry.mean,
                 "" if entry.std is None else entry.std,
-                len(entry.accuracies), len(entry.results), entry.best,
+                len(entry.accuracies), len(entry.results),
+                "" if entry.best is None else entry.best,
                 paper.accuracy if paper else "", paper.std if paper and paper.std else "",
                 paper.source if paper else "", entry.mean - paper.accuracy if paper else "",
                 entry.protocol or "", entry.training["epochs"],

@@ -114,7 +114,11 @@ def test_ones_own_folder_in_one_command(launch, photos, tmp_path):
     assert made.image_shape == (32, 32, 3) and made.classes == ("pullover", "shirt", "trousers")
     assert made.settings["steps"] == 3 and made.settings["network"]["width"] == 4
     lines = done.stdout.splitlines()[2:]
-    assert [line.split(" | ")[0].split(" (")[0] for line in lines] == ["| dance", "| random"]
+    assert [line.split(" | ")[0] for line in lines] == [
+        "| dance (number of experts 3)", "| random", "| whole (the experts)",
+    ]  # fmt: skip
+    with Image.open(tmp_path / "run" / "pictures" / "evolution.gif") as film:
+        assert film.n_frames == 4
     for folder in (".", "random"):
         result = json.loads((tmp_path / "run" / folder / "evaluation/result.json").read_text())
         assert result["repeats"] == 3 and result["training"]["epochs"] == 2
@@ -126,8 +130,6 @@ def test_ones_own_folder_in_one_command(launch, photos, tmp_path):
     )  # fmt: skip
     names = [Path(line).name for line in drawn.stdout.splitlines()]
     assert names == ["before_after.png", "evolution.gif", "features.png"]
-    with Image.open(tmp_path / "run" / "pictures" / "evolution.gif") as film:
-        assert film.n_frames == 4
 
 
 def test_doctor_says_what_is_there(launch):
@@ -215,7 +217,11 @@ def test_export_convert_and_evaluate_agree(launch, dataset, tmp_path):
             f"--workdir={tmp_path / 'again'}",
         )  # fmt: skip
         assert "9 images of 3 classes" in converted.stderr
-    assert results[0] == results[1]
+    direct = launch(
+        "evaluate", dataset, f"--condensed={tmp_path / 'out' / 'png'}",
+        f"--workdir={tmp_path / 'direct'}", *arguments,
+    )  # fmt: skip
+    assert results[0] == results[1] == json.loads(direct.stdout)["accuracies"]
 
 
 def test_evaluate_on_the_whole_set(launch, dataset, tmp_path):
@@ -243,6 +249,7 @@ def test_sweep_makes_a_table_and_leaves_alone_what_is_done(launch, dataset, tmp_
     ]  # fmt: skip
     assert first.stdout == (tmp_path / "table.md").read_text()
     assert first.stdout.count("\n") == 6
+    assert not (tmp_path / "experts").exists()  # nothing here needs any
     assert launch(*command).stdout == first.stdout
 
 
