@@ -74,8 +74,12 @@ def define_flags() -> None:
 
 def define_config() -> None:
     """A flag for each setting of the methods."""
+    meanings: dict[str, str] = {}
+    for method in methods.METHODS:
+        meanings |= methods.setting_meanings(method)
     for name, (kind, users) in config_fields().items():
-        help_text = f"a setting of {', '.join(users)} (default: the preset's)"
+        whose = "" if len(users) == len(methods.METHODS) else f"{', '.join(users)}: "
+        help_text = f"{whose}{meanings[name]} (default: the preset's)"
         if kind is bool:
             flags.DEFINE_bool(name, None, help_text)
         elif kind is int:

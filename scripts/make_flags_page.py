@@ -1,6 +1,6 @@
 """Writes docs/flags.md from what the programs say of their flags.
 
-    python scripts/make_flags_page.py
+python scripts/make_flags_page.py
 """
 
 import subprocess
@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "flags.md"
 HEAD = """# Flags
 
-Given as `--name=value`, or `--name` and `--noname` for true and false. `--flagfile=FILE` reads them from a file, a flag in
-each line. `python -m launch.NAME --help` shows the flags of a program. Made by `python scripts/make_flags_page.py`.
+Given as `--name=value`, or `--name` and `--noname` for true and false. `--flagfile=FILE` reads
+them from a file, a flag in each line. `python -m launch.NAME --help` shows the flags of a program.
+Made by `python scripts/make_flags_page.py`.
 """
 Flag = tuple[str, str, str]
 
@@ -29,10 +30,7 @@ def flags_of(program: str) -> list[Flag]:
     for flag in ElementTree.fromstring(done.stdout).iter("flag"):
         if flag.findtext("key") == "yes":
             meaning = flag.findtext("meaning", "")
-            values = [value.text for value in flag.iter("enum_value")]
-            if values:
-                meaning = f"{', '.join(map(str, values))}: {meaning}"
-            default = flag.findtext("default", "").strip("'")
+            default = flag.findtext("default", "").strip("'").replace("None", "")
             found.append((flag.findtext("name", ""), default, " ".join(meaning.split())))
     return found
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -50,6 +51,12 @@ def place(tmp_path_factory):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[..., 0]).resize((36 + number % 2, 40)).save(path)
     return folder
+
+
+@pytest.mark.slow
+def test_the_page_of_flags_is_what_the_programs_say():
+    script = runpy.run_path(str(ROOT / "scripts" / "make_flags_page.py"))
+    assert script["page"]() == (ROOT / "docs" / "flags.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

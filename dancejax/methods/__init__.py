@@ -12,7 +12,7 @@ from dancejax.errors import UserError
 from dancejax.methods import dance, dm, idm, m3d
 from dancejax.methods.base import Context, Method, State
 
-__all__ = ["METHODS", "Context", "Method", "State", "create", "setting_types"]
+__all__ = ["METHODS", "Context", "Method", "State", "create", "setting_meanings", "setting_types"]
 
 METHODS: dict[str, ModuleType] = {"dm": dm, "idm": idm, "m3d": m3d, "dance": dance}
 
@@ -44,3 +44,14 @@ def setting_types(name: str) -> dict[str, type]:
         options = typing.get_args(hint) or (hint,)
         kinds[field.name] = next(kind for kind in options if kind is not type(None))
     return kinds
+
+
+def setting_meanings(name: str) -> dict[str, str]:
+    """What each setting of a method means, in a line; empty where its Config does not say."""
+    found: dict[str, str] = {}
+    for kind in reversed(METHODS[name].Config.__mro__):
+        if dataclasses.is_dataclass(kind):
+            for field in dataclasses.fields(kind):
+                meaning = field.metadata.get("meaning", found.get(field.name, ""))
+                found[field.name] = meaning
+    return found

@@ -1,5 +1,6 @@
 """What every method is made of: a small tuple of pure functions over one state."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -158,6 +159,35 @@ NORMALISED = Space(
 """Normalised by the data set's mean and deviation, not clamped (DM, IDM)."""
 
 
+def setting(default: Any, meaning: str) -> Any:
+    """A field of a Config, with what it means, in a line; --help shows it."""
+    return dataclasses.field(default=default, metadata={"meaning": meaning})
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings that all methods have; each method's Config gives them its own defaults."""
+
+    factor: int = setting(1, "tiles a side that each stored image decodes into, l in IDM and DANCE")
+    batch_real: int = setting(256, "B, real images per class in an iteration")
+    batch_syn: int | None = setting(
+        None, "decoded synthetic images per class in an iteration at most"
+    )
+    learning_rate: float | None = setting(None, "of the pixels, in the method's own pixel space")
+    momentum: float = setting(0.5, "of the pixels")
+    augmentation: str = setting(
+        "color_crop_cutout_flip_scale_rotate", "operations, joined by _, or empty for none"
+    )
+    mode: str = setting(
+        "single",
+        "of the augmentation: single draws one operation, multi draws flip, color and cutout and "
+        "one of crop, scale and rotate",
+    )
+    class_chunk: int | None = setting(
+        None, "classes at once, which bounds the memory and changes nothing else"
+    )
+
+
 class View(NamedTuple):
     """How a method looks at its images: what real_batch and synthetic need beside the pixels."""
 
@@ -169,8 +199,8 @@ class View(NamedTuple):
     mode: str
 
 
-def view(config: Any, space: Space) -> View:
-    """The view of a method whose Config has the usual fields."""
+def view(config: Config, space: Space) -> View:
+    """The view that a Config describes."""
     fields = ("factor", "batch_real", "batch_syn", "augmentation", "mode")
     return View(space, *(getattr(config, field) for field in fields))
 

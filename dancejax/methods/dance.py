@@ -14,27 +14,23 @@ from dancejax.methods.base import Array, Context, Method, Metrics, State
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """DANCE's settings.
+class Config(base.Config):
+    """DANCE's settings: those of all methods (`base.Config`) and its two losses (Table 5).
 
-    factor: tiles a side (l). batch_real: B, real images per class. batch_syn: decoded synthetic
-    images per class at most. learning_rate: of the pixels; None is the paper's 0.01 * IPC (0.1 *
-    IPC from 128 pixels on). pltda, calibration: the two losses, each can be left out (Table 5;
-    without PLTDA the features of the final expert are matched, lambda = 0). calibration_every: I_c;
-    its loss is logged as 0 in iterations without.
+    A learning_rate of None is the paper's 0.01 * IPC (0.1 * IPC from 128 pixels on). In iterations
+    without calibration its loss is logged as 0.
     """
 
     factor: int = 2
     batch_real: int = 128
     batch_syn: int | None = 200
-    learning_rate: float | None = None
-    momentum: float = 0.5
-    pltda: bool = True
-    calibration: bool = True
-    calibration_every: int = 1
     augmentation: str = "color_crop_cutout"
     mode: str = "multi"
-    class_chunk: int | None = None
+    pltda: bool = base.setting(
+        True, "match features between initial and final expert; else under the final one"
+    )
+    calibration: bool = base.setting(True, "lower the final expert's cross-entropy, too")
+    calibration_every: int = base.setting(1, "I_c, iterations between updates by calibration")
 
 
 def create(config: Config, network: nn.Module) -> Method:

@@ -17,24 +17,14 @@ Discrepancy = Callable[[Array, Array], Array]
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """DM's settings.
+class Config(base.Config):
+    """DM's settings: those of all methods (`base.Config`) and how long a network is kept.
 
-    factor: tiles a side; DM has 1. batch_real: B, real images per class. batch_syn: decoded
-    synthetic images per class at most (None: all). learning_rate, momentum: of the pixels, in
-    normalised space; the paper's rate is 1, 10 from IPC 100 on. iterations_per_model: a new random
-    network every so many iterations. class_chunk: classes at once, bounds the memory.
+    The paper's learning rate is 1, 10 from IPC 100 on.
     """
 
-    factor: int = 1
-    batch_real: int = 256
-    batch_syn: int | None = None
     learning_rate: float = 1.0
-    momentum: float = 0.5
-    iterations_per_model: int = 1
-    augmentation: str = "color_crop_cutout_flip_scale_rotate"
-    mode: str = "single"
-    class_chunk: int | None = None
+    iterations_per_model: int = base.setting(1, "iterations until the next random network")
 
 
 def create(config: Config, network: nn.Module) -> Method:

@@ -19,33 +19,24 @@ from dancejax.methods.base import Array, Context, Method, Metrics, State
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """IDM's settings.
-
-    factor: tiles a side (l). batch_real: B, real images per class. learning_rate, momentum: of the
-    pixels, in normalised space. regularisation: lambda_reg of the class-aware cross-entropy, which
-    is weighted by the network's running training accuracy in percent. The queue: networks at the
-    start and at most, iterations between pushes, and how networks are trained.
-    """
+class Config(base.Config):
+    """IDM's settings: those of all methods (`base.Config`), the class-aware regularisation and the
+    queue of networks."""
 
     factor: int = 2
-    batch_real: int = 256
-    batch_syn: int | None = None
     learning_rate: float = 0.2
-    momentum: float = 0.5
-    regularisation: float = 0.5
-    queue_start: int = 3
-    queue_size: int = 100
-    push_every: int = 30
-    networks_trained: int = 2
-    train_steps: int = 10
-    train_batch: int = 256
-    train_rate: float = 0.01
-    train_momentum: float = 0.9
-    train_decay: float = 5e-4
-    augmentation: str = "color_crop_cutout_flip_scale_rotate"
-    mode: str = "single"
-    class_chunk: int | None = None
+    regularisation: float = base.setting(
+        0.5, "lambda_reg of the cross-entropy, which the network's accuracy in percent multiplies"
+    )
+    queue_start: int = base.setting(3, "networks in the queue at the start")
+    queue_size: int = base.setting(100, "networks in the queue at most")
+    push_every: int = base.setting(30, "iterations between new networks in the queue")
+    networks_trained: int = base.setting(2, "networks of the queue trained in an iteration")
+    train_steps: int = base.setting(10, "steps that each of them is trained")
+    train_batch: int = base.setting(256, "batch size of that training")
+    train_rate: float = base.setting(0.01, "learning rate of that training")
+    train_momentum: float = base.setting(0.9, "momentum of that training")
+    train_decay: float = base.setting(5e-4, "weight decay of that training")
 
 
 class Queue(NamedTuple):

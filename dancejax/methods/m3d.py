@@ -15,19 +15,19 @@ KERNELS = ("gaussian", "linear", "polynomial")
 
 @dataclasses.dataclass(frozen=True)
 class Config(dm.Config):
-    """M3D's settings: DM's, in [0, 1] pixel space, and the kernel.
-
-    kernel: gaussian (five bands around the mean squared distance of the batch), linear, or
-    polynomial (x'y + offset)^degree. iterations_per_model: IPM.
-    """
+    """M3D's settings: DM's, in [0, 1] pixel space, and the kernel. iterations_per_model: IPM."""
 
     factor: int = 2
     iterations_per_model: int = 5
     augmentation: str = "color_crop_cutout"
     mode: str = "multi"
-    kernel: str = "gaussian"
-    offset: float = 1.0
-    degree: int = 2
+    kernel: str = base.setting(
+        "gaussian",
+        "gaussian (five bands around the mean squared distance of the batch), linear, or "
+        "polynomial, (x'y + offset)^degree",
+    )
+    offset: float = base.setting(1.0, "of the polynomial kernel")
+    degree: int = base.setting(2, "of the polynomial kernel")
 
 
 def create(config: Config, network: nn.Module) -> Method:

@@ -44,6 +44,14 @@ def test_a_fifth_method_is_one_file_and_one_line(monkeypatch, train, network):
     assert np.abs(made.images - other.images).max() > 1e-4
 
 
+def test_every_setting_says_what_it_means():
+    for name in methods.METHODS:
+        meanings = methods.setting_meanings(name)
+        assert meanings.keys() == methods.setting_types(name).keys()
+        assert all(meanings.values())
+    assert methods.setting_meanings("m3d")["factor"] == methods.setting_meanings("dm")["factor"]
+
+
 def test_unknown_names_are_said(network):
     with pytest.raises(UserError, match="unknown method 'mtt'; choose one of dm, idm, m3d, dance"):
         methods.create("mtt", network=network)
