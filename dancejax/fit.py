@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from dancejax import backend, checkpoint, parallel, runs, training
+from dancejax import backend, checkpoint, interpolate, parallel, runs, training
 from dancejax.data import streaming
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
@@ -55,8 +55,7 @@ def init_team(
     pairs = [jax.random.split(key) for key in training.member_keys(seed, filled)]
     states = [training.init_state(first, network, image_shape, config) for first, _ in pairs]
     keys = jnp.stack([key for _, key in pairs])
-    state = jax.tree.map(lambda *x: jnp.stack(x), *states)
-    return parallel.place((state, keys), mesh, parallel.NETWORKS)
+    return parallel.place((interpolate.stack(states), keys), mesh, parallel.NETWORKS)
 
 
 def place(dataset: ImageDataset, placement: str, mesh: Mesh) -> TrainData | ImageDataset:

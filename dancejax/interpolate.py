@@ -27,6 +27,11 @@ def stack(trees: Sequence[T]) -> T:
         raise ValueError("stack needs at least one tree")
     for tree in trees[1:]:
         chex.assert_trees_all_equal_structs(trees[0], tree)
+    return _stack(list(trees))
+
+
+@jax.jit  # one program instead of one for each shape of a leaf
+def _stack(trees: list[T]) -> T:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dancejax import backend, condense, experts, fit, interpolate, networks, parallel, training
+from dancejax import backend, condense, experts, fit, interpolate, parallel, training
 from dancejax.data import embedded
 from dancejax.data.dataset import ImageDataset
 from dancejax.data.normalisation import known
@@ -106,6 +106,7 @@ def estimate(
     steps: int,
     expert_training: TrainConfig,
     expert_count: int,
+    pool_size: int = 1,
     evaluation: TrainConfig,
     repeats: int,
     placement: str = "device",
@@ -113,13 +114,18 @@ def estimate(
 ) -> Estimate:
     """Times a few steps of each part on this machine, which compiles what the run will use.
 
-    expert_count, repeats: 0 for a part that is not done.
+    expert_count, repeats: how many to train, 0 for a part that is not done. pool_size: experts that
+    condensation will use.
     """
-    condensation, memory = _time_condensation(method, dataset, network, ipc, placement, devices)
-    decoded = ipc * method.factor**2 * dataset.num_classes
+    condensation, memory = _time_condensation(
+        method, dataset, network, ipc, expert_training, pool_size, placement, devices
+    )
+    # The compiled program depends on how many images there are, not on which.
+    count = ipc * method.factor**2 * dataset.num_classes
+    decoded = (dataset.images[np.arange(count) % len(dataset)] / 255).astype(np.float32)
     return Estimate(
         experts=_time_training(
-            dataset, len(dataset), network, expert_training, expert_count, devices
+            dataset, dataset.images, network, expert_training, expert_count, devices
         ),
         condensation=steps * condensation,
         evaluation=_time_training(dataset, decoded, network, evaluation, repeats, devices),
@@ -129,17 +135,16 @@ def estimate(
 
 def _time_training(
     dataset: ImageDataset,
-    count: int,
+    images: np.ndarray,
     network: nn.Module,
     config: TrainConfig,
     number: int,
     devices: int | None,
 ) -> float:
-    """Seconds that training `number` networks on `count` images takes."""
+    """Seconds that training `number` networks on images takes."""
     if not number:
         return 0.0
-    # The compiled program depends on the number of images, not on which they are.
-    taken = np.arange(count) % len(dataset)
+    count = len(images)
     with parallel.use(parallel.NETWORKS, parallel.devices_for(number, devices)) as mesh:
         team = backend.networks_per_call(number)
         state, keys = fit.init_team(
@@ -147,8 +152,8 @@ def _time_training(
         )
         data = parallel.place(
             TrainData(
-                jnp.asarray(dataset.images[taken]),
-                jnp.asarray(dataset.labels[taken]),
+                jnp.asarray(images),
+                jnp.asarray(np.resize(dataset.labels, count)),
                 jnp.asarray(dataset.mean, jnp.float32),
                 jnp.asarray(dataset.std, jnp.float32),
             ),
@@ -172,14 +177,17 @@ def _time_condensation(
     dataset: ImageDataset,
     network: nn.Module,
     ipc: int,
+    expert_training: TrainConfig,
+    pool_size: int,
     placement: str,
     devices: int | None,
 ) -> tuple[float, int]:
-    """(seconds, bytes) of an iteration; a needed expert has random parameters."""
+    """(seconds, bytes) of an iteration; experts have random parameters."""
     pool = None
     if method.needs_experts:
-        one = networks.init(network, jax.random.key(0), dataset.image_shape)
-        pool = experts.ExpertPool(interpolate.stack([one]), interpolate.stack([one]))
+        one = training.init_state(jax.random.key(0), network, dataset.image_shape, expert_training)
+        parameters = interpolate.stack([one.variables] * pool_size)
+        pool = experts.ExpertPool(parameters, parameters)
     if placement == "host":
         # What is sent ahead does not make the step slower; a few images of each class will do.
         first = [np.flatnonzero(dataset.labels == c)[:256] for c in range(dataset.num_classes)]

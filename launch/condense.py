@@ -163,6 +163,9 @@ def foresee(
     """Says what the run will take."""
     finished = len(list(Path(FLAGS.workdir).expanduser().glob("experts/expert_?????")))
     missing = 0 if FLAGS.expert_dir else max(0, FLAGS.experts - finished)
+    pool_size = FLAGS.experts
+    if FLAGS.expert_dir and not FLAGS["experts"].present:
+        pool_size = len(list(Path(FLAGS.expert_dir).expanduser().glob("expert_?????")))
     _, evaluation = evaluate.protocol_for_method(FLAGS.method, dataset)
     found = plan.estimate(
         method,
@@ -172,6 +175,7 @@ def foresee(
         steps=steps,
         expert_training=pretrain.training_config(dataset),
         expert_count=missing if method.needs_experts else 0,
+        pool_size=max(1, pool_size),
         evaluation=evaluation,
         repeats=FLAGS.repeats if evaluated else 0,
         placement=FLAGS.data_placement,

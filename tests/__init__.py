@@ -1,0 +1,13 @@
+"""Tests run on the CPU and compile quickly, without the optimisation that tiny programs never earn
+back. `XLA_FLAGS= make test` compiles as users do."""
+
+import os
+
+_QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("XLA_FLAGS", _QUICK)
+
+
+def as_for_users() -> dict[str, str]:
+    """The environment for programs that tests start, which compile as users do."""
+    return {**os.environ, "XLA_FLAGS": os.environ["XLA_FLAGS"].replace(_QUICK, "")}

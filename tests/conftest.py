@@ -1,8 +1,4 @@
-"""What the tests share: the CPU, and tiny real images cut from the embedded set."""
-
-import os
-
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
+"""What the tests share: tiny real images cut from the embedded set, and experts of them."""
 
 import dataclasses
 from pathlib import Path

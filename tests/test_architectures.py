@@ -46,7 +46,11 @@ def test_published_sizes(name, norm, shape, classes, parameters, features):
     assert ("batch_stats" in variables) == (norm == "batch")
 
 
-@pytest.mark.parametrize("name", ["alexnet", "vgg11", "resnet10", "resnetap10", "densenet121"])
+@pytest.mark.parametrize(
+    "name",
+    ["alexnet", "vgg11", "resnet10", "resnetap10",
+     pytest.param("densenet121", marks=pytest.mark.slow)],
+)  # fmt: skip
 def test_norms_and_precision_are_options_of_all(name):
     for norm in ("instance", "batch", "none", "group"):
         network = networks.create(name, 10, (32, 32, 3), norm=norm, width=8, dtype="bfloat16")

@@ -43,7 +43,7 @@ def interrupt_after(monkeypatch, count):
 
 @pytest.mark.parametrize(
     "name",
-    ["dance", "dm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("idm", "m3d"))],
+    ["dance", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dm", "idm", "m3d"))],
 )
 def test_resumed_run_ends_in_the_same_bytes(name, monkeypatch, tmp_path, network, train, pool):
     whole = run(name, network, train, pool, workdir=runs.open_workdir(tmp_path / "whole"))

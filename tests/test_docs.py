@@ -1,6 +1,5 @@
 """Every command of README and docs runs, made small; links lead somewhere; the API documents."""
 
-import os
 import re
 import runpy
 import shlex
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from . import as_for_users
 from .conftest import cut
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def test_the_page_of_flags_is_what_the_programs_say():
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_runs(page, place):
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    environment = {**as_for_users(), "PYTHONPATH": str(ROOT)}
     environment["XDG_CACHE_HOME"] = str(place / "cache")
     for words in commands(page):
         program = words[2].removeprefix("launch.")
@@ -96,7 +96,7 @@ def test_the_api_documents_without_warnings(tmp_path):
     pytest.importorskip("pdoc")
     done = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", "-m", "pdoc", "-o", tmp_path, "dancejax"],
-        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        cwd=ROOT, capture_output=True, text=True, env=as_for_users(),
     )  # fmt: skip
     assert done.returncode == 0 and "Warn" not in done.stderr, done.stderr
     assert "mean_discrepancy" in (tmp_path / "dancejax" / "mmd.html").read_text()

@@ -1,7 +1,6 @@
 """Several devices and several processes give what one gives, each in processes of its own."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -12,6 +11,8 @@ import pytest
 
 from dancejax import condensed, experts, parallel
 from dancejax.errors import UserError
+
+from . import as_for_users
 
 SETTINGS = (
     "--dataset=fashion_mnist_mini", "--width=8", "--depth=2", "--ipc=2", "--experts=2",
@@ -25,7 +26,7 @@ def start(name: str, *flags: str, devices: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         command,
         cwd=Path(__file__).parents[1],
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        env=as_for_users(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -65,6 +66,7 @@ def test_eight_devices_give_what_one_gives(placement, tmp_path, one_device):
     np.testing.assert_allclose(pixels(tmp_path), pixels(one_device), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_two_processes_save_once_and_one_goes_on(tmp_path, one_device):
     """Two processes of two devices; the second half on one process with three."""
     with socket.socket() as probe:
@@ -86,9 +88,8 @@ def test_two_processes_save_once_and_one_goes_on(tmp_path, one_device):
     assert steps == [2, 4]
 
 
-@pytest.mark.parametrize(
-    "method", ["idm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dm", "m3d"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["dm", "idm", "m3d"])
 def test_methods_on_three_devices_from_the_host(method, tmp_path):
     """The other methods: three devices and host placement together against one device."""
     extra = IDM if method == "idm" else ()

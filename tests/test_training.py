@@ -30,7 +30,7 @@ def start(train, network, **options):
     return config, data, state
 
 
-@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("reset", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_steps_are_plain_sgd(reset, train, network):
     """Momentum, weight decay on every parameter, drops of the rate, and the last, smaller batch."""
     config, data, state = start(

@@ -1,17 +1,19 @@
-"""Programs as a user starts them: subprocesses in a checkout, on a tiny real data set."""
+"""Programs as a user starts them: processes in a checkout, on a tiny real data set."""
 
-import os
+import json
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dancejax.data import ImageDataset
+
+from .. import as_for_users
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--width=4", "--depth=2")
@@ -22,7 +24,7 @@ EXPERTS = ("--experts=2", "--expert_epochs=2", "--expert_batch=16")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The programs share a compilation cache, in a folder of the tests."""
     cache = tmp_path_factory.getbasetemp().parent / "cache"
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(cache)}
+    return {**as_for_users(), "XDG_CACHE_HOME": str(cache)}
 
 
 @pytest.fixture(scope="session")
@@ -34,13 +36,32 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, train: ImageDataset, test:
     return f"--dataset={path}"
 
 
+Launched = subprocess.CompletedProcess[str]
+
+
 @pytest.fixture(scope="session")
-def launch(environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def run(name: str, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", f"launch.{name}" if name else "launch", *arguments],
-            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
+def start(environment: dict[str, str]) -> Iterator[Callable[[list[str]], Launched]]:
+    """Runs a launcher in a process of its own, which has its imports from the one it is forked off:
+    they take longer than most runs here."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.launch.forker"], cwd=ROOT, env=environment, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as forker:  # fmt: skip
+
+        def run(arguments: list[str]) -> Launched:
+            assert forker.stdin and forker.stdout
+            print(json.dumps(arguments), file=forker.stdin, flush=True)
+            return subprocess.CompletedProcess(arguments, *json.loads(forker.stdout.readline()))
+
+        yield run
+        assert forker.stdin
+        forker.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def launch(start: Callable[[list[str]], Launched]) -> Callable[..., Launched]:
+    def run(*arguments: str, status: int = 0) -> Launched:
+        done = start(list(arguments))
         assert done.returncode == status, done.stderr
         assert "Traceback" not in done.stderr
         return done

@@ -1,15 +1,20 @@
-"""Runs many launcher commands, each in a fork of one process that has imported everything.
+"""Runs launcher commands as programs, each in a fork of one process that has imported everything.
 
-Reads a JSON list of argument lists from standard input; prints a JSON list of [status, stderr].
+Reads commands from standard input, a JSON list of arguments a line, and answers each with a line,
+[status, stdout, stderr].
 """
 
 import json
 import os
 import runpy
+import signal
 import sys
 import tempfile
 
-from dancejax import condense, evaluate, experts, sweep  # noqa: F401
+from dancejax import condense, evaluate, experts, report, sweep  # noqa: F401
+
+LONGEST = 300
+"""Seconds until a command is taken for stuck."""
 
 
 def launch(arguments: list[str]) -> int:
@@ -18,7 +23,9 @@ def launch(arguments: list[str]) -> int:
     sys.argv = [name, *flags]
     status = 0
     try:
-        runpy.run_module(f"launch.{name}", run_name="__main__", alter_sys=True)
+        runpy.run_module(
+            f"launch.{name}" if name else "launch", run_name="__main__", alter_sys=True
+        )
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 0
     except BaseException:
@@ -29,17 +36,27 @@ def launch(arguments: list[str]) -> int:
     return status
 
 
-def run(arguments: list[str]) -> tuple[int, str]:
-    with tempfile.TemporaryFile("w+") as output:
-        child = os.fork()
-        if child == 0:
-            os.dup2(output.fileno(), 1)
-            os.dup2(output.fileno(), 2)
-            os._exit(launch(arguments))
+def start(arguments: list[str], stdout: int, stderr: int) -> int:
+    """Forks a launcher that writes to these files; returns its process id."""
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+        signal.alarm(LONGEST)
+        os._exit(launch(arguments))
+    return child
+
+
+def run(arguments: list[str]) -> tuple[int, str, str]:
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        child = start(arguments, out.fileno(), err.fileno())
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        output.seek(0)
-        return status, output.read()
+        out.seek(0)
+        err.seek(0)
+        return status, out.read(), err.read()
 
 
 if __name__ == "__main__":
-    print(json.dumps([run(arguments) for arguments in json.load(sys.stdin)]))
+    for line in sys.stdin:
+        print(json.dumps(run(json.loads(line))), flush=True)

@@ -16,22 +16,13 @@ import time
 from . import forker
 
 
-def start(arguments: list[str], output: int) -> int:
-    child = os.fork()
-    if child == 0:
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os._exit(forker.launch(arguments))
-    return child
-
-
 def main(command: list[str], kills: int, longest: float, seed: int) -> dict[str, object]:
     rng = random.Random(seed)
     killed = 0
     status, text = 0, ""
     for _ in range(kills):
         with tempfile.TemporaryFile("w+") as output:
-            child = start(command, output.fileno())
+            child = forker.start(command, output.fileno(), output.fileno())
             time.sleep(rng.uniform(0, longest))
             os.kill(child, signal.SIGKILL)
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -1,10 +1,7 @@
 """Wrong input gets one clear sentence and status 2, without a traceback."""
 
 import dataclasses
-import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,7 +9,7 @@ from PIL import Image
 
 from dancejax import condensed, coreset, runs
 
-from .conftest import EXPERTS, ROOT, SMALL
+from .conftest import EXPERTS, SMALL
 
 
 @pytest.fixture(scope="module")
@@ -169,24 +166,21 @@ TABLE = [
 
 
 @pytest.fixture(scope="module")
-def outcomes(made, environment, tmp_path_factory):
+def outcomes(made, start, tmp_path_factory):
     """All rows at once: a folder of its own for each, with something in it that must stay."""
-    commands = []
+    found = []
     for number, (command, _) in enumerate(TABLE):
         work = tmp_path_factory.mktemp(f"row{number}")
         (work / "metrics.jsonl").write_text('{"kind": "mine", "step": 1}\n')
-        commands.append([part.format(**made, work=work) for part in command])
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.launch.forker"], input=json.dumps(commands), cwd=ROOT,
-        env=environment, capture_output=True, text=True, timeout=500, check=True,
-    )  # fmt: skip
-    return list(zip(commands, json.loads(done.stdout), strict=True))
+        found.append(start([part.format(**made, work=work) for part in command]))
+    return found
 
 
 @pytest.mark.parametrize("row", range(len(TABLE)), ids=[" ".join(c[-3:]) for c, _ in TABLE])
 def test_wrong_input_is_said(row, outcomes):
-    command, (status, output) = outcomes[row]
-    assert status == 2, output
+    done = outcomes[row]
+    command, output = done.args, done.stderr
+    assert done.returncode == 2, output
     assert TABLE[row][1] in output
     assert "Traceback" not in output
     said = [line for line in output.splitlines() if line.startswith("error: ")]

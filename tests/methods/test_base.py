@@ -44,7 +44,10 @@ def test_means_over_images_can_be_cut_into_pieces(pieces):
     chex.assert_trees_all_close(cut, whole, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["dm", "idm", "m3d", "dance"])
+@pytest.mark.parametrize(
+    "name",
+    ["dance", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dm", "idm", "m3d"))],
+)
 def test_class_chunk_does_not_change_a_method(name, train, network, pool):
     """Each of the loss terms is independent from class to class, whatever block they are in."""
     context = condense.make_context(train, pool)

@@ -143,8 +143,11 @@ def test_m3d_refuses_an_unknown_kernel(network):
         methods.create("m3d", network=network, kernel="rbf")
 
 
-@pytest.mark.parametrize("pltda", [True, False])
-@pytest.mark.parametrize("calibration", [True, False])
+@pytest.mark.parametrize(
+    ("pltda", "calibration"),
+    [(True, True), *(pytest.param(*pair, marks=pytest.mark.slow)
+                     for pair in ((True, False), (False, True), (False, False)))],
+)  # fmt: skip
 def test_dance_steps_as_its_paper_says(pltda, calibration, train, network, pool):
     method = make("dance", network, pltda=pltda, calibration=calibration, learning_rate=0.3)
     state, context = begin(method, train, pool)
