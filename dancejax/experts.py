@@ -77,14 +77,16 @@ def train_pool(
     devices: int | None = None,
     checkpoint_seconds: float = 300.0,
     progress: bool = True,
+    tensorboard: bool = False,
 ) -> list[dict[str, Any]]:
     """Trains experts 0..count-1 into `folder`, leaving out those already there.
 
     snapshots: how many intermediate parameters to keep, evenly spread over the epochs (beside the
     initial and the final ones). test: evaluates each finished expert. placement: "device", or
     "host" for a set larger than the device's memory, whose batches are sent ahead. devices: at most
-    so many (None: all). Stopping saves and raises Interrupted; the same call goes on. Returns each
-    expert's metadata. Raises UserError for a folder that holds a pool of other settings.
+    so many (None: all). tensorboard: metrics as events for it, too. Stopping saves and raises
+    Interrupted; the same call goes on. Returns each expert's metadata. Raises UserError for a
+    folder that holds a pool of other settings.
     """
     if count < 1:
         raise UserError(f"the number of experts must be at least 1, not {count}.")
@@ -107,6 +109,7 @@ def train_pool(
         )
         runs.check_space(folder, (snapshots + 2) * len(missing) * size + 2**20)
         steps = config.epochs * training.steps_per_epoch(len(dataset.labels), config.batch_size)
+        log = runs.MetricsLog(folder, tensorboard=tensorboard)
         with (
             parallel.use(parallel.NETWORKS, parallel.devices_for(count, devices)) as mesh,
             runs.stop_on_signals() as stop,
@@ -124,7 +127,7 @@ def train_pool(
                     seed, members, network, dataset.image_shape, config, mesh
                 )
                 first = state.variables
-                recorder = _Recorder(folder, members, config.epochs, snapshots)
+                recorder = _Recorder(folder, log, members, config.epochs, snapshots)
                 state, kept = fit.train(
                     state,
                     keys,
@@ -148,6 +151,7 @@ def train_pool(
                 recorder.finish(first, state.variables, kept, accuracies)
                 fit.clear(folder / "training")
                 offset += steps * len(members)
+        log.close()
     return [checkpoint.load_metadata(_expert_path(folder, n)) for n in range(count)]
 
 
@@ -204,10 +208,11 @@ def load_trajectory(folder: Path, member: int) -> networks.Variables:
 class _Recorder:
     """Keeps what a team of experts leaves behind: log lines, snapshots, finished experts."""
 
-    def __init__(self, folder: Path, members: list[int], epochs: int, snapshots: int) -> None:
-        self.folder, self.members = folder, members
+    def __init__(
+        self, folder: Path, log: runs.MetricsLog, members: list[int], epochs: int, snapshots: int
+    ) -> None:
+        self.folder, self.log, self.members = folder, log, members
         self.snapshot_epochs = [round((i + 1) * epochs / (snapshots + 1)) for i in range(snapshots)]
-        self.log = runs.MetricsLog(folder)
         self.rewound = False
 
     def empty(self, variables: networks.Variables) -> dict[str, Any]:

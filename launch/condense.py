@@ -233,7 +233,7 @@ def main() -> None:
         return
     pool = None
     if method.needs_experts:
-        pool_folder = pretrain.pool_folder(workdir, FLAGS.experts)
+        pool_folder = pretrain.pool_folder(workdir, FLAGS.experts, tensorboard=FLAGS.tensorboard)
         count = FLAGS.experts if FLAGS["experts"].present or not FLAGS.expert_dir else None
         pool, network, about = experts.load_pool(pool_folder, count=count, dataset=dataset)
         method = methods.create(FLAGS.method, network=network, **config)

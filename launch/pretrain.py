@@ -53,7 +53,7 @@ def training_config(dataset: ImageDataset, **overrides: Any) -> TrainConfig:
     )
 
 
-def pool_folder(workdir: Path, count: int) -> Path:
+def pool_folder(workdir: Path, count: int, *, tensorboard: bool = False) -> Path:
     """The pool that --expert_dir names, or one of `count` experts trained in the work folder."""
     if FLAGS.expert_dir:
         folder = Path(FLAGS.expert_dir)
@@ -65,11 +65,11 @@ def pool_folder(workdir: Path, count: int) -> Path:
                     "the network's flags out, or train a pool of such networks."
                 )
         return folder
-    train(workdir / "experts", count)
+    train(workdir / "experts", count, tensorboard=tensorboard)
     return workdir / "experts"
 
 
-def train(folder: Path, count: int) -> dict[str, Any]:
+def train(folder: Path, count: int, *, tensorboard: bool = False) -> dict[str, Any]:
     """Trains the pool that the flags describe, and says so on stderr; returns its result.json."""
     dataset, test = common.load("train"), common.load("test")
     network = common.network(dataset)
@@ -90,6 +90,7 @@ def train(folder: Path, count: int) -> dict[str, Any]:
         placement=FLAGS.data_placement,
         devices=FLAGS.devices,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
+        tensorboard=tensorboard,
     )
     accuracies = [100 * r["test_accuracy"] for r in results]
     result: dict[str, Any] = {
@@ -109,12 +110,13 @@ def train(folder: Path, count: int) -> dict[str, Any]:
 def main() -> None:
     folder = common.open_workdir()
     common.start(folder, {})
-    common.show(train(folder, FLAGS.experts))
+    common.show(train(folder, FLAGS.experts, tensorboard=FLAGS.tensorboard))
 
 
 if __name__ == "__main__":
     common.define_data()
     common.define_network()
     common.define_run()
+    common.define_tensorboard()
     define_training()
     common.run(main)

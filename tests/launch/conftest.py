@@ -72,7 +72,7 @@ def launch(start: Callable[[list[str]], Launched]) -> Callable[..., Launched]:
 @pytest.fixture(scope="session")
 def expert_dir(tmp_path_factory: pytest.TempPathFactory, launch, dataset) -> Path:
     folder = tmp_path_factory.mktemp("pool") / "experts"
-    launch("pretrain", dataset, f"--workdir={folder}", *SMALL, *EXPERTS)
+    launch("pretrain", dataset, f"--workdir={folder}", "--tensorboard", *SMALL, *EXPERTS)
     return folder
 
 

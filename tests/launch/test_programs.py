@@ -137,13 +137,15 @@ def test_doctor_says_what_is_there(launch):
     assert re.search(r"jax +0\.\d+", done.stdout) and "MISSING" not in done.stdout
 
 
-def test_tensorboard_events(launch, dataset, tmp_path):
+def test_tensorboard_events(launch, dataset, expert_dir, tmp_path):
     launch(
         "condense", dataset, "--preset=paper", "--method=dm", "--ipc=1", "--steps=2",
         "--batch_real=8", "--log_every=1", "--tensorboard", f"--workdir={tmp_path}", *SMALL,
     )  # fmt: skip
     (events,) = (tmp_path / "tensorboard").iterdir()
     assert b"dm/matching" in events.read_bytes()
+    (events,) = (expert_dir / "tensorboard").iterdir()
+    assert b"expert_0" in events.read_bytes()
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(environment):
