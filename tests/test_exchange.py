@@ -90,7 +90,7 @@ def test_tfds_and_parquet_are_what_their_libraries_read(made, tmp_path):
     assert info["label"]["names"] == list(made.classes) and info["image"] == {"_type": "Image"}
     assert table.column("image")[0].as_py()["bytes"].startswith(b"\x89PNG")
     head = (tmp_path / "hf" / "README.md").read_text().split("---\n")[1]
-    assert 'license: "mit"' in head and "num_examples: 24" in head
+    assert 'license: "mit"' in head and "path: data/train-*.parquet" in head
 
 
 def test_bad_exports_are_said(made, tmp_path):

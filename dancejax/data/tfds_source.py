@@ -3,6 +3,8 @@
 TensorFlow Datasets and array_record are imported only here, and only once files are found.
 """
 
+import contextlib
+import io
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -172,7 +174,9 @@ def write(
             for number, (image, label) in enumerate(zip(images, labels, strict=True)):
                 yield number, {"image": pixels.to_png(image), "label": int(label)}
 
-    Prepared(data_dir=data_dir, file_format="array_record").download_and_prepare()
+    tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):  # which is for results
+        Prepared(data_dir=data_dir, file_format="array_record").download_and_prepare()
 
 
 def _prepared(folder: Path) -> bool:

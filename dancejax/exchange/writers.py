@@ -245,10 +245,10 @@ def _card(about: dict[str, Any], count: int, licence: str, accuracy: str | None)
         f"All settings are in `{DESCRIPTION}`.",
     ]
     text = "\n".join(lines) + "\n"
-    return _front_matter(about, count, licence) + text if about["form"] == "huggingface" else text
+    return _front_matter(about, licence) + text if about["form"] == "huggingface" else text
 
 
-def _front_matter(about: dict[str, Any], count: int, licence: str) -> str:
+def _front_matter(about: dict[str, Any], licence: str) -> str:
     """The YAML head that the Hugging Face hub reads."""
     names = "\n".join(
         f"          '{i}': {json.dumps(name)}" for i, name in enumerate(about["classes"])
@@ -269,9 +269,6 @@ dataset_info:
       class_label:
         names:
 {names}
-  splits:
-  - name: train
-    num_examples: {count}
 configs:
 - config_name: default
   data_files:

@@ -210,11 +210,12 @@ def test_export_convert_and_evaluate_agree(launch, dataset, tmp_path):
         if name == "again":
             break
         exported = launch(
-            "export", f"--condensed={tmp_path / 'made' / 'condensed'}", "--formats=png,torch",
+            "export", f"--condensed={tmp_path / 'made' / 'condensed'}", "--formats=png,torch,tfds",
             f"--evaluation={tmp_path / 'made' / 'evaluation'}", f"--workdir={tmp_path / 'out'}",
         )  # fmt: skip
         assert "png: read back, largest difference" in exported.stderr
-        assert exported.stdout.split() == [str(tmp_path / "out" / f) for f in ("png", "torch")]
+        forms = ("png", "torch", "tfds")
+        assert exported.stdout.split() == [str(tmp_path / "out" / form) for form in forms]
         accuracy = f"{results[0][0]:.1f} +- 0.0 % on the test set of clothes"
         assert accuracy in (tmp_path / "out" / "torch" / "README.md").read_text()
         converted = launch(
