@@ -1,9 +1,11 @@
 """What the tests share: tiny real images cut from the embedded set, and experts of them."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import flax.linen as nn
+import jax
 import pytest
 
 from dancejax import backend, data, experts, networks
@@ -53,3 +55,10 @@ def pool_folder(
 @pytest.fixture(scope="session")
 def pool(pool_folder: Path) -> ExpertPool:
     return experts.load_pool(pool_folder)[0]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs() -> Iterator[None]:
+    """What a module compiled is of no use to the next, and takes gigabytes in the end."""
+    yield
+    jax.clear_caches()
