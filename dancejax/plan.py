@@ -39,7 +39,7 @@ def choose(dataset: ImageDataset, ipc: int, factor: int) -> Plan:
     """Settings for any data set, by its size and the machine.
 
     On CPU such that two cores need a few minutes for ten classes: networks of width 32, at most
-    120 000 images seen per expert and 40 000 per evaluated network. On accelerators the papers',
+    80 000 images seen per expert and 30 000 per evaluated network. On accelerators the papers',
     with an evaluation of 5 networks and a third of the epochs.
     """
     smallest = int(dataset.class_counts.min())
@@ -59,9 +59,9 @@ def choose(dataset: ImageDataset, ipc: int, factor: int) -> Plan:
         width=32,
         batch_real=min(64, smallest),
         experts=3,
-        expert_epochs=_epochs(120_000, len(dataset), 3, 60),
+        expert_epochs=_epochs(80_000, len(dataset), 3, 60),
         steps=300,
-        epochs=_epochs(40_000, ipc * factor**2 * dataset.num_classes, 20, 300),
+        epochs=_epochs(30_000, ipc * factor**2 * dataset.num_classes, 20, 300),
         repeats=3,
     )
 
