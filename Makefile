@@ -31,7 +31,7 @@ demo: $(STAMP) ## condense a small data set and evaluate it, into runs/demo
 	$(BIN)/python -m launch.demo --workdir=runs/demo
 
 test: $(STAMP) ## run the fast tests (PYTEST_ARGS='-m ""' for all)
-	JAX_PLATFORMS=$(JAX_PLATFORMS) $(BIN)/python -m pytest $(PYTEST_ARGS)
+	JAX_PLATFORMS=$(JAX_PLATFORMS) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(STAMP) ## check style, formatting and types
 	$(BIN)/python -m ruff check .

@@ -153,6 +153,7 @@ def test_a_disk_that_is_too_small_is_said_before_the_work(small_disk, launch, da
     assert not list((small_disk / "pool").glob("expert_*"))
 
 
+@pytest.mark.slow
 def test_pretrain_goes_on(launch, launch_and_stop, dataset, tmp_path):
     def command(workdir):
         return ("pretrain", dataset, f"--workdir={workdir}", *SMALL, *EXPERTS[1:], "--experts=1",

@@ -123,12 +123,11 @@ def test_ones_own_folder_in_one_command(launch, photos, tmp_path):
         result = json.loads((tmp_path / "run" / folder / "evaluation/result.json").read_text())
         assert result["repeats"] == 3 and result["training"]["epochs"] == 2
     assert "data:image/webp" in (tmp_path / "run" / "report" / "report.html").read_text()
-    drawn = launch(
-        "picture", f"--run={tmp_path / 'run'}", f"--dataset={photos}",
-        f"--beside={tmp_path / 'run' / 'random' / 'condensed'}", "--embedding=pca",
-    )  # fmt: skip
+    (tmp_path / "run" / "pictures" / "evolution.gif").unlink()
+    drawn = launch("picture", f"--run={tmp_path / 'run'}")
     names = [Path(line).name for line in drawn.stdout.splitlines()]
-    assert names == ["before_after.png", "evolution.gif", "features.png"]
+    assert names == ["before_after.png", "evolution.gif"]
+    check_picture(tmp_path / "run" / "pictures" / "evolution.gif")
 
 
 def test_doctor_says_what_is_there(launch):
@@ -246,6 +245,7 @@ def sweep_command(dataset, workdir):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_sweep_makes_a_table_and_leaves_alone_what_is_done(launch, dataset, tmp_path):
     command = sweep_command(dataset, tmp_path)
     first = launch(*command)
