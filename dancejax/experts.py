@@ -155,6 +155,11 @@ def train_pool(
     return [checkpoint.load_metadata(_expert_path(folder, n)) for n in range(count)]
 
 
+def finished(folder: Path) -> int:
+    """How many experts a folder holds."""
+    return len(list(Path(folder).glob("expert_?????")))
+
+
 def load_pool(
     folder: Path, *, count: int | None = None, dataset: ImageDataset | None = None
 ) -> tuple[ExpertPool, nn.Module, dict[str, Any]]:
@@ -176,7 +181,7 @@ def load_pool(
         shape,
         **{k: v for k, v in options.items() if k != "num_classes"},
     )
-    available = len(list(Path(folder).glob("expert_?????")))
+    available = finished(folder)
     wanted = available if count is None else count
     if wanted < 1 or wanted > available:
         raise UserError(

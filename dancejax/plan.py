@@ -120,15 +120,21 @@ def estimate(
     condensation, memory = _time_condensation(
         method, dataset, network, ipc, expert_training, pool_size, placement, devices
     )
-    # The compiled program depends on how many images there are, not on which.
-    count = ipc * method.factor**2 * dataset.num_classes
-    decoded = (dataset.images[np.arange(count) % len(dataset)] / 255).astype(np.float32)
-    return Estimate(
-        experts=_time_training(
+    expert_seconds = evaluation_seconds = 0.0
+    if expert_count:
+        expert_seconds = _time_training(
             dataset, dataset.images, network, expert_training, expert_count, devices
-        ),
+        )
+    if repeats:
+        # The compiled program depends on how many images there are, not on which.
+        count = ipc * method.factor**2 * dataset.num_classes
+        taken = dataset.images[np.arange(count) % len(dataset)]
+        decoded = taken.astype(np.float32) / np.float32(255)
+        evaluation_seconds = _time_training(dataset, decoded, network, evaluation, repeats, devices)
+    return Estimate(
+        experts=expert_seconds,
         condensation=steps * condensation,
-        evaluation=_time_training(dataset, decoded, network, evaluation, repeats, devices),
+        evaluation=evaluation_seconds,
         step_memory_mb=memory / 2**20,
     )
 
@@ -142,8 +148,6 @@ def _time_training(
     devices: int | None,
 ) -> float:
     """Seconds that training `number` networks on images takes."""
-    if not number:
-        return 0.0
     count = len(images)
     with parallel.use(parallel.NETWORKS, parallel.devices_for(number, devices)) as mesh:
         team = backend.networks_per_call(number)

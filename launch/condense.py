@@ -161,11 +161,10 @@ def foresee(
     method: Method, dataset: ImageDataset, network: nn.Module, steps: int, evaluated: bool
 ) -> None:
     """Says what the run will take."""
-    finished = len(list(Path(FLAGS.workdir).expanduser().glob("experts/expert_?????")))
+    pool = Path(FLAGS.expert_dir or Path(FLAGS.workdir) / "experts").expanduser()
+    finished = experts.finished(pool)
     missing = 0 if FLAGS.expert_dir else max(0, FLAGS.experts - finished)
-    pool_size = FLAGS.experts
-    if FLAGS.expert_dir and not FLAGS["experts"].present:
-        pool_size = len(list(Path(FLAGS.expert_dir).expanduser().glob("expert_?????")))
+    whole_pool = FLAGS.expert_dir and not FLAGS["experts"].present
     _, evaluation = evaluate.protocol_for_method(FLAGS.method, dataset)
     found = plan.estimate(
         method,
@@ -175,7 +174,7 @@ def foresee(
         steps=steps,
         expert_training=pretrain.training_config(dataset),
         expert_count=missing if method.needs_experts else 0,
-        pool_size=max(1, pool_size),
+        pool_size=max(1, finished) if whole_pool else FLAGS.experts,
         evaluation=evaluation,
         repeats=FLAGS.repeats if evaluated else 0,
         placement=FLAGS.data_placement,

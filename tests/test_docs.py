@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dancejax import condensed, coreset, runs
+
 from . import as_for_users
 from .conftest import cut
 
@@ -74,6 +76,37 @@ def test_every_command_runs(page, place):
             capture_output=True, timeout=600,
         )  # fmt: skip
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
+
+
+SHORTER = {
+    "width=32": "width=4",
+    "epochs=8": "epochs=1",
+    "epochs=100": "epochs=1",
+    "count=3": "count=1",
+    "steps=300": "steps=2",
+    "batch_real=64": "batch_real=8",
+    "repeats=3": "repeats=1",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "docs" / "format.md"], ids=lambda page: page.stem
+)
+def test_every_python_example_runs(page, tmp_path):
+    for run in ("demo", "mine"):
+        runs.open_workdir(tmp_path / "runs" / run)
+        condensed.save(coreset.random(cut("train", 4), 2), tmp_path / "runs" / run / "condensed")
+    examples = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert examples
+    for example in examples:
+        for long, short in SHORTER.items():
+            example = example.replace(long, short)
+        done = subprocess.run(
+            [sys.executable, "-c", example], cwd=tmp_path, text=True, capture_output=True,
+            env={**as_for_users(), "PYTHONPATH": str(ROOT)}, timeout=600,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{example}\n{done.stderr}"
 
 
 def test_there_are_commands_in_the_docs():

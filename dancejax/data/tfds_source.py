@@ -140,7 +140,7 @@ def read(
 def write(
     data_dir: Path, name: str, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]
 ) -> None:
-    """Prepares uint8 images [n, h, w, c] as the training split of a new TFDS data set."""
+    """Prepares uint8 images [n, h, w, c] as the training split of a new TFDS data set, in order."""
     try:
         import array_record.python.array_record_module  # noqa: F401
         import tensorflow_datasets as tfds
@@ -164,7 +164,9 @@ def write(
                 "label": tfds.features.ClassLabel(names=list(classes)),
             }
             return tfds.core.DatasetInfo(
-                builder=self, features=tfds.features.FeaturesDict(features)
+                builder=self,
+                features=tfds.features.FeaturesDict(features),
+                disable_shuffling=True,
             )
 
         def _split_generators(self, manager: Any) -> Any:
@@ -203,16 +205,17 @@ def _source(builder: Any, part: str, name: str, folder: Path) -> Any:
     """Random access to a TFDS split; images stay encoded."""
     import tensorflow_datasets as tfds
 
+    prepared = builder.info.file_format
+    if prepared not in tfds.core.FileFormat.with_random_access():
+        raise UserError(
+            f"{folder} is prepared in the {prepared.value} format, which needs "
+            "TensorFlow; prepare it as array_record in another data_dir: "
+            f"{how_to_prepare(name, Path('NEW_DATA_DIR'))}"
+        )
     try:
         decoders = {"image": tfds.decode.SkipDecoding()}
         source = builder.as_data_source(part, decoders=decoders)
         files = [Path(f) for f in builder.info.splits[part].filepaths]
-    except NotImplementedError as error:
-        raise UserError(
-            f"{folder} is prepared in the {builder.info.file_format.value} format, which needs "
-            "TensorFlow; prepare it as array_record in another data_dir: "
-            f"{how_to_prepare(name, Path('NEW_DATA_DIR'))}"
-        ) from error
     except Exception as error:  # whatever TFDS makes of broken metadata
         raise _broken(name, folder, error) from error
     if missing := [f for f in files if not f.is_file()]:

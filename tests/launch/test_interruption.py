@@ -66,7 +66,7 @@ def kill_often(environment, command, kills, longest=3.0):
 
 @pytest.mark.parametrize("kills", [2, pytest.param(200, marks=pytest.mark.slow)])
 def test_condense_survives_being_killed(kills, launch, environment, dataset, expert_dir, tmp_path):
-    steps = max(200, 40 * kills)
+    steps = max(400, 40 * kills)
     launch(*condense_command(dataset, expert_dir, tmp_path / "whole", steps, every=300))
     command = condense_command(dataset, expert_dir, tmp_path / "cut", steps, every=300)
     kill_often(environment, command, kills)
@@ -157,7 +157,7 @@ def test_a_disk_that_is_too_small_is_said_before_the_work(small_disk, launch, da
 def test_pretrain_goes_on(launch, launch_and_stop, dataset, tmp_path):
     def command(workdir):
         return ("pretrain", dataset, f"--workdir={workdir}", *SMALL, *EXPERTS[1:], "--experts=1",
-                "--expert_epochs=20", "--checkpoint_seconds=0")  # fmt: skip
+                "--expert_epochs=40", "--checkpoint_seconds=0")  # fmt: skip
 
     launch(*command(tmp_path / "whole"))
     once = tmp_path / "cut" / "training" / "step_000000003"

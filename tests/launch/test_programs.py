@@ -98,12 +98,16 @@ def photos(tmp_path_factory, train):
     return root
 
 
-def test_ones_own_folder_in_one_command(launch, photos, tmp_path):
-    """Settings are chosen, experts trained, the result evaluated beside random images."""
-    command = (
-        "condense", f"--dataset={photos}", "--ipc=2", f"--workdir={tmp_path / 'run'}",
+def own_folder_command(photos, workdir):
+    return (
+        "condense", f"--dataset={photos}", "--ipc=2", f"--workdir={workdir}",
         "--steps=3", "--expert_epochs=2", "--epochs=2", "--width=4", "--depth=2",
     )  # fmt: skip
+
+
+def test_ones_own_folder_in_one_command(launch, photos, tmp_path):
+    """Settings are chosen, experts trained, the result evaluated beside random images."""
+    command = own_folder_command(photos, tmp_path / "run")
     dry = launch(*command, "--dry_run")
     assert "images are resized and centre-cropped to 32" in dry.stderr
     assert "chosen for 57 images in 3 classes: width=32, batch_real=19, experts=3" in dry.stderr
@@ -128,6 +132,19 @@ def test_ones_own_folder_in_one_command(launch, photos, tmp_path):
     names = [Path(line).name for line in drawn.stdout.splitlines()]
     assert names == ["before_after.png", "evolution.gif"]
     check_picture(tmp_path / "run" / "pictures" / "evolution.gif")
+
+
+@pytest.mark.slow
+def test_ones_own_folder_again_and_its_features(launch, photos, tmp_path):
+    command = own_folder_command(photos, tmp_path / "run")
+    assert launch(*command).stdout == launch(*command).stdout
+    drawn = launch(
+        "picture", f"--run={tmp_path / 'run'}", f"--dataset={photos}",
+        f"--beside={tmp_path / 'run' / 'random' / 'condensed'}", "--embedding=pca",
+    )  # fmt: skip
+    names = [Path(line).name for line in drawn.stdout.splitlines()]
+    assert names == ["before_after.png", "evolution.gif", "features.png"]
+    check_picture(tmp_path / "run" / "pictures" / "features.png")
 
 
 def test_doctor_says_what_is_there(launch):
