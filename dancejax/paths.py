@@ -1,0 +1,53 @@
+"""Paths as users give them, and the user's own folders: expanded and looked up in one place."""
+
+import os
+from pathlib import Path
+
+from dancejax.errors import UserError
+
+
+def expand(path: str | os.PathLike[str], name: str = "the path") -> Path:
+    """Expand `~` and `~user` in a path.
+
+    Args:
+      path: relative or absolute; relative ones stay relative.
+      name: what the path is for, as in "--workdir"; errors begin with it.
+
+    Returns:
+      The path, which need not exist.
+
+    Raises:
+      UserError: the path is empty, holds a NUL character, or names a home folder that nobody has.
+    """
+    text = os.fspath(path)
+    if not text:
+        raise UserError(f"{name} is empty; give a path, or leave it out.")
+    if "\0" in text:
+        raise UserError(f"{name} holds a NUL character; give the path of a file or folder.")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"{name} is {text!r}, but there is no such home folder; write the path out in full."
+        ) from error
+
+
+def home() -> Path | None:
+    """Return the user's home folder, or None where the system does not know one."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def cache_home() -> Path | None:
+    """Return the user's cache folder by the XDG base directory specification.
+
+    An XDG_CACHE_HOME that is empty or relative counts as unset. None where there is no home folder
+    either.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if given.is_absolute():
+        return given
+    own = home()
+    return None if own is None else own / ".cache"
