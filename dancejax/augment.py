@@ -18,6 +18,8 @@ Array = jax.Array
 
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 MODES = ("single", "multi")
+DRAWS = ("batch", "image")
+"""What draws its own choice among operations in training; strengths are each image's own."""
 _BRIGHTNESS, _SATURATION, _CONTRAST = 1.0, 2.0, 0.5
 _CROP, _CUTOUT, _SCALE, _ROTATE = 0.125, 0.5, 1.2, 15.0
 
@@ -52,13 +54,22 @@ def parse(strategy: str) -> tuple[str, ...]:
 
 
 def without(strategy: str, *operations: str) -> str:
-    """The strategy less some operations."""
+    """Remove operations from a strategy."""
     return "_".join(part for part in parse(strategy) if part not in operations)
 
 
-def draw(key: Array, strategy: str, mode: str, height: int, width: int) -> Draw:
+def draw(
+    key: Array,
+    strategy: str,
+    mode: str,
+    height: int,
+    width: int,
+    *,
+    choice: Array | None = None,
+) -> Draw:
     """Draws one augmentation for images of height x width.
 
+    choice: the key that chooses among the operations, where it is not `key` itself.
     mode `single` (DM, IDM): one operation of the strategy. `multi` (multi-formation; M3D, DANCE):
     flip, color and cutout where listed, and one of crop, scale, rotate that are listed.
     """
@@ -67,6 +78,8 @@ def draw(key: Array, strategy: str, mode: str, height: int, width: int) -> Draw:
         raise UserError(f"unknown augmentation mode {mode!r}; choose one of {', '.join(MODES)}.")
     keys = jax.random.split(key, 9)
     pool = [o for o in operations if mode == "single" or o in ("crop", "scale", "rotate")]
+    if choice is not None:
+        keys = keys.at[0].set(jax.random.split(choice, 9)[0])
     chosen = jax.random.randint(keys[0], (), 0, max(1, len(pool)))
 
     def active(operation: str) -> Array:
@@ -125,11 +138,26 @@ def siamese(key: Array, images: Array, strategy: str, mode: str) -> Array:
     return jax.vmap(lambda image: apply(params, image, strategy))(images)
 
 
-def independent(key: Array, images: Array, strategy: str, mode: str) -> Array:
-    """An own random augmentation for each of the images [n, h, w, c], as in training a network."""
+def independent(
+    key: Array, images: Array, strategy: str, mode: str, *, draw_by: str = "image"
+) -> Array:
+    """Augment each image by random numbers of its own, as in training a network.
+
+    Args:
+      key: PRNG key.
+      images: float [n, h, w, c], normalised.
+      strategy, mode: as in `draw`.
+      draw_by: "image", or "batch" where all images get the same choice among the operations, as in
+        the authors' setups. Its marginal distribution is the same.
+
+    Returns:
+      float [n, h, w, c].
+    """
     chex.assert_rank(images, 4)
     keys = jax.random.split(key, images.shape[0])
-    params = jax.vmap(lambda k: draw(k, strategy, mode, *images.shape[1:3]))(keys)
+    choice = jax.random.fold_in(key, images.shape[0]) if draw_by == "batch" else None
+    h, w = images.shape[1:3]
+    params = jax.vmap(lambda k: draw(k, strategy, mode, h, w, choice=choice))(keys)
     return jax.vmap(lambda p, image: apply(p, image, strategy))(params, images)
 
 

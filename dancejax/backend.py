@@ -29,15 +29,32 @@ def use_cores(devices: int | None = None) -> None:
         jax.config.update("jax_num_cpu_devices", devices)
 
 
-def networks_per_call(count: int) -> int:
+def networks_per_call(count: int, bytes_each: int = 0) -> int:
     """How many networks to train in one call, on all devices of the mesh together.
 
-    On accelerators a batch axis over networks fills the device. On CPU `vmap` turns every
-    convolution into a grouped one, which is several times slower: one network per device.
+    On accelerators a batch axis over networks fills the device, as far as its memory goes. On CPU
+    `vmap` turns every convolution into a grouped one, which is several times slower: one network
+    per device.
+
+    Args:
+      count: how many there are.
+      bytes_each: what the activations of one network's batch take.
     """
-    if not is_cpu():
-        return count
-    return min(count, jax.sharding.get_abstract_mesh().size or 1)
+    devices = jax.sharding.get_abstract_mesh().size or 1
+    if is_cpu():
+        return min(count, devices)
+    fitting = memory_budget() // max(1, round(_COPIES * bytes_each))
+    return max(1, min(count, devices * fitting))
+
+
+_COPIES = 2.2
+"""Copies of the activations that a gradient holds, as measured on condensation steps."""
+
+
+def memory_budget() -> int:
+    """Bytes of a device's memory that a step may take by an estimate: half of what there is."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return int(stats.get("bytes_limit", 2**33)) // 2
 
 
 def classes_per_call(num_classes: int, real: int, syn: int, bytes_per_image: int) -> int:
@@ -50,10 +67,8 @@ def classes_per_call(num_classes: int, real: int, syn: int, bytes_per_image: int
     """
     if is_cpu():
         return max(1, min(num_classes, 64 // real))
-    stats = jax.local_devices()[0].memory_stats() or {}
-    budget = stats.get("bytes_limit", 2**33) // 2
-    needed = bytes_per_image * (2.2 * syn + 0.5 * real)
-    return max(1, min(num_classes, int(budget / needed)))
+    needed = bytes_per_image * (_COPIES * syn + 0.5 * real)
+    return max(1, min(num_classes, int(memory_budget() / needed)))
 
 
 def images_per_block(count: int, largest_activation: int) -> int:

@@ -9,8 +9,9 @@ import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +25,20 @@ FORMAT = 1
 _MANIFEST, _ARRAYS = "manifest.json", "arrays"
 
 
+UNKNOWN = object()
+"""For `check_same`: what a record without an entry says of it."""
+
+
 class DamagedError(UserError):
     """A stored tree is incomplete or its bytes have changed."""
+
+
+class Saved(NamedTuple):
+    """A checkpoint as it is read back."""
+
+    step: int
+    tree: Any
+    metadata: dict[str, Any]
 
 
 def digest(array: Any) -> str:
@@ -54,15 +67,22 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def save_tree(path: Path, tree: Any, metadata: dict[str, Any]) -> None:
-    """Writes a tree of arrays and JSON metadata to the new folder `path`, atomically.
+    """Write a tree of arrays and JSON metadata to the folder `path`, atomically.
 
-    With several processes all of them call it, and the first one writes.
+    What is there already is left alone. With several processes all of them call it, the first one
+    looks and writes, and all return once it has.
+
+    Raises:
+      UserError: the system refuses, in every process.
     """
     path = path.absolute()
     arrays = parallel.fetch(_without_keys(tree))
-    if parallel.is_primary():
-        _write_tree(path, arrays, metadata)
-    parallel.barrier(f"saved {path}")
+
+    def write() -> None:
+        if not path.exists():
+            _write_tree(path, arrays, metadata)
+
+    parallel.primary_says(write)
 
 
 def _write_tree(path: Path, arrays: Any, metadata: dict[str, Any]) -> None:
@@ -94,10 +114,20 @@ def load_metadata(path: Path) -> dict[str, Any]:
     return manifest["metadata"]
 
 
-def load_tree(path: Path, target: Any) -> Any:
-    """Reads a tree of `target`'s structure, shapes and types, and verifies every byte.
+def load_tree(path: Path, target: Any, *, cut: bool = False) -> Any:
+    """Read a tree and verify every byte.
 
-    target: arrays or ShapeDtypeStructs. Raises DamagedError if anything does not fit.
+    Args:
+      path: what `save_tree` wrote.
+      target: arrays or ShapeDtypeStructs of the structure, shapes and types that are wanted.
+      cut: take the first entries where a stored leading axis is longer than the wanted one.
+
+    Returns:
+      A tree like `target`.
+
+    Raises:
+      DamagedError: a file is missing or has changed.
+      UserError: the tree is whole, but of another structure, shape or type.
     """
     path = path.absolute()
     load_metadata(path)
@@ -112,60 +142,105 @@ def load_tree(path: Path, target: Any) -> Any:
                 path / _ARRAYS, args=ocp.args.PyTreeRestore(item=plain, restore_args=restore_args)
             )
     except (OSError, ValueError, KeyError) as error:
-        raise DamagedError(f"{path} does not hold what belongs there.") from error
+        raise UserError(
+            f"{path} is whole, but holds other arrays than those asked for; it was written for "
+            "another network or by another version: give the same settings, or another folder."
+        ) from error
+    if cut:
+        arrays = jax.tree.map(
+            lambda a, b: b[: a.shape[0]] if a.shape and b.shape else b, plain, arrays
+        )
     wanted, got = jax.tree.leaves(plain), jax.tree.leaves(arrays)
     for a, b in zip(wanted, got, strict=True):
         if a.shape != b.shape or a.dtype != b.dtype:
-            raise DamagedError(f"{path} holds {b.dtype}{b.shape} where {a.dtype}{a.shape} belongs.")
+            raise UserError(
+                f"{path} holds {b.dtype}{list(b.shape)} where {a.dtype}{list(a.shape)} is asked "
+                "for; give the same settings, or choose another folder."
+            )
     return jax.tree.map(_like, target, arrays)
 
 
 def save_step(
     folder: Path, step: int, tree: Any, metadata: dict[str, Any], *, keep: int = 2
 ) -> None:
-    """Saves a numbered checkpoint and removes all but the newest `keep`."""
-    path = folder / f"step_{step:09d}"
-    if path.exists():
-        return
-    save_tree(path, tree, metadata)
+    """Save a numbered checkpoint and remove all but the newest `keep`."""
+    save_tree(folder / f"step_{step:09d}", tree, metadata)
     if parallel.is_primary():
         for old in _steps(folder)[:-keep]:
             shutil.rmtree(old)
 
 
 def latest_metadata(folder: Path) -> dict[str, Any] | None:
-    """The metadata of the newest undamaged checkpoint, or None."""
-    for path in reversed(_steps(folder)):
-        with contextlib.suppress(DamagedError):
-            return load_metadata(path)
-    return None
+    """The metadata of the newest undamaged checkpoint, or None; the first process looks."""
+
+    def find() -> dict[str, Any] | None:
+        for path in reversed(_steps(folder)):
+            with contextlib.suppress(DamagedError):
+                return load_metadata(path)
+        return None
+
+    return parallel.primary_says(find)
 
 
-def latest_step(folder: Path, target: Any, metadata: dict[str, Any]) -> tuple[int, Any] | None:
-    """The newest undamaged checkpoint as (step, tree), or None.
+def latest_step(
+    folder: Path,
+    target: Any,
+    metadata: dict[str, Any],
+    *,
+    missing: Mapping[str, Any] | None = None,
+    ignored: Collection[str] = (),
+    cut: bool = False,
+) -> Saved | None:
+    """Read the newest undamaged checkpoint.
 
-    A damaged one is named on stderr, set aside as damaged_*, and the one before is taken. Raises
-    UserError if the checkpoint is another run's: its metadata differs from `metadata`.
+    A damaged one is named on stderr, set aside as damaged_*, and the one before is taken; one that
+    is whole but does not fit is left where it is. With several processes the first one looks.
+
+    Args:
+      folder: where `save_step` put its checkpoints.
+      target: see `load_tree`, as for `cut`.
+      metadata: what the run is; the checkpoint's has to be the same.
+      missing, ignored: see `check_same`.
+      cut: see `load_tree`.
+
+    Returns:
+      The checkpoint, or None where there is none.
+
+    Raises:
+      UserError: the checkpoint is another run's, or has another structure.
     """
-    if parallel.is_primary():
+    found: Saved | None = None
+
+    def look() -> int | None:
+        nonlocal found
         for stale in folder.glob(".step_*.tmp"):
             shutil.rmtree(stale, ignore_errors=True)
-        found = _latest(folder, target, metadata)
-    parallel.barrier(f"checked {folder}")  # what is damaged is set aside by now
-    return found if parallel.is_primary() else _latest(folder, target, metadata)
+        for path in reversed(_steps(folder)):
+            try:
+                stored = load_metadata(path)
+                check_same(stored, metadata, path, missing=missing, ignored=ignored)
+                found = Saved(_number(path), load_tree(path, target, cut=cut), stored)
+                return found.step
+            except DamagedError as error:
+                _set_aside(path, error)
+        return None
+
+    step = parallel.primary_says(look)
+    if step is not None and found is None:  # not the first process
+        path = folder / f"step_{step:09d}"
+        found = Saved(step, load_tree(path, target, cut=cut), load_metadata(path))
+    return found
 
 
-def _latest(folder: Path, target: Any, metadata: dict[str, Any]) -> tuple[int, Any] | None:
-    for path in reversed(_steps(folder)):
-        try:
-            check_same(load_metadata(path), metadata, path)
-            return int(path.name.removeprefix("step_")), load_tree(path, target)
-        except DamagedError as error:
-            aside = path.with_name(f"damaged_{path.name}")
-            shutil.rmtree(aside, ignore_errors=True)
-            path.rename(aside)
-            print(f"{error} Set aside as {aside.name}; going back one checkpoint.", file=sys.stderr)
-    return None
+def _set_aside(path: Path, error: DamagedError) -> None:
+    aside = path.with_name(f"damaged_{path.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+    print(f"{error} Set aside as {aside.name}; going back one checkpoint.", file=sys.stderr)
+
+
+def _number(path: Path) -> int:
+    return int(path.name.removeprefix("step_"))
 
 
 def plain(value: Any) -> Any:
@@ -173,10 +248,35 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def check_same(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
-    """Raises UserError naming the settings in which two runs differ."""
+def check_same(
+    found: dict[str, Any],
+    wanted: dict[str, Any],
+    path: Path,
+    *,
+    missing: Mapping[str, Any] | None = None,
+    ignored: Collection[str] = (),
+) -> None:
+    """Compare the records of two runs.
+
+    Args:
+      found, wanted: JSON objects; entries of objects inside are named "settings.ipc".
+      path: where the first one lies, for the sentence.
+      missing: entries that earlier versions did not record, with what their absence means; UNKNOWN
+        where nobody can tell, which compares as equal. An entry stands for all those inside it.
+      ignored: entries that are no part of what a run is.
+
+    Raises:
+      UserError: they differ; the sentence names the settings.
+    """
     found, wanted = _flat(found), _flat(wanted)
-    differing = sorted(k for k in found.keys() | wanted.keys() if found.get(k) != wanted.get(k))
+    for name in wanted:
+        if found.get(name) is None:
+            found[name] = _absent(name, wanted[name], missing or {}, found)
+    differing = sorted(
+        name
+        for name in found.keys() | wanted.keys()
+        if found.get(name) != wanted.get(name) and not _within(name, ignored)
+    )
     if differing:
         listing = "; ".join(
             f"{k} is {_short(found.get(k))} there, {_short(wanted.get(k))} here"
@@ -186,6 +286,19 @@ def check_same(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> Non
             f"{path} belongs to another run ({listing}); "
             "give the same settings, or choose another folder."
         )
+
+
+def _within(name: str, entries: Collection[str]) -> bool:
+    return any(name == entry or name.startswith(f"{entry}.") for entry in entries)
+
+
+def _absent(name: str, wanted: Any, missing: Mapping[str, Any], found: dict[str, Any]) -> Any:
+    """What a record says of an entry that is not in it."""
+    for entry, meaning in missing.items():
+        recorded = any(found[other] is not None for other in found if _within(other, [entry]))
+        if _within(name, [entry]) and not recorded:
+            return wanted if meaning is UNKNOWN else meaning
+    return None
 
 
 def _checkpointer() -> ocp.Checkpointer:

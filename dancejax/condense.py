@@ -1,7 +1,8 @@
 """The loop that runs any method: one compiled iteration, metrics, checkpoints, resume."""
 
-import dataclasses
+import contextlib
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dancejax import backend, checkpoint, coreset, multiformation, parallel, runs
+from dancejax import (
+    backend,
+    checkpoint,
+    condensed,
+    coreset,
+    experts,
+    keys,
+    methods,
+    multiformation,
+    networks,
+    parallel,
+    runs,
+)
 from dancejax.condensed import CondensedSet, dataset_source
 from dancejax.data import sampling, streaming
 from dancejax.data.dataset import ImageDataset
@@ -20,7 +33,17 @@ from dancejax.experts import ExpertPool
 from dancejax.figures import save_grid
 from dancejax.methods import Context, Method, State
 
-INITS = ("real", "noise")
+_REAL = {
+    "real": (False, "antialias"),
+    "real_mean": (False, "mean"),
+    "real_nearest": (False, "nearest"),
+    "first_nearest": (True, "nearest"),
+}
+"""Starts from real images: whether those are the first of each class, and how they are reduced."""
+INITS = (*_REAL, "noise")
+"""real: random images, each reduced smoothly to a tile. real_mean: by the mean of pixels (IDM).
+real_nearest: by leaving out pixels. first_nearest: so, and the first images of each class (DANCE's
+authors). noise: uniform."""
 
 
 def make_context(
@@ -40,24 +63,81 @@ def make_context(
 
 
 def initial_pixels(
-    dataset: ImageDataset, ipc: int, factor: int, *, init: str = "real", seed: int = 0
+    dataset: ImageDataset,
+    ipc: int,
+    factor: int,
+    *,
+    init: str | CondensedSet = "real",
+    seed: int = 0,
 ) -> jax.Array:
-    """Where condensation starts, float32 [C, ipc, h, w, c] in [0, 1].
+    """Make the stored images that condensation starts from.
 
-    real: each of the factor**2 tiles of a stored image is another random real image of the class
-    ("mix"). noise: uniform. Raises UserError for an IPC or factor that does not fit.
+    Args:
+      dataset: what is condensed.
+      ipc: stored images per class.
+      factor: tiles a side of a stored image; each tile is another real image ("mix").
+      init: one of INITS; or a condensed set or coreset of the data set, whose stored images are
+        taken if it has the same factor, else ipc * factor**2 of its training images per class.
+      seed: of what is random in it.
+
+    Returns:
+      float32 [C, ipc, h, w, c] in [0, 1].
+
+    Raises:
+      UserError: an IPC, factor or start that does not fit.
     """
     coreset.check_ipc(dataset, ipc)
     h, w, c = dataset.image_shape
     multiformation.check_factor(factor, h, w)
     shape = (dataset.num_classes, ipc, h, w, c)
+    if isinstance(init, CondensedSet):
+        return _from_set(init, dataset, ipc, factor).reshape(shape)
     if init == "noise":
-        return jax.random.uniform(jax.random.key(seed), shape)
-    if init != "real":
+        return jax.random.uniform(keys.root(seed, keys.INITIAL_PIXELS), shape)
+    if init not in _REAL:
         raise UserError(f"unknown initialisation {init!r}; choose one of {', '.join(INITS)}.")
-    chosen = coreset.random_indices(dataset, ipc * factor**2, seed=seed)
+    first, reduction = _REAL[init]
+    choose = coreset.first_indices if first else partial(coreset.random_indices, seed=seed)
+    chosen = choose(dataset, ipc * factor**2)
     images = jnp.asarray(dataset.images[chosen.reshape(-1)], jnp.float32) / 255
-    return multiformation.encode(images, factor).reshape(shape)
+    return multiformation.encode(images, factor, reduction=reduction).reshape(shape)
+
+
+def _from_set(made: CondensedSet, dataset: ImageDataset, ipc: int, factor: int) -> jax.Array:
+    """The stored images [C * ipc, h, w, c] of a start, by class."""
+    if made.classes != dataset.classes or made.image_shape != dataset.image_shape:
+        raise UserError(
+            f"the set to start from has {made.num_classes} classes of {list(made.image_shape)} "
+            f"images, {dataset.name} has {dataset.num_classes} of {list(dataset.image_shape)} or "
+            "names them otherwise; give a set of this data set."
+        )
+    same = made.factor == factor
+    images, labels = (made.images, made.labels) if same else made.decoded()
+    each = ipc if same else ipc * factor**2
+    counts = np.bincount(labels, minlength=dataset.num_classes)
+    if counts.min() < each:
+        raise UserError(
+            f"the set to start from has {counts.min()} images in a class, {each} are needed for "
+            f"{ipc} stored images of factor {factor}; choose a smaller --ipc or another set."
+        )
+    labels = np.asarray(labels)
+    order = np.concatenate([np.flatnonzero(labels == k)[:each] for k in range(len(counts))])
+    chosen = jnp.clip(jnp.asarray(images)[order], 0, 1)
+    return chosen if same else multiformation.encode(chosen, factor)
+
+
+EARLIER = {
+    "network": checkpoint.UNKNOWN,
+    "settings.network": checkpoint.UNKNOWN,
+    "pool": checkpoint.UNKNOWN,
+    "settings.learning_rate": checkpoint.UNKNOWN,
+    "settings.update_order": "joint",
+    "settings.without_pltda": "expert",
+    "settings.accuracy_window": 0,
+}
+"""What records of runs by earlier versions mean by the entries that they lack."""
+_NOT_THE_RUN = ("settings.class_chunk", "log_every", "window")
+"""Entries of a record that change nothing in the result."""
 
 
 def condense(
@@ -67,12 +147,13 @@ def condense(
     ipc: int,
     steps: int,
     pool: ExpertPool | None = None,
-    init: str = "real",
+    init: str | CondensedSet = "real",
     seed: int = 0,
     settings: dict[str, Any] | None = None,
     workdir: Path | None = None,
     log_every: int = 10,
     picture_every: int = 0,
+    keep_every: int = 0,
     placement: str = "device",
     devices: int | None = None,
     checkpoint_seconds: float = 300.0,
@@ -81,37 +162,35 @@ def condense(
 ) -> CondensedSet:
     """Condenses a data set to `ipc` stored images per class by `steps` iterations of a method.
 
-    settings: said in the artifact beside those of the method (network, experts, ...). With a
-    workdir: result.json (time and memory of this call's iterations), metrics.jsonl (means over
-    classes and the last log_every iterations), checkpoints/, pictures/ each picture_every
-    iterations (0: none); stopping saves and raises Interrupted, and the same call goes on where it
-    stopped, bit for bit on the same devices. placement: "host" for a data set larger than the
-    device's memory, whose batches are sent ahead. devices: how many the classes are spread over
-    (None: all). tensorboard: metrics as events for it, too. Raises UserError for settings that
-    don't fit, and when a loss stops being finite; the last good checkpoint stays.
+    init: see `initial_pixels`. settings: said in the artifact beside those of the method (network,
+    experts, ...). With a workdir: result.json (time and memory of this call's iterations),
+    metrics.jsonl (means over classes and the last log_every iterations), checkpoints/, pictures/
+    each picture_every iterations and whole sets in kept/ each keep_every (0: none); stopping saves
+    and raises Interrupted, and the same call goes on where it stopped, bit for bit on the same
+    devices. placement: "host" for a data set larger than the device's memory, whose batches are
+    sent ahead. devices: how many the classes are spread over (None: all). tensorboard: metrics as
+    events for it, too. Raises UserError for settings that don't fit, and when a loss stops being
+    finite; the last good checkpoint stays.
     """
-    if steps < 1 or log_every < 1 or picture_every < 0:
-        raise UserError("steps and log_every must be at least 1, picture_every at least 0.")
+    if steps < 1 or log_every < 1 or picture_every < 0 or keep_every < 0:
+        raise UserError(
+            "steps and log_every must be at least 1, picture_every and keep_every at least 0."
+        )
     if method.needs_experts and pool is None:
         raise UserError(f"{method.name} needs a pool of experts; train one with launch.pretrain.")
     streaming.check_placement(placement)
     parallel.check_devices(devices)
+    if not dataset.flip:
+        method = methods.without_flips(method)
     context = make_context(dataset, pool, placement=placement)
     start = initial_pixels(dataset, ipc, method.factor, init=init, seed=seed)
     state = method.init(jax.random.key(seed), start, context)
-    settings = {
-        **dataclasses.asdict(method.config),
-        **(settings or {}),
-        "ipc": ipc,
-        "init": init,
-        "seed": seed,
-    }
-    run: dict[str, Any] = {
-        "method": method.name,
-        "source": dataset_source(dataset),
-        "settings": settings,
-        "log_every": log_every,
-    }
+    record = _record(method, dataset, ipc, init, seed, settings or {})
+    run: dict[str, Any] = {**record, "log_every": log_every}
+    if pool is not None:
+        run["pool"] = experts.fingerprint(pool)
+    if method.network is not None:
+        run["network"] = networks.identity(method.network)
 
     def artifact(state: State) -> CondensedSet:
         pixels = np.asarray(parallel.fetch(method.pixels(state, context)), np.float32)
@@ -124,7 +203,7 @@ def condense(
             factor=method.factor,
             method=method.name,
             source=dataset_source(dataset),
-            settings={**settings, "steps": int(state.step)},
+            settings={**record["settings"], "steps": int(state.step)},
         )
 
     saved = None
@@ -132,10 +211,13 @@ def condense(
         workdir = runs.open_workdir(workdir)
         # Two checkpoints, one being written, and the set with its pictures.
         runs.check_space(workdir, 4 * sum(x.nbytes for x in jax.tree.leaves(state)) + 2**20)
-        saved = checkpoint.latest_step(workdir / "checkpoints", state, run)
-    step = 0
+        saved = checkpoint.latest_step(
+            workdir / "checkpoints", state, run, missing=EARLIER, ignored=_NOT_THE_RUN
+        )
+    step, window = 0, _Window(dataset.classes)
     if saved is not None:
-        step, state = saved
+        step, state = saved.step, saved.tree
+        window.restore(saved.metadata.get("window"))
         if step > steps:
             raise UserError(
                 f"{workdir} has done {step} iterations already, more than the {steps} asked for; "
@@ -145,17 +227,26 @@ def condense(
     log.rewind(method.name, step)
     first = step
     saver = runs.Every(checkpoint_seconds)
-    window: list[dict[str, jax.Array]] = []
+    watch = _Stopwatch()
+    agree = parallel.Agreement(step)
 
     def save() -> None:
         if workdir is not None:
-            checkpoint.save_step(workdir / "checkpoints", step, state, run)
+            window.collect(step)
+            about = {**run, "window": window.stored()}
+            checkpoint.save_step(workdir / "checkpoints", step, state, about)
 
-    def picture() -> None:
-        if workdir is not None and picture_every and step % picture_every == 0:
+    def due_now(every: int) -> bool:
+        return workdir is not None and every > 0 and step % every == 0
+
+    def picture_and_keep() -> None:
+        if workdir is not None and due_now(picture_every):
             (workdir / "pictures").mkdir(exist_ok=True)
             path = workdir / "pictures" / f"step_{step:06d}.png"
             save_grid(path, artifact(state), note=f"iteration {step}")
+        if workdir is not None and step and due_now(keep_every):
+            (workdir / "kept").mkdir(exist_ok=True)
+            condensed.save(artifact(state), workdir / "kept" / f"step_{step:06d}")
 
     with (
         parallel.use(parallel.CLASSES, devices) as mesh,
@@ -167,7 +258,7 @@ def condense(
         if placement == "host":
             batches = streaming.class_batches(dataset, method.draw, state.key, step, mesh)
         if step == 0:
-            picture()
+            picture_and_keep()
         with batches:
             update: Any = None
             while step < steps:
@@ -175,42 +266,140 @@ def condense(
                 if update is None:
                     began = time.monotonic()
                     update = compile_step(method, state, context, mesh)
-                    compiled = time.monotonic()
+                    watch.start(compile_seconds=time.monotonic() - began)
                 state, metrics = update(state, context)
                 step += 1
-                window.append(metrics)
+                window.add(metrics)
                 if backend.is_cpu():
                     jax.block_until_ready(metrics)
                     bar.update(step)
                 if step % log_every == 0 or step == steps:
-                    means = _summarise(parallel.fetch(window), step, dataset.classes)
+                    means = window.means(step)
                     log.write(method.name, step, **means)
                     bar.update(step, **means)
-                    window = []
-                    # Only here, so that a resumed run averages over the same windows.
-                    number = step // log_every
-                    signum = parallel.agree(lambda: stop.signum, number)
-                    if step < steps and (signum or parallel.agree(saver.due, number)):
-                        save()
-                        if signum:
-                            raise runs.Interrupted(signum)
-                picture()
+                signum, due = agree(step, lambda: stop.signum, saver.due)
+                stopped = step < steps and (signum or due)
+                if stopped or due_now(picture_every) or due_now(keep_every):
+                    with watch.paused(state.pixels):
+                        picture_and_keep()
+                        if stopped:
+                            save()
+                if step < steps and signum:
+                    raise runs.Interrupted(signum)
+            watch.stop(state.pixels)
         save()
+        (signum,) = parallel.Agreement(step)(step, lambda: stop.signum)
     log.close()
     if workdir is not None and step > first:
-        seconds = time.monotonic() - compiled
         measured = {
             "iterations": step,
             "measured_iterations": step - first,
-            "seconds_per_iteration": seconds / (step - first),
+            "seconds_per_iteration": watch.seconds / (step - first),
             "data_wait_seconds_per_iteration": batches.waited / (step - first),
-            "compile_seconds": compiled - began,
+            "compile_seconds": watch.compile_seconds,
             "step_memory_mb": backend.program_memory(update) / 2**20,
             "devices": mesh.size,
             "device": jax.devices()[0].device_kind,
         }
         runs.write_json(workdir / "result.json", measured)
+    if signum:  # in the last iteration: the same call only reads what is saved
+        raise runs.Interrupted(signum)
     return artifact(state)
+
+
+def _record(
+    method: Method,
+    dataset: ImageDataset,
+    ipc: int,
+    init: str | CondensedSet,
+    seed: int,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """What a run is, as its artifact says it and its checkpoints check it."""
+    start: Any = init
+    if isinstance(init, CondensedSet):
+        start = {"method": init.method, "fingerprint": condensed.fingerprint(init)}
+    own = method.settings(ipc, dataset.image_shape)
+    return {
+        "method": method.name,
+        "source": dataset_source(dataset),
+        "settings": {**own, **settings, "ipc": ipc, "init": start, "seed": seed},
+    }
+
+
+class _Stopwatch:
+    """Seconds that iterations take, without those of compiling, pictures and checkpoints."""
+
+    def __init__(self) -> None:
+        self.seconds = self.compile_seconds = 0.0
+        self._since = 0.0
+
+    def start(self, *, compile_seconds: float) -> None:
+        self.compile_seconds, self._since = compile_seconds, time.monotonic()
+
+    @contextlib.contextmanager
+    def paused(self, last: jax.Array) -> Iterator[None]:
+        """Leave out what happens inside; `last` is what the iterations so far come to."""
+        jax.block_until_ready(last)
+        began = time.monotonic()
+        yield
+        self._since += time.monotonic() - began
+
+    def stop(self, last: jax.Array) -> None:
+        jax.block_until_ready(last)
+        if self._since:
+            self.seconds = time.monotonic() - self._since
+
+
+class _Window:
+    """Means of the metrics since the last line of the log; they survive a stop in between."""
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self._classes = classes
+        self._pending: list[dict[str, jax.Array]] = []
+        self._count, self._sums = 0, dict[str, float]()
+
+    def add(self, metrics: dict[str, jax.Array]) -> None:
+        """Take in an iteration's metrics, each [C] or a scalar; they stay on the device."""
+        self._pending.append(metrics)
+
+    def collect(self, step: int) -> None:
+        """Add up what is pending after iteration `step`.
+
+        Raises:
+          UserError: naming the first metric that is not finite.
+        """
+        pending = parallel.fetch(self._pending)
+        for number, metrics in enumerate(pending, step - len(pending) + 1):
+            for name, value in metrics.items():
+                _check_finite(name, np.asarray(value), number, self._classes)
+                if name != "pixels":
+                    mean = float(np.mean(value, dtype=np.float64))
+                    self._sums[name] = self._sums.get(name, 0.0) + mean
+        self._count += len(pending)
+        self._pending = []
+
+    def means(self, step: int) -> dict[str, float]:
+        """The means, after which a new window begins."""
+        self.collect(step)
+        means = {name: value / self._count for name, value in self._sums.items()}
+        self._count, self._sums = 0, {}
+        return means
+
+    def stored(self) -> dict[str, Any]:
+        """What `restore` takes; JSON keeps every bit of a float."""
+        return {"iterations": self._count, "sums": self._sums}
+
+    def restore(self, stored: dict[str, Any] | None) -> None:
+        if stored is not None:
+            self._count, self._sums = stored["iterations"], dict(stored["sums"])
+
+
+def _check_finite(name: str, value: np.ndarray, step: int, classes: tuple[str, ...]) -> None:
+    bad = np.argwhere(~np.isfinite(value))
+    if len(bad):
+        where = f" of class {classes[bad[0][0]]!r}" if value.ndim else ""
+        raise UserError(f"{name}{where} became not finite in iteration {step}; {_ADVICE}")
 
 
 def compile_step(method: Method, state: State, context: Context, mesh: Mesh) -> Any:
@@ -234,17 +423,3 @@ def _advance(method: Method, state: State, context: Context) -> tuple[State, dic
     state, metrics = method.update(state, context)
     finite = jnp.isfinite(state.pixels).all(axis=(1, 2, 3, 4))
     return state, {"pixels": jnp.where(finite, 0.0, jnp.nan), **metrics}
-
-
-def _summarise(
-    window: list[dict[str, jax.Array]], step: int, classes: tuple[str, ...]
-) -> dict[str, float]:
-    """Means of the metrics over a window; raises UserError naming the first that is not finite."""
-    values = {k: np.stack([np.asarray(m[k]) for m in window]) for k in window[0]}
-    for name, value in values.items():
-        bad = np.argwhere(~np.isfinite(value))
-        if len(bad):
-            iteration = step - len(window) + 1 + int(bad[0][0])
-            where = f" of class {classes[bad[0][1]]!r}" if value.ndim > 1 else ""
-            raise UserError(f"{name}{where} became not finite in iteration {iteration}; {_ADVICE}")
-    return {name: float(value.mean()) for name, value in values.items() if name != "pixels"}

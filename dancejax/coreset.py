@@ -1,22 +1,21 @@
 """Coresets: real images chosen from the whole set, in the form of a condensed set."""
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import numpy as np
 
-from dancejax import fit, interpolate, networks, parallel, runs, training
+from dancejax import fit, keys, networks, parallel, runs, training
 from dancejax.condensed import CondensedSet, dataset_source
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.networks import Variables
-from dancejax.training import TrainConfig, TrainState
+from dancejax.training import TrainConfig
 
-CORESETS = ("random", "herding", "kcenter", "forgetting")
-BY_FEATURES = ("herding", "kcenter")
+CORESETS = ("random", "herding", "kcenter", "kmeans", "forgetting", "forgetting_least")
+BY_FEATURES = ("herding", "kcenter", "kmeans")
 """Those that need a trained network's features."""
 
 
@@ -41,6 +40,17 @@ def random_indices(dataset: ImageDataset, per_class: int, *, seed: int) -> np.nd
         rounds = -(-per_class // len(own))
         chosen.append(np.concatenate([rng.permutation(own) for _ in range(rounds)])[:per_class])
     return np.stack(chosen)
+
+
+def first_indices(dataset: ImageDataset, per_class: int) -> np.ndarray:
+    """The first images of each class, int64 [C, per_class]; repeats only where a class is
+    smaller."""
+    return np.stack(
+        [
+            np.resize(np.flatnonzero(dataset.labels == label), per_class)
+            for label in range(dataset.num_classes)
+        ]
+    )
 
 
 def random(dataset: ImageDataset, ipc: int, *, seed: int = 0) -> CondensedSet:
@@ -84,6 +94,30 @@ def kcenter_order(features: np.ndarray, count: int) -> np.ndarray:
     return np.array(chosen)
 
 
+def kmeans_order(features: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
+    """Take the samples nearest to the centres of k-means, [n, d] -> int64 [count], all different.
+
+    Args:
+      features: of one class.
+      count: centres, 1 <= count <= n. A sample that another centre has already gives way to the
+        next nearest one.
+      seed: of the centres' initialisation.
+
+    References:
+      DC-BENCH (Cui et al., NeurIPS 2022) has this coreset near DM at one image per class.
+    """
+    from sklearn.cluster import KMeans
+
+    features = np.asarray(features, np.float32)
+    centres = KMeans(count, n_init=1, random_state=seed).fit(features).cluster_centers_
+    chosen: list[int] = []
+    for centre in centres:
+        distances = ((features - centre) ** 2).sum(1)
+        distances[chosen] = np.inf
+        chosen.append(int(np.argmin(distances)))
+    return np.array(chosen)
+
+
 def by_features(
     method: str,
     dataset: ImageDataset,
@@ -93,8 +127,8 @@ def by_features(
     *,
     settings: dict[str, Any] | None = None,
 ) -> CondensedSet:
-    """`herding` or `kcenter` on the features of a network trained on the whole set."""
-    orders = dict(zip(BY_FEATURES, (herding_order, kcenter_order), strict=True))
+    """`herding`, `kcenter` or `kmeans` on the features of a network trained on the whole set."""
+    orders = {"herding": herding_order, "kcenter": kcenter_order, "kmeans": kmeans_order}
     if method not in orders:
         raise UserError(
             f"no coreset by features is called {method!r}; choose one of {', '.join(BY_FEATURES)}."
@@ -108,16 +142,43 @@ def by_features(
     return from_indices(dataset, np.stack(chosen), method, {"ipc": ipc, **(settings or {})})
 
 
-def forgetting_events(correct: Sequence[np.ndarray]) -> np.ndarray:
-    """Counts forgetting events (Toneva et al., ICLR 2019), float [n].
+class Forgetting(NamedTuple):
+    """What `forgetting` counts of n images while a network trains on them."""
 
-    correct: for each epoch which of the n samples are classified rightly, bool [n]. An event is a
-    sample right after one epoch and wrong after the next; one never right counts as infinitely
-    often forgotten.
+    last: np.ndarray  # int8 [n], 1 if right at the last presentation, 0 if wrong, -1 before any
+    events: np.ndarray  # int32 [n], presentations that were wrong after one that was right
+    learned: np.ndarray  # bool [n], ever right
+
+
+def no_events(count: int) -> Forgetting:
+    """The counts before training."""
+    return Forgetting(np.full(count, -1, np.int8), np.zeros(count, np.int32), np.zeros(count, bool))
+
+
+def count_events(counts: Forgetting, index: np.ndarray, right: np.ndarray) -> Forgetting:
+    """Count forgetting events (Toneva et al., ICLR 2019): right at one presentation, wrong at the
+    next.
+
+    Args:
+      counts: so far.
+      index: int [b], different images that a step presented.
+      right: bool [b], which of them the network classified correctly, before the step.
     """
-    history = np.stack(correct)
-    events = (history[:-1] & ~history[1:]).sum(0).astype(float)
-    return np.where(history.any(0), events, np.inf)
+    last, events, learned = (array.copy() for array in counts)
+    events[index] += (last[index] == 1) & ~right
+    last[index] = right
+    learned[index] |= right
+    return Forgetting(last, events, learned)
+
+
+def forgetting_order(counts: Forgetting, *, least: bool = False) -> np.ndarray:
+    """Order images by how often they were forgotten -> int64 [n].
+
+    The most often forgotten first, those never learned before all, as in the papers' tables;
+    `least` is the reverse. Equals keep their order.
+    """
+    often = np.where(counts.learned, counts.events.astype(float), np.inf)
+    return np.argsort(often if least else -often, kind="stable")
 
 
 def forgetting(
@@ -126,64 +187,82 @@ def forgetting(
     network: nn.Module,
     config: TrainConfig,
     *,
+    least: bool = False,
     seed: int = 0,
     workdir: Path | None = None,
     placement: str = "device",
     checkpoint_seconds: float = 300.0,
     progress: bool = True,
 ) -> CondensedSet:
-    """The images least often forgotten while a network trains on the whole set.
+    """Choose the images most often forgotten while a network trains on the whole set.
 
     Equals are drawn at random. With a workdir, stopping saves and raises Interrupted, and the same
-    call goes on where it stopped. placement: as in `experts.train_pool`.
+    call goes on where it stopped.
+
+    Args:
+      dataset, ipc: what to choose from, and images per class.
+      network, config: what is trained, and how.
+      least: the least often forgotten instead ("forgetting_least").
+      seed: of the network, its training and the order of equals.
+      workdir, placement, checkpoint_seconds, progress: as in `experts.train_pool`.
+
+    Raises:
+      UserError: a class has fewer than ipc images, or the folder holds another run.
     """
     check_ipc(dataset, ipc)
     per_epoch = training.steps_per_epoch(len(dataset.labels), config.batch_size)
     folder = workdir / "training" if workdir else None
     about = {
         "forgetting": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-        "network": networks.describe(network),
+        "network": networks.identity(network),
         "training": dataclasses.asdict(config),
         "seed": seed,
+        "counted": "presentations",
+        "keys": keys.FORGETTING,
     }
+
+    def watch(presented: training.Presented, counts: Any) -> Forgetting:
+        images, right, real = (np.asarray(array[0]) for array in presented)
+        return count_events(Forgetting(*counts), images[real], right[real])
+
     with (
         parallel.use(parallel.NETWORKS, parallel.devices_for(1)) as mesh,
         runs.stop_on_signals() as stop,
         runs.Progress("forgetting", config.epochs * per_epoch, enabled=progress) as bar,
     ):
-        data = fit.place(dataset, placement, mesh)
-
-        def after_epoch(epoch: int, state: TrainState, loss: float, history: Any) -> Any:
-            """Which images were right after each epoch, bool [epochs, n]."""
-            variables = interpolate.select(state.variables, 0)
-            logits, _ = training.predict_all(variables, dataset, network=network)
-            history = np.array(history)
-            history[epoch - 1] = logits.argmax(-1) == dataset.labels
-            bar.update(bar.done, accuracy=100 * float(history[epoch - 1].mean()))
-            return history
-
-        state, keys = fit.init_team(seed, [0], network, dataset.image_shape, config, mesh)
-        _, history = fit.train(
+        state, own_keys = fit.init_team(
+            seed, [0], network, dataset.image_shape, config, mesh, purpose=keys.FORGETTING
+        )
+        _, counts = fit.train(
             state,
-            keys,
-            data,
+            own_keys,
+            fit.place(dataset, placement, mesh),
             mesh=mesh,
             network=network,
             config=config,
             members=[0],
             about=about,
             folder=folder,
-            after_epoch=after_epoch,
-            extra=np.zeros((config.epochs, len(dataset.labels)), bool),
+            after_epoch=lambda epoch, state, loss, counts: counts,
+            extra=no_events(len(dataset.labels)),
+            watch=watch,
             stop=stop,
             bar=bar,
             checkpoint_seconds=checkpoint_seconds,
         )
+    counts = Forgetting(*(np.asarray(array) for array in counts))
     order = np.random.default_rng(seed).permutation(len(dataset.labels))
-    order = order[np.argsort(forgetting_events(list(history))[order], kind="stable")]
+    shuffled = Forgetting(*(array[order] for array in counts))
+    order = order[forgetting_order(shuffled, least=least)]
     chosen = [order[dataset.labels[order] == c][:ipc] for c in range(dataset.num_classes)]
-    settings = {"ipc": ipc, "seed": seed, "epochs": config.epochs}
-    return from_indices(dataset, np.stack(chosen), "forgetting", settings)
+    settings = {
+        "ipc": ipc,
+        "seed": seed,
+        "epochs": config.epochs,
+        "first": "least often forgotten" if least else "most often forgotten",
+    }
+    name = "forgetting_least" if least else "forgetting"
+    return from_indices(dataset, np.stack(chosen), name, settings)
 
 
 def from_indices(

@@ -10,29 +10,65 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from dancejax import augment, checkpoint, condensed, fit, networks, parallel, runs, training
+from dancejax import (
+    augment,
+    checkpoint,
+    condensed,
+    fit,
+    keys,
+    networks,
+    parallel,
+    runs,
+    training,
+)
 from dancejax.checkpoint import check_same
 from dancejax.condensed import CondensedSet
+from dancejax.data import normalisation
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.training import TrainConfig, TrainData, TrainState
 
 PROTOCOLS = ("dm", "dance")
-_NO_FLIP = ("mnist", "svhn")
+_LARGE = 128
+"""Image side from which on the papers' settings for ImageNet subsets hold."""
 
 
-def protocol(name: str, dataset_name: str, **overrides: Any) -> TrainConfig:
-    """The published ways of training on a condensed set.
+def protocol(
+    name: str,
+    dataset_name: str,
+    *,
+    flip: bool | None = None,
+    side: int = 32,
+    num_classes: int = 10,
+    decoded: int | None = None,
+    factor: int = 1,
+    **overrides: Any,
+) -> TrainConfig:
+    """Return how a paper trains networks on a condensed set.
 
-    dm (DM, IDM): 1000 epochs, batch 256, rate x0.1 after half with a fresh momentum, one random
-    augmentation of all kinds. dance (M3D, DANCE; 28 to 64 pixels): 1500 epochs, batch 64, rate x0.2
-    after 2/3 and 5/6, augmentation and CutMix. Digits are never flipped. Overrides replace fields
-    of TrainConfig. Raises UserError for an unknown name.
+    dm (DM, IDM): 1000 epochs, batch 256 (128 from 128 pixels on, IDM's), rate x0.1 after half with
+    a fresh momentum, one random augmentation of all kinds. dance (M3D, DANCE): 1500 epochs, batch
+    64, rate x0.2 after 2/3 and 5/6, augmentation and CutMix; from 128 pixels on 3000, 2000, 1500,
+    1000, 500 or 300 epochs for up to 1, 10, 50, 200, 500 or more decoded images per class, two
+    thirds of that from 100 classes on. MNIST's tiles are not mixed by CutMix.
+
+    Args:
+      name: "dm" or "dance".
+      dataset_name: of the data set.
+      flip: whether a mirrored image keeps its label; None goes by the data set's name.
+      side: of the images, pixels.
+      num_classes: classes of the data set.
+      decoded: training images per class, those of the tiles; None where it is not known.
+      factor: tiles a side of the stored images.
+      **overrides: fields of TrainConfig that replace the protocol's.
+
+    Raises:
+      UserError: an unknown protocol, or a setting that makes no sense.
     """
     if name == "dm":
         fields: dict[str, Any] = {
             "epochs": 1000,
-            "batch_size": 256,
+            "batch_size": 128 if side >= _LARGE else 256,
             "milestones": (0.5,),
             "decay": 0.1,
             "reset_momentum": True,
@@ -41,12 +77,44 @@ def protocol(name: str, dataset_name: str, **overrides: Any) -> TrainConfig:
             "cutmix": 0.0,
         }
     elif name == "dance":
-        fields = {"epochs": 1500, "augmentation": "color_crop_flip_scale_rotate", "mode": "multi"}
+        fields = {
+            "epochs": _dance_epochs(side, num_classes, decoded),
+            "augmentation": "color_crop_flip_scale_rotate",
+            "mode": "multi",
+        }
+        if dataset_name == "mnist" and factor > 1:
+            fields["cutmix"] = 0.0
     else:
         raise UserError(f"unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}.")
-    if dataset_name.startswith(_NO_FLIP):
+    if not (normalisation.keeps_labels_mirrored(dataset_name) if flip is None else flip):
         fields["augmentation"] = augment.without(fields["augmentation"], "flip")
     return TrainConfig(**{**fields, **overrides})
+
+
+def _dance_epochs(side: int, num_classes: int, decoded: int | None) -> int:
+    if side < _LARGE or decoded is None:
+        return 1500
+    limits = ((1, 3000), (10, 2000), (50, 1500), (200, 1000), (500, 500))
+    epochs = next((epochs for most, epochs in limits if decoded <= most), 300)
+    return epochs * 2 // 3 if num_classes >= 100 else epochs
+
+
+def protocol_for(
+    name: str, train: CondensedSet | ImageDataset, test: ImageDataset, **overrides: Any
+) -> TrainConfig:
+    """`protocol` for training on a set and testing on a split of its data set."""
+    factor = 1 if isinstance(train, ImageDataset) else train.factor
+    counts = np.bincount(train.labels)
+    return protocol(
+        name,
+        test.name,
+        flip=test.flip,
+        side=min(train.image_shape[:2]),
+        num_classes=train.num_classes,
+        decoded=int(counts.max()) * factor**2,
+        factor=factor,
+        **overrides,
+    )
 
 
 def training_set(train: CondensedSet | ImageDataset) -> TrainData:
@@ -67,7 +135,9 @@ def evaluate(
     seed: int = 0,
     points: int = 10,
     workdir: Path | None = None,
+    placement: str = "device",
     devices: int | None = None,
+    at_once: int | None = None,
     checkpoint_seconds: float = 300.0,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -78,7 +148,9 @@ def evaluate(
     networks (sample deviation), "accuracies", and, chosen on the test set and not to be reported as
     the result, "best_over_epochs_mean"; "curve" has the mean at each epoch tested. With a workdir,
     finished networks and checkpoints of those under way are kept there and the same call goes on
-    after an interruption. devices: how many (None: all).
+    after an interruption. placement: "host" for real images that are larger than the device's
+    memory, whose batches are sent ahead. devices: how many (None: all). at_once: networks side by
+    side at most (None: as many as suit the device and its memory).
     """
     if repeats < 1:
         raise UserError(f"the number of networks must be at least 1, not {repeats}.")
@@ -89,14 +161,18 @@ def evaluate(
             f"the training set ({train.num_classes} classes, {list(train.image_shape)}) and the "
             f"test set ({test.num_classes} classes, {list(test.image_shape)}) don't fit together."
         )
-    train_set = training_set(train)
-    test_set = training.train_data(test)._replace(mean=train_set.mean, std=train_set.std)
+    test = dataclasses.replace(test, mean=train.mean, std=train.std)
+    train_set: TrainData | ImageDataset
+    if placement == "host" and isinstance(train, ImageDataset):
+        train_set = train
+    else:
+        train_set = training_set(train)
     points = min(points, config.epochs)
     epochs = [round((i + 1) * config.epochs / points) for i in range(points)]
-    about = {
+    about: dict[str, Any] = {
         "train": describe_set(train),
         "test": {"name": test.name, "fingerprint": test.fingerprint},
-        "network": networks.describe(network),
+        "network": networks.identity(network),
         "training": dataclasses.asdict(config),
         "seed": seed,
         "test_epochs": epochs,
@@ -105,6 +181,7 @@ def evaluate(
     if workdir is not None:
         workdir = runs.open_workdir(workdir)
     curves = _Finished(workdir, about)
+    about = curves.about
     missing = [n for n in range(repeats) if n not in curves.found]
     folder = workdir / "training" if workdir else None
     steps = config.epochs * training.steps_per_epoch(len(train_set.labels), config.batch_size)
@@ -114,25 +191,32 @@ def evaluate(
         runs.stop_on_signals() as stop,
         runs.Progress("evaluate", repeats * steps, start=offset, enabled=progress) as bar,
     ):
-        data, test_data = parallel.place((train_set, test_set), mesh)
+        data = train_set
+        if not isinstance(data, ImageDataset):
+            data = TrainData(*parallel.place(data, mesh))
+        test_data = fit.place(test, placement, mesh)
 
         def after_epoch(epoch: int, state: TrainState, loss: float, curve: Any) -> Any:
             """Test accuracies in percent so far, [N, points]."""
             if epoch not in epochs:
                 return curve
-            now = 100 * parallel.fetch(
-                training.accuracy(state.variables, test_data, network=network)
+            now = 100 * training.accuracy_in_parts(
+                state.variables, test_data, network=network, mesh=mesh
             )
             curve = np.array(curve)
+            now = now[: len(curve)]
             curve[:, epochs.index(epoch)] = now
             bar.update(bar.done, accuracy=float(now.mean()))
             return curve
 
-        for members in fit.teams(missing, folder, repeats):
-            state, keys = fit.init_team(seed, members, network, train.image_shape, config, mesh)
+        size = fit.team_size(network, train.image_shape, config, repeats, at_once)
+        for members in fit.teams(missing, folder, size):
+            state, own_keys = fit.init_team(
+                seed, members, network, train.image_shape, config, mesh, purpose=about["keys"]
+            )
             _, taken = fit.train(
                 state,
-                keys,
+                own_keys,
                 data,
                 mesh=mesh,
                 network=network,
@@ -141,13 +225,13 @@ def evaluate(
                 about=about,
                 folder=folder,
                 after_epoch=after_epoch,
-                extra=np.zeros((len(keys), len(epochs)), np.float32),
+                extra=np.zeros((len(members), len(epochs)), np.float32),
                 stop=stop,
                 bar=bar,
                 offset=offset,
                 checkpoint_seconds=checkpoint_seconds,
             )
-            curves.add(dict(zip(members, np.asarray(taken).tolist(), strict=False)))
+            curves.add(dict(zip(members, np.asarray(taken).tolist(), strict=True)))
             fit.clear(folder)
             offset += steps * len(members)
     taken = [curves.found[n] for n in range(repeats)]
@@ -171,18 +255,24 @@ class _Finished:
 
     def __init__(self, workdir: Path | None, about: dict[str, Any]) -> None:
         self.found: dict[int, list[float]] = {}
-        self._about = about
+        self.about = {**about, "keys": keys.EVALUATION}
         self._path = workdir / "evaluation.jsonl" if workdir else None
-        if self._path is not None and self._path.exists():
-            text = self._path.read_text("utf-8", "replace")
-            lines = [_parse(line) for line in text.splitlines()]
-            if lines and lines[0] is None:
-                raise UserError(f"{self._path} is damaged; remove it to train the networks again.")
-            if lines:
-                check_same(lines[0], about, self._path)
-            self.found = {line["network"]: line["curve"] for line in lines[1:] if line}
-        parallel.barrier("evaluations found")
+        found, self.about = parallel.primary_says(lambda: (self._read(), self.about))
+        self.found = {int(number): curve for number, curve in found}
         self._write()
+
+    def _read(self) -> list[tuple[int, list[float]]]:
+        """(network, curve) of those that are finished; takes over the keys they were made with."""
+        if self._path is None or not self._path.exists():
+            return []
+        lines = [_parse(line) for line in self._path.read_text("utf-8", "replace").splitlines()]
+        if lines and lines[0] is None:
+            raise UserError(f"{self._path} is damaged; remove it to train the networks again.")
+        if lines:
+            # Begun by an earlier version, whose networks had the keys of experts: go on so.
+            self.about["keys"] = lines[0].get("keys", keys.EXPERTS)
+            check_same(lines[0], self.about, self._path, missing=training.EARLIER)
+        return [(line["network"], line["curve"]) for line in lines[1:] if line]
 
     def add(self, curves: dict[int, list[float]]) -> None:
         """Keeps the curves of networks that were trained side by side."""
@@ -190,7 +280,7 @@ class _Finished:
         self._write()
 
     def _write(self) -> None:
-        lines = [self._about, *({"network": n, "curve": c} for n, c in self.found.items())]
+        lines = [self.about, *({"network": n, "curve": c} for n, c in self.found.items())]
         if self._path is not None:
             text = "".join(json.dumps(checkpoint.seal(line)) + "\n" for line in lines)
             runs.write_bytes(self._path, text.encode())

@@ -6,6 +6,7 @@ Expert n depends on the seed and n alone, so that a pool can be extended and sha
 """
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,8 +33,11 @@ PROTOCOL = "experts"
 
 
 def expert_training(image_side: int, **overrides: Any) -> TrainConfig:
-    """DANCE's training of experts (IJCAI 2024): 60 epochs, 80 from 128 pixels on."""
-    return TrainConfig(**{"epochs": 80 if image_side >= 128 else 60, **overrides})
+    """DANCE's training of experts (IJCAI 2024): 60 epochs of batches of 64, from 128 pixels on 80
+    epochs of batches of 128."""
+    large = image_side >= 128
+    usual = {"epochs": 80 if large else 60, "batch_size": 128 if large else 64}
+    return TrainConfig(**{**usual, **overrides})
 
 
 def describe(
@@ -76,17 +80,19 @@ def train_pool(
     placement: str = "device",
     devices: int | None = None,
     checkpoint_seconds: float = 300.0,
+    at_once: int | None = None,
     progress: bool = True,
     tensorboard: bool = False,
 ) -> list[dict[str, Any]]:
     """Trains experts 0..count-1 into `folder`, leaving out those already there.
 
     snapshots: how many intermediate parameters to keep, evenly spread over the epochs (beside the
-    initial and the final ones). test: evaluates each finished expert. placement: "device", or
-    "host" for a set larger than the device's memory, whose batches are sent ahead. devices: at most
-    so many (None: all). tensorboard: metrics as events for it, too. Stopping saves and raises
-    Interrupted; the same call goes on. Returns each expert's metadata. Raises UserError for a
-    folder that holds a pool of other settings.
+    initial and the final ones). test: evaluates each expert that was not tested yet. placement:
+    "device", or "host" for sets larger than the device's memory, whose batches are sent ahead.
+    devices: at most so many (None: all). at_once: networks side by side at most (None: as many as
+    suit the device and its memory). tensorboard: metrics as events for it, too. Stopping saves and
+    raises Interrupted; the same call goes on. Returns each expert's metadata. Raises UserError for
+    a folder that holds a pool of other settings.
     """
     if count < 1:
         raise UserError(f"the number of experts must be at least 1, not {count}.")
@@ -96,12 +102,15 @@ def train_pool(
     description = describe(dataset, network, config, seed, snapshots)
     if (folder / "pool.json").exists():
         wanted = checkpoint.plain(description)
-        checkpoint.check_same(read_description(folder), wanted, folder / "pool.json")
+        checkpoint.check_same(
+            read_description(folder), wanted, folder / "pool.json", missing=training.EARLIER
+        )
     else:
         runs.write_json(folder / "pool.json", checkpoint.seal(description))
     parallel.check_devices(devices)
-    missing = [n for n in range(count) if not _expert_path(folder, n).exists()]
-    parallel.barrier("experts found")
+    missing = parallel.primary_says(
+        lambda: [n for n in range(count) if not _expert_path(folder, n).exists()]
+    )
     if missing:
         size = sum(
             int(np.prod(x.shape)) * x.dtype.itemsize
@@ -118,11 +127,10 @@ def train_pool(
             ) as bar,
         ):
             data = fit.place(dataset, placement, mesh)
-            test_data = None
-            if test is not None:
-                test_data = parallel.place(training.train_data(test), mesh)
+            test_data = None if test is None else fit.place(test, placement, mesh)
             offset = (count - len(missing)) * steps
-            for members in fit.teams(missing, folder / "training", count):
+            size = fit.team_size(network, dataset.image_shape, config, count, at_once)
+            for members in fit.teams(missing, folder / "training", size):
                 state, keys = fit.init_team(
                     seed, members, network, dataset.image_shape, config, mesh
                 )
@@ -147,12 +155,44 @@ def train_pool(
                 )
                 accuracies = None
                 if test_data is not None:
-                    accuracies = training.accuracy(state.variables, test_data, network=network)
+                    accuracies = training.accuracy_in_parts(
+                        state.variables, test_data, network=network, mesh=mesh
+                    )
                 recorder.finish(first, state.variables, kept, accuracies)
                 fit.clear(folder / "training")
                 offset += steps * len(members)
         log.close()
-    return [checkpoint.load_metadata(_expert_path(folder, n)) for n in range(count)]
+    found = [checkpoint.load_metadata(_expert_path(folder, n)) for n in range(count)]
+    untested = [n for n in range(count) if "test_accuracy" not in found[n]]
+    if test is not None and untested:
+        found = _test(folder, found, untested, network, test)
+    return found
+
+
+def _test(
+    folder: Path,
+    found: list[dict[str, Any]],
+    untested: list[int],
+    network: nn.Module,
+    test: ImageDataset,
+) -> list[dict[str, Any]]:
+    """The experts' metadata with the accuracies of those that were trained without a test set."""
+    target = _with_trajectory(
+        _shapes(network, test.image_shape), read_description(folder)["snapshots"]
+    )
+    for n in untested:
+        final = checkpoint.load_tree(_expert_path(folder, n), target)["final"]
+        logits, _ = training.predict_all(final, test, network=network)
+        found[n] = {**found[n], "test_accuracy": float((logits.argmax(-1) == test.labels).mean())}
+    return found
+
+
+def fingerprint(pool: ExpertPool) -> str:
+    """sha256 over all the parameters of a pool: which experts a run was made with."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(pool):
+        digest.update(checkpoint.digest(leaf).encode())
+    return digest.hexdigest()
 
 
 def finished(folder: Path) -> int:
@@ -222,10 +262,10 @@ class _Recorder:
 
     def empty(self, variables: networks.Variables) -> dict[str, Any]:
         """Room for the snapshots, leaves [N, T, ...], and the loss of the last epoch."""
-        count = len(self.snapshot_epochs)
+        count, members = len(self.snapshot_epochs), len(self.members)
 
         def room(x: Any) -> np.ndarray:
-            return np.zeros((x.shape[0], count, *x.shape[1:]), x.dtype)
+            return np.zeros((members, count, *x.shape[1:]), x.dtype)
 
         kept = jax.tree.map(room, variables) if count else ()
         return {"loss": np.zeros((), np.float32), "snapshots": kept}
@@ -243,12 +283,10 @@ class _Recorder:
         return {"loss": np.float32(loss), "snapshots": snapshots}
 
     def finish(self, first: Any, final: Any, kept: Any, accuracies: Any) -> None:
-        """Stores the experts; those already there are left alone."""
-        first, final, kept, accuracies = parallel.fetch((first, final, kept, accuracies))
+        """Store the experts; `save_tree` leaves alone those that are there already."""
+        first, final, kept = parallel.fetch((first, final, kept))
         for i, member in enumerate(self.members):
             path = _expert_path(self.folder, member)
-            if path.exists():
-                continue
             tree = interpolate.select({"init": first, "final": final}, i)
             if self.snapshot_epochs:
                 tree["trajectory"] = interpolate.select(kept["snapshots"], i)
@@ -263,7 +301,7 @@ class _Recorder:
 
 def _put(snapshots: np.ndarray, slot: int, now: np.ndarray) -> np.ndarray:
     snapshots = np.array(snapshots)
-    snapshots[:, slot] = now
+    snapshots[:, slot] = now[: len(snapshots)]
     return snapshots
 
 

@@ -14,20 +14,53 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from dancejax import backend, checkpoint, interpolate, parallel, runs, training
+from dancejax import (
+    backend,
+    checkpoint,
+    interpolate,
+    keys,
+    networks,
+    parallel,
+    runs,
+    training,
+)
 from dancejax.data import streaming
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.training import TrainConfig, TrainData, TrainState
 
 AfterEpoch = Callable[[int, TrainState, float, Any], Any]
+Watch = Callable[[training.Presented, Any], Any]
 
 
-def teams(members: list[int], folder: Path | None, total: int) -> list[list[int]]:
-    """The members still to be trained in teams, as the backend likes them.
+def team_size(
+    network: nn.Module,
+    image_shape: tuple[int, int, int],
+    config: TrainConfig,
+    total: int,
+    at_once: int | None = None,
+) -> int:
+    """How many of `total` networks to train side by side.
 
-    total: how many there are with those finished. A team that was stopped under way comes first and
-    stays together, so that it can go on.
+    Args:
+      network, image_shape, config: what is trained, for the memory that a network's step needs.
+      total: how many there are, those that are finished included.
+      at_once: at most so many; None leaves it to the backend.
+
+    Raises:
+      UserError: at_once is below 1.
+    """
+    if at_once is not None and at_once < 1:
+        raise UserError(f"networks at once must be at least 1, not {at_once}.")
+    per_image, _ = networks.activation_bytes(network, image_shape)
+    size = backend.networks_per_call(total, config.batch_size * per_image)
+    return size if at_once is None else min(size, at_once)
+
+
+def teams(members: list[int], folder: Path | None, size: int) -> list[list[int]]:
+    """The members still to be trained in teams of at most `size`.
+
+    A team that was stopped under way comes first and stays together, so that it can go on.
     """
     started: list[int] = []
     if folder is not None:
@@ -35,7 +68,6 @@ def teams(members: list[int], folder: Path | None, total: int) -> list[list[int]
         started = [] if about is None else about["members"]
     first = [started] if started and set(started) & set(members) else []
     rest = [n for n in members if not (first and n in started)]
-    size = backend.networks_per_call(total)
     return first + [rest[i : i + size] for i in range(0, len(rest), size)]
 
 
@@ -46,16 +78,19 @@ def init_team(
     image_shape: tuple[int, int, int],
     config: TrainConfig,
     mesh: Mesh,
+    *,
+    purpose: str = keys.EXPERTS,
 ) -> tuple[TrainState, jax.Array]:
     """(state before the first step, training keys) of the members of a seed, spread over the mesh.
 
     Leaves [N, ...]: the members, and repeats of the last one up to a multiple of the devices.
+    purpose: what the networks are for (`keys`).
     """
     filled = members + [members[-1]] * (-len(members) % mesh.size)
-    pairs = [jax.random.split(key) for key in training.member_keys(seed, filled)]
+    pairs = [jax.random.split(keys.member(seed, purpose, member)) for member in filled]
     states = [training.init_state(first, network, image_shape, config) for first, _ in pairs]
-    keys = jnp.stack([key for _, key in pairs])
-    return parallel.place((interpolate.stack(states), keys), mesh, parallel.NETWORKS)
+    own = jnp.stack([key for _, key in pairs])
+    return parallel.place((interpolate.stack(states), own), mesh, parallel.NETWORKS)
 
 
 def place(dataset: ImageDataset, placement: str, mesh: Mesh) -> TrainData | ImageDataset:
@@ -84,6 +119,7 @@ def train(
     extra: Any,
     stop: runs.StopFlag,
     bar: runs.Progress,
+    watch: Watch | None = None,
     offset: int = 0,
     checkpoint_seconds: float = 300.0,
 ) -> tuple[TrainState, Any]:
@@ -91,8 +127,10 @@ def train(
 
     data: on the device, or a data set that stays on the host, whose batches are sent ahead. about:
     what the run is, for checkpoints in `folder` (None: none), which `clear` removes when the
-    results are safe. after_epoch: (epoch from 1, state, mean loss, extra) -> extra, arrays that
-    belong to the checkpoint. Raises UserError when a loss or a parameter is not finite.
+    results are safe; they hold the members alone, so that a run can go on with another number of
+    devices. after_epoch: (epoch from 1, state, mean loss, extra) -> extra, arrays that belong to
+    the checkpoint. watch: (what a step presented, extra) -> extra. Raises UserError when a loss
+    or a parameter is not finite.
     """
     about = checkpoint.plain({**about, "members": members})
     count = data.images.shape[0]
@@ -101,22 +139,40 @@ def train(
     loss_sum = jnp.zeros(len(keys))
     step = 0
     if folder is not None:
-        saved = checkpoint.latest_step(folder, (state, extra, loss_sum), about)
+        target = _shapes_of_members((state, loss_sum), len(members))
+        saved = checkpoint.latest_step(
+            folder,
+            (target[0], extra, target[1]),
+            about,
+            missing=training.EARLIER,
+            cut=True,  # earlier versions stored the repeats that fill up the devices, too
+        )
         if saved is not None:
-            step, (state, extra, loss_sum) = saved
+            step, (state, extra, loss_sum), _ = saved
+            state, loss_sum = _filled((state, loss_sum), len(members), len(keys))
     state, loss_sum = parallel.place((state, loss_sum), mesh, parallel.NETWORKS)
     batches = streaming.train_batches(data, keys, step, config.batch_size, mesh)
     saver = runs.Every(checkpoint_seconds)
+    agree = parallel.Agreement(step)
 
     def save() -> None:
         if folder is not None:
-            checkpoint.save_step(folder, step, (state, extra, loss_sum), about)
+            own, losses = _members_only(parallel.fetch((state, loss_sum)), len(members))
+            checkpoint.save_step(folder, step, (own, extra, losses), about)
 
     with batches:
         while step < total:
-            state, losses = training.train_step(
-                state, keys, batches.next(), network=network, config=config, count=count
+            state, losses, *presented = training.train_step(
+                state,
+                keys,
+                batches.next(),
+                network=network,
+                config=config,
+                count=count,
+                watch=watch is not None,
             )
+            if watch is not None:
+                extra = watch(parallel.fetch(presented[0]), extra)
             loss_sum = loss_sum + losses
             step += 1
             if backend.is_cpu():
@@ -129,13 +185,28 @@ def train(
                 loss_sum = jnp.zeros_like(loss_sum)
                 extra = after_epoch(epoch, state, float(np.mean(means)), extra)
                 bar.update(offset + step * len(members), loss=float(np.mean(means)))
-            signum = parallel.agree(lambda: stop.signum, step)
-            if signum or parallel.agree(saver.due, step):
+            signum, due = agree(step, lambda: stop.signum, saver.due)
+            if signum or due:
                 save()
             if signum:
                 raise runs.Interrupted(signum)
     save()
     return state, extra
+
+
+def _shapes_of_members(tree: Any, count: int) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype), tree)
+
+
+def _members_only(tree: Any, count: int) -> Any:
+    """The first `count` entries of leaves [N, ...], without the repeats that fill up devices."""
+    return jax.tree.map(lambda x: x[:count], tree)
+
+
+def _filled(tree: Any, count: int, wanted: int) -> Any:
+    """Leaves [count, ...] with repeats of the last entry, [wanted, ...]."""
+    index = np.minimum(np.arange(wanted), count - 1)
+    return jax.tree.map(lambda x: x[index], tree)
 
 
 def clear(folder: Path | None) -> None:

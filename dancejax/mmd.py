@@ -12,6 +12,8 @@ import jax.numpy as jnp
 
 Array = jax.Array
 Kernel = Callable[[Array, Array], Array]
+_EXACT = jax.lax.Precision.HIGHEST
+"""Losses are differences of large numbers: whatever precision networks have, not here."""
 RBF_MULTIPLIERS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
@@ -26,7 +28,7 @@ def feature_mean(features: Array, weights: Array | None = None) -> Array:
         return jnp.mean(features, axis=-2)
     chex.assert_equal_shape_prefix([features, weights], features.ndim - 1)
     normalised = weights / jnp.sum(weights, axis=-1, keepdims=True)
-    return jnp.einsum("...n,...nd->...d", normalised, features)
+    return jnp.einsum("...n,...nd->...d", normalised, features, precision=_EXACT)
 
 
 def mean_discrepancy(real: Array, syn: Array) -> Array:
@@ -42,7 +44,7 @@ def mean_discrepancy(real: Array, syn: Array) -> Array:
 def linear_kernel(x: Array, y: Array) -> Array:
     """x'y for all pairs, [..., n, d], [..., m, d] -> [..., n, m] (M3D, AAAI 2024)."""
     _check_samples(x, y)
-    return jnp.einsum("...nd,...md->...nm", x, y)
+    return jnp.einsum("...nd,...md->...nm", x, y, precision=_EXACT)
 
 
 def polynomial_kernel(x: Array, y: Array, *, c: float = 1.0, degree: int = 2) -> Array:
@@ -51,10 +53,18 @@ def polynomial_kernel(x: Array, y: Array, *, c: float = 1.0, degree: int = 2) ->
 
 
 def squared_distances(x: Array, y: Array) -> Array:
-    """Squared Euclidean distances of all pairs, >= 0, [..., n, d], [..., m, d] -> [..., n, m]."""
+    """Squared Euclidean distances of all pairs, >= 0, [..., n, d], [..., m, d] -> [..., n, m].
+
+    Computed from norms and products around the joint mean, which distances do not depend on: far
+    from the origin large numbers would cancel.
+    """
     _check_samples(x, y)
+    joint = jnp.concatenate([x, y], axis=-2)
+    centre = jax.lax.stop_gradient(jnp.mean(joint, axis=-2, keepdims=True))
+    x, y = x - centre, y - centre
     norms = jnp.sum(x * x, -1)[..., :, None] + jnp.sum(y * y, -1)[..., None, :]
-    return jnp.maximum(norms - 2 * jnp.einsum("...nd,...md->...nm", x, y), 0.0)
+    products = jnp.einsum("...nd,...md->...nm", x, y, precision=_EXACT)
+    return jnp.maximum(norms - 2 * products, 0.0)
 
 
 def mean_bandwidth(x: Array, y: Array) -> Array:
@@ -78,12 +88,17 @@ def rbf_kernel(
 ) -> Array:
     """Sum of Gaussians exp(-|x - y|^2 / (m * bandwidth)), [..., n, d], [..., m, d] -> [..., n, m].
 
-    bandwidth: positive, a number or [...]; `mean_bandwidth` of the joint sample is M3D's choice
-    (AAAI 2024), there a constant for the gradient.
+    bandwidth: not negative, a number or [...]; `mean_bandwidth` of the joint sample is M3D's choice
+    (AAAI 2024), there a constant for the gradient. At a bandwidth of zero, that of a sample whose
+    points are all equal, the kernel is its limit: 1 for equal points, else 0, with a gradient of
+    zero.
     """
     distances = squared_distances(x, y)
     scale = jnp.asarray(bandwidth)[..., None, None]
-    return sum(jnp.exp(-distances / (m * scale)) for m in multipliers)  # type: ignore[return-value]
+    positive = scale > 0
+    ratio = jnp.where(positive, distances, 0.0) / jnp.where(positive, scale, 1.0)
+    ratio = jnp.where(positive | (distances == 0), ratio, jnp.inf)
+    return sum(jnp.exp(-ratio / m) for m in multipliers)  # type: ignore[return-value]
 
 
 def mmd2(x: Array, y: Array, kernel: Kernel | None = None) -> Array:
@@ -95,9 +110,7 @@ def mmd2(x: Array, y: Array, kernel: Kernel | None = None) -> Array:
     """
     _check_samples(x, y)
     if kernel is None:
-        bandwidth = jax.lax.stop_gradient(mean_bandwidth(x, y))
-        # All points equal: any positive bandwidth gives the right answer, zero.
-        kernel = partial(rbf_kernel, bandwidth=jnp.where(bandwidth > 0, bandwidth, 1.0))
+        kernel = partial(rbf_kernel, bandwidth=jax.lax.stop_gradient(mean_bandwidth(x, y)))
     means = [jnp.mean(kernel(a, b), axis=(-2, -1)) for a, b in ((x, x), (y, y), (x, y))]
     return means[0] + means[1] - 2 * means[2]
 

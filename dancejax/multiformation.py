@@ -6,6 +6,7 @@
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dancejax.errors import UserError
 
@@ -41,13 +42,27 @@ def decode(images: jax.Array, factor: int, *, pad_value: float = 0.5) -> jax.Arr
     return jax.image.resize(tiles, (n * factor**2, h, w, c), "bilinear", antialias=False)
 
 
-def encode(images: jax.Array, factor: int) -> jax.Array:
-    """Shrinks images and lays factor**2 of them into each stored image ("mix" initialisation).
+REDUCTIONS = ("antialias", "nearest", "mean")
 
-    [factor**2 * n, h, w, c] -> [n, h, w, c], in `decode`'s order. Shrinking is bilinear with
-    antialiasing; where factor does not divide a side, the last tiles are cut at the border.
+
+def encode(images: jax.Array, factor: int, *, reduction: str = "antialias") -> jax.Array:
+    """Shrink images and lay factor**2 of them into each stored image ("mix" initialisation).
+
+    Args:
+      images: [factor**2 * n, h, w, c].
+      factor: tiles a side. Where it does not divide a side, the last tiles are cut at the border.
+      reduction: "antialias" is bilinear with antialiasing, the smoothest; "nearest" takes one pixel
+        of each factor x factor (DANCE, NCFM), the sharpest; "mean" is their mean (IDM).
+
+    Returns:
+      [n, h, w, c], in `decode`'s order.
+
+    Raises:
+      UserError: factor or reduction is not one that there is.
     """
     chex.assert_rank(images, 4)
+    if reduction not in REDUCTIONS:
+        raise UserError(f"unknown reduction {reduction!r}; choose one of {', '.join(REDUCTIONS)}.")
     total, h, w, c = images.shape
     check_factor(factor, h, w)
     if factor == 1:
@@ -56,6 +71,20 @@ def encode(images: jax.Array, factor: int) -> jax.Array:
     if n * factor**2 != total:
         raise ValueError(f"{total} images do not fill stored images of {factor**2} tiles")
     th, tw = -(-h // factor), -(-w // factor)
-    tiles = jax.image.resize(images, (total, th, tw, c), "bilinear", antialias=True)
+    if reduction == "antialias":
+        tiles = jax.image.resize(images, (total, th, tw, c), "bilinear", antialias=True)
+    else:
+        rows, columns = (_reduction(reduction, *sides) for sides in ((h, th), (w, tw)))
+        exact = jax.lax.Precision.HIGHEST
+        tiles = jnp.einsum("ah,nhwc,bw->nabc", rows, images, columns, precision=exact)
     grid = tiles.reshape(n, factor, factor, th, tw, c).transpose(0, 1, 3, 2, 4, 5)
     return grid.reshape(n, factor * th, factor * tw, c)[:, :h, :w]
+
+
+def _reduction(kind: str, size: int, target: int) -> np.ndarray:
+    """Weights [target, size] that shrink a side: one pixel each, or the mean of those it covers."""
+    weights = np.zeros((target, size), np.float32)
+    for i in range(target):
+        first, last = i * size // target, -(-(i + 1) * size // target)
+        weights[i, first : first + 1 if kind == "nearest" else last] = 1
+    return weights / weights.sum(1, keepdims=True)

@@ -4,8 +4,10 @@ With several processes (`start`) every process runs the same program; the first 
 """
 
 import contextlib
+import json
+import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dancejax.errors import UserError
 
+T = TypeVar("T")
 CLASSES, NETWORKS = "classes", "networks"
 
 
@@ -46,16 +49,65 @@ def barrier(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def agree(number: Callable[[], int], step: int) -> int:
-    """The largest of the processes' numbers, so that all of them decide alike.
+def primary_says(make: Callable[[], T]) -> T:
+    """Return what `make` returns in the first process, in all of them.
 
-    With several processes they are asked every 20 steps only; it is 0 between.
+    What one process sees of a folder is not what another sees at the same time, and processes that
+    decide differently wait for each other for ever: so the first one decides. The others wait for
+    it, as at a barrier.
+
+    Args:
+      make: runs in the first process only; with several processes its value must be JSON.
+
+    Raises:
+      UserError: `make` raised it, in every process.
     """
     if jax.process_count() == 1:
-        return number()
-    if step % 20:
-        return 0
-    return int(np.max(multihost_utils.process_allgather(np.int32(number()))))
+        return make()
+    answer: dict[str, Any] = {}
+    failed: UserError | None = None
+    if is_primary():
+        try:
+            answer = {"value": make()}
+        except UserError as error:
+            failed, answer = error, {"error": str(error)}
+    text = np.frombuffer(json.dumps(answer).encode(), np.uint8)
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+    padded = np.resize(text, length) if is_primary() else np.zeros(length, np.uint8)
+    answer = json.loads(bytes(np.asarray(multihost_utils.broadcast_one_to_all(padded))).decode())
+    if failed is not None:
+        raise failed
+    if "error" in answer:
+        raise UserError(answer["error"])
+    return cast(T, answer["value"])
+
+
+class Agreement:
+    """Decisions that all processes of a run take at the same step.
+
+    Asking costs a round between the processes; they ask about once in `seconds`, by the time that
+    the slowest one's steps take. A single process asks at every step.
+    """
+
+    def __init__(self, step: int, *, seconds: float = 1.0) -> None:
+        self._seconds, self._next = seconds, step
+        self._step, self._time = step, time.monotonic()
+
+    def __call__(self, step: int, *questions: Callable[[], int]) -> tuple[int, ...]:
+        """The largest of the processes' answers to each question; zeros at steps between."""
+        if jax.process_count() == 1:
+            return tuple(int(question()) for question in questions)
+        if step < self._next:
+            return (0,) * len(questions)
+        now = time.monotonic()
+        microseconds = int(1e6 * (now - self._time) / max(1, step - self._step))
+        answers = [microseconds, *(int(question()) for question in questions)]
+        gathered = multihost_utils.process_allgather(np.array(answers, np.int32))
+        slowest, *largest = np.max(gathered, axis=0).tolist()
+        wait = int(self._seconds * 1e6 / max(1, slowest)) if step > self._step else 1
+        self._next = step + min(1000, max(1, wait))
+        self._step, self._time = step, now
+        return tuple(largest)
 
 
 def check_devices(devices: int | None) -> None:

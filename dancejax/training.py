@@ -1,7 +1,8 @@
 """Training a network on a labelled set: the step that experts and evaluation share."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,8 +25,10 @@ Array = jax.Array
 class TrainConfig:
     """SGD with momentum and weight decay on augmented images.
 
-    milestones: shares of the epochs after which the rate is multiplied by `decay`.
-    augmentation: per image; cutmix: probability per batch.
+    milestones: shares of the epochs after which the rate is multiplied by `decay`, rounded down to
+    whole epochs. augmentation: strengths are drawn for each image; draw says whether the choice
+    among operations is made for each "image", or once a "batch", as in the authors' setups.
+    cutmix: probability per batch.
     """
 
     epochs: int
@@ -39,13 +42,40 @@ class TrainConfig:
     augmentation: str = "color_crop"
     mode: str = "multi"
     cutmix: float = 0.5
+    draw: str = "batch"
 
     def __post_init__(self) -> None:
+        if self.draw not in augment.DRAWS:
+            raise UserError(
+                f"unknown draw {self.draw!r}; choose one of {', '.join(augment.DRAWS)}."
+            )
+        limits = {"learning_rate": float("inf"), "momentum": 1.0, "weight_decay": float("inf")}
+        for name, limit in limits.items():
+            if not 0 <= getattr(self, name) < limit:
+                raise UserError(
+                    f"{name} in training is {getattr(self, name)}; it must lie in [0, {limit})."
+                )
+        if not 0 <= self.cutmix <= 1:
+            raise UserError(f"cutmix is a probability in [0, 1], not {self.cutmix}.")
         if self.epochs < 1 or self.batch_size < 1:
             raise UserError(
                 f"epochs ({self.epochs}) and batch size ({self.batch_size}) must be at least 1."
             )
         augment.parse(self.augmentation)
+
+
+EARLIER = {"training.draw": "image", "keys": "experts"}
+"""What records of training by earlier versions mean by the entries that they lack."""
+
+
+def drop_epochs(config: TrainConfig) -> tuple[int, ...]:
+    """The epochs after which the rate drops, one for each milestone: its share rounded down.
+
+    As floor(2E/3) and floor(5E/6) of the published setups. Where two fall on one epoch the rate
+    drops twice; one that would fall before the first epoch falls after it.
+    """
+    shares = (Fraction(m).limit_denominator(1000) for m in config.milestones)
+    return tuple(max(1, int(share * config.epochs)) for share in shares)
 
 
 class TrainData(NamedTuple):
@@ -70,6 +100,14 @@ class TrainState(NamedTuple):
     variables: networks.Variables
     opt_state: networks.OptState
     step: Array  # int32
+
+
+class Presented(NamedTuple):
+    """What a step showed to a network and how it did, before the step changed it."""
+
+    images: Array  # int32 [b], which ones
+    right: Array  # bool [b], classified correctly
+    real: Array  # bool [b], False for the repeats that fill up an epoch's last batch
 
 
 def train_data(dataset: ImageDataset) -> TrainData:
@@ -125,8 +163,12 @@ def _train_step(
     network: nn.Module,
     config: TrainConfig,
     count: int,
-) -> tuple[TrainState, Array]:
-    """One SGD step of the network that `key` names; returns the new state and the loss."""
+    watch: bool = False,
+) -> Any:
+    """One SGD step of the network that `key` names; returns the new state and the loss.
+
+    watch: returns `Presented`, too.
+    """
     per_epoch = steps_per_epoch(count, config.batch_size)
     batch = min(config.batch_size, count)
     _, k_step = jax.random.split(key)
@@ -139,7 +181,7 @@ def _train_step(
     strategy = config.augmentation
     if config.cutmix:
         strategy = augment.without(strategy, "cutout")
-    images = augment.independent(k_augment, images, strategy, config.mode)
+    images = augment.independent(k_augment, images, strategy, config.mode, draw_by=config.draw)
     partner, lam = jnp.arange(batch), jnp.ones(())
     if config.cutmix:
         images, partner, lam = augment.cutmix(k_cutmix, images, config.cutmix)
@@ -148,32 +190,38 @@ def _train_step(
     shares = weights / jnp.sum(weights)
 
     def part(
-        images: Array, labels: Array, others: Array, shares: Array
-    ) -> tuple[tuple[Array, networks.Variables], optax.Params]:
-        """Loss, batch statistics and gradient of a part of the batch."""
+        images: Array, labels: Array, others: Array, shares: Array, positions: Array
+    ) -> tuple[tuple[Array, tuple[networks.Variables, Any]], optax.Params]:
+        """Loss, batch statistics, what was right, and gradient of a part of the batch."""
 
-        def loss_fn(params: optax.Params) -> tuple[Array, networks.Variables]:
+        def loss_fn(params: optax.Params) -> tuple[Array, tuple[networks.Variables, Any]]:
             (logits, _), updated = network.apply(
                 {**state.variables, "params": params}, images, train=True, mutable=["batch_stats"]
             )
             cross_entropy = optax.softmax_cross_entropy_with_integer_labels
             losses = lam * cross_entropy(logits, labels) + (1 - lam) * cross_entropy(logits, others)
-            return jnp.sum(losses * shares), dict(updated)
+            right = (jnp.argmax(logits, -1) == labels) & (shares > 0)
+            seen = jnp.zeros(batch, jnp.int32).at[positions].add(right) if watch else ()
+            return jnp.sum(losses * shares), (dict(updated), seen)
 
         return jax.value_and_grad(loss_fn, has_aux=True)(params)
 
     size = networks.images_per_block(network, len(images), images.shape[1:])
-    (loss, updated), grads = sum_over_blocks(part, size, images, labels, labels[partner], shares)
-    drops = {round(m * config.epochs) * per_epoch: config.decay for m in config.milestones}
-    rate = optax.piecewise_constant_schedule(config.learning_rate, drops)(state.step)
+    (loss, (updated, right)), grads = sum_over_blocks(
+        part, size, images, labels, labels[partner], shares, jnp.arange(batch)
+    )
+    drops = [epoch * per_epoch for epoch in drop_epochs(config)]
+    scales = {step: config.decay ** drops.count(step) for step in drops}
+    rate = optax.piecewise_constant_schedule(config.learning_rate, scales)(state.step)
     opt_state = state.opt_state
     if config.reset_momentum:
-        restart = jnp.isin(state.step, jnp.array(list(drops)))
+        restart = jnp.isin(state.step, jnp.array(drops))
         opt_state = jax.tree.map(lambda m: jnp.where(restart, 0.0, m), opt_state)
     direction, opt_state = _optimizer(config).update(grads, opt_state, params)
     params = jax.tree.map(lambda p, d: p - rate * d, params, direction)
     variables = {**state.variables, **updated, "params": params}
-    return TrainState(variables, opt_state, state.step + 1), loss
+    state = TrainState(variables, opt_state, state.step + 1)
+    return (state, loss, Presented(taken, right > 0, weights > 0)) if watch else (state, loss)
 
 
 def sum_over_blocks(part: Callable[..., Any], size: int, *batch: Array) -> Any:
@@ -194,7 +242,7 @@ def sum_over_blocks(part: Callable[..., Any], size: int, *batch: Array) -> Any:
     return jax.lax.scan(add, zeros, blocks)[0]
 
 
-@partial(jax.jit, static_argnames=("network", "config", "count"))
+@partial(jax.jit, static_argnames=("network", "config", "count", "watch"))
 def train_step(
     states: TrainState,
     keys: Array,
@@ -203,19 +251,23 @@ def train_step(
     network: nn.Module,
     config: TrainConfig,
     count: int,
-) -> tuple[TrainState, Array]:
+    watch: bool = False,
+) -> Any:
     """One SGD step of each of N networks: states and keys with a leading axis, spread over the
     ambient mesh's networks. Returns the new states and the losses [N].
 
-    data: the training set of `count` images, or the batches of this step, [N, b, ...].
+    data: the training set of `count` images, or the batches of this step, [N, b, ...]. watch:
+    returns `Presented` with a leading axis N, too.
     """
     drawn = isinstance(data, DrawnBatch)
     batches = (data.images, data.labels) if drawn else ()
 
-    def step(own: Any, shared: Any) -> tuple[TrainState, Array]:
+    def step(own: Any, shared: Any) -> Any:
         (state, key, batch), rest = own, shared
         data = DrawnBatch(*batch, *rest) if drawn else rest
-        return _train_step(state, key, data, network=network, config=config, count=count)
+        return _train_step(
+            state, key, data, network=network, config=config, count=count, watch=watch
+        )
 
     shared = (data.mean, data.std) if drawn else data
     return over_networks(step, (states, keys, batches), shared)
@@ -278,7 +330,7 @@ def predict_all(
 
 @partial(jax.jit, static_argnames=("network",))
 def accuracy(variables: networks.Variables, data: TrainData, *, network: nn.Module) -> Array:
-    """Share of the images that each of N stacked networks classifies rightly, [N] in [0, 1]."""
+    """Share of the images that each of N stacked networks classifies correctly, [N] in [0, 1]."""
     chex.assert_equal_shape_prefix([data.images, data.labels], 1)
 
     def one(variables: networks.Variables, data: TrainData) -> Array:
@@ -288,7 +340,22 @@ def accuracy(variables: networks.Variables, data: TrainData, *, network: nn.Modu
     return over_networks(one, variables, data)
 
 
-def member_keys(seed: int, members: Sequence[int]) -> list[Array]:
-    """One key per network, from the seed and the network's number alone."""
-    root = jax.random.key(seed)
-    return [jax.random.fold_in(root, member) for member in members]
+def accuracy_in_parts(
+    variables: networks.Variables,
+    data: TrainData | ImageDataset,
+    *,
+    network: nn.Module,
+    mesh: jax.sharding.Mesh,
+) -> np.ndarray:
+    """`accuracy` as a NumPy array; a data set stays on the host and is sent in parts."""
+    if isinstance(data, TrainData):
+        return np.asarray(parallel.fetch(accuracy(variables, data, network=network)))
+    size = max(256, 2**28 // int(np.prod(data.image_shape)))
+    mean, std = np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32)
+    total = np.zeros(len(jax.tree.leaves(variables)[0]))
+    for start in range(0, len(data), size):
+        own = slice(start, start + size)
+        placed = TrainData(*parallel.place((data.images[own], data.labels[own], mean, std), mesh))
+        share = parallel.fetch(accuracy(variables, placed, network=network))
+        total += share * len(data.labels[own])
+    return total / len(data)

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from pathlib import Path
 from typing import NamedTuple
 
 import chex
@@ -13,6 +14,9 @@ import pytest
 
 from dancejax import checkpoint
 from dancejax.errors import UserError
+
+
+FILE = Path("record.json")
 
 
 class Pair(NamedTuple):
@@ -54,7 +58,7 @@ def test_newest_of_few_is_kept(tmp_path):
     for step in (1, 2, 3):
         checkpoint.save_step(tmp_path, step, example(step), {})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step_000000002", "step_000000003"]
-    step, tree = checkpoint.latest_step(tmp_path, example(), {})
+    step, tree, _ = checkpoint.latest_step(tmp_path, example(), {})
     assert step == 3
     chex.assert_trees_all_equal(plain(tree), plain(example(3)))
     assert checkpoint.latest_step(tmp_path / "empty", example(), {}) is None
@@ -66,7 +70,7 @@ def test_damaged_newest_is_set_aside_and_the_one_before_used(tmp_path, capsys):
     (tmp_path / "step_000000002" / "manifest.json").write_text("{")
     stale = tmp_path / ".step_000000003.tmp"
     stale.mkdir()
-    step, tree = checkpoint.latest_step(tmp_path, example(), {})
+    step, tree, _ = checkpoint.latest_step(tmp_path, example(), {})
     assert step == 1 and not stale.exists()
     chex.assert_trees_all_equal(plain(tree), plain(example(1)))
     assert (tmp_path / "damaged_step_000000002").exists()
@@ -117,10 +121,46 @@ def test_another_runs_tree_is_refused(tmp_path):
 
 def test_trees_of_another_shape_are_refused(tmp_path):
     checkpoint.save_tree(tmp_path / "tree", {"w": jnp.zeros((2, 3))}, {})
-    with pytest.raises(UserError, match=r"does not hold|where"):
-        checkpoint.load_tree(tmp_path / "tree", {"w": jnp.zeros((3, 2))})
-    with pytest.raises(UserError, match="does not hold what belongs there"):
-        checkpoint.load_tree(tmp_path / "tree", {"v": jnp.zeros((2, 3))})
+    for other in ({"w": jnp.zeros((3, 2))}, {"v": jnp.zeros((2, 3))}, {"w": jnp.zeros(2)}):
+        with pytest.raises(UserError, match="settings") as raised:
+            checkpoint.load_tree(tmp_path / "tree", other)
+        assert not isinstance(raised.value, checkpoint.DamagedError)
+
+
+def test_a_checkpoint_that_does_not_fit_stays_where_it_is(tmp_path):
+    """It is good: another network or number of devices is no reason to throw it away."""
+    checkpoint.save_step(tmp_path, 1, {"w": jnp.zeros((2, 3))}, {})
+    with pytest.raises(UserError, match="settings"):
+        checkpoint.latest_step(tmp_path, {"w": jnp.zeros((4, 3))}, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["step_000000001"]
+
+
+def test_longer_leading_axes_are_cut_where_asked(tmp_path):
+    checkpoint.save_tree(tmp_path / "tree", {"w": jnp.arange(6.0).reshape(3, 2), "n": 1.5}, {})
+    target = {"w": jnp.zeros((2, 2)), "n": np.float64(0)}
+    found = checkpoint.load_tree(tmp_path / "tree", target, cut=True)
+    np.testing.assert_array_equal(found["w"], [[0, 1], [2, 3]])
+    with pytest.raises(UserError, match="settings"):  # too short is no repeat to leave out
+        checkpoint.load_tree(tmp_path / "tree", {"w": jnp.zeros((4, 2)), "n": 0.0}, cut=True)
+
+
+def test_records_of_earlier_versions_are_read():
+    found = {"method": "dance", "settings": {"ipc": 1, "rate": None}}
+    wanted = {"method": "dance", "settings": {"ipc": 1, "rate": 0.1, "order": "joint"}}
+    missing = {"settings.rate": checkpoint.UNKNOWN, "settings.order": "joint"}
+    checkpoint.check_same(found, wanted, FILE, missing=missing)
+    with pytest.raises(UserError, match=r"settings.order"):
+        checkpoint.check_same(found, wanted, FILE, missing={"settings.rate": checkpoint.UNKNOWN})
+    with pytest.raises(UserError, match=r"settings.order"):
+        changed = {**wanted, "settings": {**wanted["settings"], "order": "classwise"}}
+        checkpoint.check_same(found, changed, FILE, missing=missing)
+    nested = {**found, "network": {"width": 8}}
+    with pytest.raises(UserError, match=r"network.width"):  # what is recorded is compared
+        checkpoint.check_same(nested, {**found, "network": {"width": 4}}, FILE,
+                              missing={"network": checkpoint.UNKNOWN})  # fmt: skip
+    checkpoint.check_same(found, {**found, "network": {"width": 4}}, FILE,
+                          missing={"network": checkpoint.UNKNOWN})  # fmt: skip
+    checkpoint.check_same({**found, "chunk": 1}, {**found, "chunk": 2}, FILE, ignored=("chunk",))
 
 
 def test_nothing_half_written_where_there_is_no_room(tmp_path, monkeypatch):

@@ -1,14 +1,18 @@
 """The loop: reproducible, resumable bit for bit, and loud when something is wrong."""
 
+import dataclasses
 import json
 import os
 import signal
+import time
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from dancejax import condense, evaluate, experts, methods, runs
+from dancejax import condense, condensed, coreset, evaluate, experts, methods, multiformation, runs
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
 
@@ -83,7 +87,7 @@ def test_longer_run_goes_on_from_a_finished_one(tmp_path, network, train, pool):
 def test_another_runs_checkpoint_is_refused(tmp_path, network, train, pool):
     workdir = runs.open_workdir(tmp_path)
     run("dm", network, train, pool, steps=2, workdir=workdir)
-    with pytest.raises(UserError, match=r"another run \(settings.seed is 0 there, 5 here\)"):
+    with pytest.raises(UserError, match=r"settings.seed is 0 there, 5 here"):
         run("dm", network, train, pool, steps=2, workdir=workdir, seed=5)
     with pytest.raises(UserError, match=r"method is .* there"):
         run("m3d", network, train, pool, steps=2, workdir=workdir)
@@ -125,7 +129,7 @@ def test_real_start_holds_a_different_real_image_in_each_tile(train):
 
 def test_settings_that_do_not_fit_are_said(network, train, pool):
     for options, sentence in (
-        ({"steps": 0}, "steps and log_every must be at least 1"),
+        ({"steps": 0}, "steps"),
         ({"ipc": 0}, "must be at least 1, not 0"),
         ({"ipc": 25}, "has 24 images, fewer than the 25 per class"),
         ({"init": "zeros"}, "unknown initialisation 'zeros'"),
@@ -137,6 +141,135 @@ def test_settings_that_do_not_fit_are_said(network, train, pool):
     method = methods.create("m3d", network=network, factor=15)
     with pytest.raises(UserError, match="factor 15 cuts 28x28 images"):
         condense.condense(method, train, ipc=1, steps=1, progress=False)
+
+
+def test_a_stop_between_lines_of_the_log_loses_nothing(monkeypatch, tmp_path, network, train):
+    """The stop is seen in the same iteration, and the log's means are as if it had not been."""
+    options = {"log_every": 4, "steps": 7}
+    run("dm", network, train, None, workdir=tmp_path / "whole", **options)
+    original, seen = condense._Window.add, []
+
+    def stopping(self, metrics):
+        original(self, metrics)
+        seen.append(1)
+        if len(seen) in (2, 3, 6):  # after iterations 2, 3 and 6
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(condense._Window, "add", stopping)
+    for stopped in (2, 3, 6):
+        with pytest.raises(runs.Interrupted):
+            run("dm", network, train, None, workdir=tmp_path / "cut", **options)
+        assert max((tmp_path / "cut" / "checkpoints").iterdir()).name == f"step_{stopped:09d}"
+    run("dm", network, train, None, workdir=tmp_path / "cut", **options)
+    logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "cut")]
+    assert logs[0] == logs[1]
+    assert [json.loads(line)["step"] for line in logs[0].splitlines()] == [4, 7]
+
+
+def test_a_stop_in_the_last_iteration_is_a_stop(monkeypatch, tmp_path, network, train):
+    interrupt_after(monkeypatch, 1)
+    with pytest.raises(runs.Interrupted):
+        run("dm", network, train, None, steps=2, workdir=tmp_path)
+    made = run("dm", network, train, None, steps=2, workdir=tmp_path)
+    assert made.settings["steps"] == 2
+
+
+def test_another_network_or_pool_does_not_continue_a_run(tmp_path, network, train, pool):
+    from dancejax import interpolate, networks
+
+    run("dance", network, train, pool, steps=2, workdir=tmp_path)
+    other = networks.create("convnet", 3, (28, 28, 1), width=4, depth=2)
+    with pytest.raises(UserError, match=r"network.width is 8 there, 4 here"):
+        run("dm", other, train, None, steps=2, workdir=tmp_path)
+    extended = interpolate.stack([interpolate.select(pool, n) for n in (0, 1, 1)])
+    with pytest.raises(UserError, match="pool"):
+        run("dance", network, train, extended, steps=2, workdir=tmp_path)
+
+
+def test_what_belongs_to_the_machine_is_no_part_of_a_run(tmp_path, network, train):
+    def method(chunk):
+        return methods.create("dm", network=network, batch_real=8, class_chunk=chunk)
+
+    common = {"ipc": 2, "progress": False, "workdir": tmp_path}
+    condense.condense(method(None), train, steps=2, **common)
+    condense.condense(method(1), train, steps=4, log_every=3, **common)
+    made = condense.condense(method(2), train, steps=4, log_every=1, **common)
+    assert made.settings["steps"] == 4
+
+
+def test_settings_say_the_rate_that_holds(network, train, pool):
+    made = run("dance", network, train, pool, steps=1)
+    assert made.settings["learning_rate"] == pytest.approx(0.02)
+
+
+def test_data_that_may_not_be_mirrored_are_not(network, train):
+    """By the data set's own word, whatever the method does by default."""
+    digits = dataclasses.replace(train, flip=False)
+    made = run("dm", network, digits, None, steps=1)
+    assert made.settings["augmentation"] == "color_crop_cutout_scale_rotate"
+    mirrored = run("dm", network, train, None, steps=1)
+    assert mirrored.settings["augmentation"] == "color_crop_cutout_flip_scale_rotate"
+
+
+@pytest.mark.parametrize("init", ["real_mean", "real_nearest", "first_nearest"])
+def test_starts_from_real_images(init, train):
+    start = np.asarray(condense.initial_pixels(train, 2, 2, init=init, seed=3))
+    tiles = start.reshape(3, 2, 2, 14, 2, 14).transpose(0, 1, 2, 4, 3, 5).reshape(3, 8, -1)
+    real = train.images[..., 0].astype(np.float32) / 255
+    shrunk = real[:, ::2, ::2]
+    if init == "real_mean":
+        shrunk = real.reshape(-1, 14, 2, 14, 2).mean((2, 4))
+    for label, own in enumerate(tiles):
+        distances = np.abs(shrunk.reshape(len(real), 1, -1) - own[None]).max(-1)
+        nearest = distances.argmin(0)
+        assert distances.min(0).max() < 1e-5
+        assert (train.labels[nearest] == label).all() and len(set(nearest)) == 8
+        if init == "first_nearest":
+            assert nearest.tolist() == np.flatnonzero(train.labels == label)[:8].tolist()
+
+
+def test_starts_from_noise_have_a_key_of_their_own(train):
+    start = condense.initial_pixels(train, 1, 1, init="noise", seed=3)
+    shared = jax.random.uniform(jax.random.key(3), start.shape)
+    assert np.abs(np.asarray(start) - shared).max() > 0.1
+
+
+def test_starts_from_a_set_of_ones_own(network, train):
+    eight, made = coreset.random(train, 8, seed=1), run("m3d", network, train, None, steps=2)
+    tiled = condense.initial_pixels(train, 2, 2, init=eight)
+    expected = multiformation.encode(jnp.asarray(eight.images), 2).reshape(tiled.shape)
+    np.testing.assert_allclose(tiled, expected, atol=1e-6)
+    again = condense.initial_pixels(train, 2, 2, init=made)
+    np.testing.assert_array_equal(again, made.images.reshape(again.shape))
+    whole = run("m3d", network, train, None, steps=2, init=made)
+    assert whole.settings["init"]["method"] == "m3d"
+    with pytest.raises(UserError, match="images in a class"):
+        condense.initial_pixels(train, 3, 2, init=eight)
+    other = dataclasses.replace(train, classes=("a", "b", "c"))
+    with pytest.raises(UserError, match="classes"):
+        condense.initial_pixels(other, 2, 2, init=eight)
+
+
+def test_whole_sets_are_kept_along_the_way(tmp_path, network, train):
+    made = run("dm", network, train, None, steps=5, workdir=tmp_path, keep_every=2)
+    names = sorted(path.name for path in (tmp_path / "kept").iterdir())
+    assert names == ["step_000002", "step_000004"]
+    shorter = run("dm", network, train, None, steps=4)
+    kept = condensed.load(tmp_path / "kept" / "step_000004")
+    np.testing.assert_array_equal(kept.images, shorter.images)
+    assert kept.settings["steps"] == 4 and made.settings["steps"] == 5
+
+
+def test_pictures_and_checkpoints_are_no_part_of_an_iterations_time(
+    tmp_path, monkeypatch, network, train
+):
+    def slow(*args, **options):
+        time.sleep(0.5)
+
+    monkeypatch.setattr(condense, "save_grid", slow)
+    run("dm", network, train, None, steps=4, workdir=tmp_path, picture_every=1)
+    about = json.loads((tmp_path / "result.json").read_text())
+    assert about["seconds_per_iteration"] < 0.4
 
 
 @pytest.mark.slow

@@ -53,12 +53,36 @@ def test_kcenter_of_equal_points_takes_each_once():
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=8))
-def test_forgetting_events_against_a_plain_count(history):
-    found = coreset.forgetting_events([np.array(epoch) for epoch in history])
-    for sample in range(4):
-        own = [epoch[sample] for epoch in history]
-        events = sum(a and not b for a, b in itertools.pairwise(own))
-        assert found[sample] == (events if any(own) else np.inf)
+def test_forgetting_events_are_right_then_wrong(history):
+    """history[e][i]: whether image i was right at its presentation in epoch e."""
+    counts = coreset.no_events(4)
+    for row in history:
+        for half in ([2, 0], [1, 3]):  # batches, in any order
+            counts = coreset.count_events(counts, np.array(half), np.array(row)[half])
+    for image in range(4):
+        own = [row[image] for row in history]
+        assert counts.events[image] == sum(a and not b for a, b in itertools.pairwise(own))
+        assert counts.learned[image] == any(own)
+
+
+def test_most_often_forgotten_come_first_and_never_learned_before_all():
+    counts = coreset.Forgetting(
+        np.array([1, 0, 1, 1], np.int8), np.array([2, 0, 0, 5]), np.array([True, False, True, True])
+    )
+    assert coreset.forgetting_order(counts).tolist() == [1, 3, 0, 2]
+    assert coreset.forgetting_order(counts, least=True).tolist() == [2, 0, 3, 1]
+
+
+def test_kmeans_takes_different_samples_near_the_centres():
+    rng = np.random.default_rng(0)
+    groups = np.concatenate([rng.normal(10 * i, 0.1, (20, 3)) for i in range(3)])
+    chosen = coreset.kmeans_order(groups, 3)
+    assert sorted(chosen // 20) == [0, 1, 2]
+    for index in chosen:
+        own = groups[index // 20 * 20 : index // 20 * 20 + 20]
+        distances = ((own - own.mean(0)) ** 2).sum(1)
+        assert distances[index % 20] <= distances.min() + 1e-6
+    assert len(set(coreset.kmeans_order(np.zeros((5, 2)) + np.arange(5)[:, None] * 1e-3, 5))) == 5
 
 
 def test_random_is_balanced_seeded_and_without_repeats(train):
@@ -79,12 +103,12 @@ def test_random_set_holds_the_real_pixels(train):
     np.testing.assert_array_equal(made.labels, np.repeat([0, 1, 2], 3))
 
 
-@pytest.mark.parametrize("method", ["herding", "kcenter"])
+@pytest.mark.parametrize("method", ["herding", "kcenter", "kmeans"])
 def test_by_features_orders_each_class_on_its_own(method, train, network):
     variables = networks.init(network, jax.random.key(0), train.image_shape)
     made = coreset.by_features(method, train, 4, network, variables)
     _, features = training.predict(variables, training.train_data(train), network=network)
-    order = {"herding": coreset.herding_order, "kcenter": coreset.kcenter_order}[method]
+    order = getattr(coreset, f"{method}_order")
     for label in range(3):
         own = np.flatnonzero(train.labels == label)
         taken = own[order(np.asarray(features)[own], 4)]
@@ -99,6 +123,9 @@ def test_forgetting_chooses_from_each_class(train, network):
     np.testing.assert_array_equal(made.images, again.images)
     np.testing.assert_array_equal(made.labels, np.repeat([0, 1, 2], 5))
     assert len(np.unique(made.images.reshape(15, -1), axis=0)) == 15
+    least = coreset.forgetting(train, 5, network, config, least=True, progress=False)
+    assert (made.method, least.method) == ("forgetting", "forgetting_least")
+    assert not np.array_equal(made.images, least.images)
 
 
 def test_ipc_is_checked(train, network):

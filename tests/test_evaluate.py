@@ -1,12 +1,14 @@
 """Protocols, honest results, and going on after an interruption."""
 
+import dataclasses
 import json
 import statistics
 
+import jax
 import numpy as np
 import pytest
 
-from dancejax import backend, coreset, evaluate, fit, runs
+from dancejax import backend, coreset, evaluate, fit, parallel, runs
 from dancejax.errors import UserError
 
 
@@ -40,6 +42,52 @@ def test_protocols_are_the_papers():
         evaluate.protocol("best", "mnist")
 
 
+@pytest.mark.parametrize(
+    ("side", "num_classes", "decoded", "epochs"),
+    [(64, 200, 40, 1500), (127, 10, 9, 1500), (128, 10, 1, 3000), (128, 10, 9, 2000),
+     (128, 10, 10, 2000), (128, 10, 50, 1500), (128, 10, 90, 1000), (128, 10, 450, 500),
+     (128, 10, 501, 300), (224, 100, 90, 666), (128, 100, 9, 1333)],
+)  # fmt: skip
+def test_dance_protocol_by_size(side, num_classes, decoded, epochs):
+    found = evaluate.protocol("dance", "x", side=side, num_classes=num_classes, decoded=decoded)
+    assert found.epochs == epochs
+
+
+def test_protocols_know_the_set(train, test):
+    """Digits are not mirrored, by name or by the data set's own word; MNIST's tiles not mixed."""
+    made = coreset.random(train, 2)
+    for flip in (True, False):
+        config = evaluate.protocol_for("dm", made, dataclasses.replace(test, flip=flip))
+        assert ("flip" in config.augmentation) == flip
+    assert "flip" in evaluate.protocol("dance", "mnist_of_clothes").augmentation
+    assert evaluate.protocol("dance", "mnist", factor=2).cutmix == 0
+    assert evaluate.protocol("dance", "mnist", factor=1).cutmix == 0.5
+    assert evaluate.protocol("dm", "x", side=224).batch_size == 128
+
+
+def test_networks_are_not_the_experts_twins(train, test, network, monkeypatch):
+    """Evaluation network n begins elsewhere than expert n, under which the set was made."""
+    seen = []
+    original = fit.init_team
+
+    def kept(*args, **options):
+        state, own = original(*args, **options)
+        seen.append(state.variables)
+        return state, own
+
+    monkeypatch.setattr(fit, "init_team", kept)
+    run(train, test, network, repeats=1)
+    with parallel.use(parallel.NETWORKS, 1) as mesh:
+        expert, _ = original(0, [0], network, train.image_shape, config(), mesh)
+    first, twin = (jax.tree.leaves(v)[-1] for v in (seen[0], expert.variables))
+    assert not np.array_equal(first, twin)
+
+
+def test_the_test_set_may_stay_on_the_host(train, test, network):
+    device, host = (run(train, test, network, repeats=1, placement=p) for p in ("device", "host"))
+    np.testing.assert_allclose(device["accuracies"], host["accuracies"], atol=100 / 60 + 1e-3)
+
+
 def test_result_is_the_last_epoch(train, test, network):
     result = run(train, test, network)
     assert result["test_epochs"] == [2, 4] and result["repeats"] == 3
@@ -61,7 +109,7 @@ def test_networks_learn(train, test, network):
 def test_accelerators_train_the_same_networks_side_by_side(monkeypatch, train, test, network):
     """One program for all networks, as on accelerators, gives what one after the other gives."""
     alone = run(train, test, network)
-    monkeypatch.setattr(backend, "networks_per_call", lambda count: count)
+    monkeypatch.setattr(backend, "networks_per_call", lambda count, bytes_each=0: count)
     together = run(train, test, network)
     # One of 60 test images may flip by rounding.
     np.testing.assert_allclose(together["accuracies"], alone["accuracies"], atol=100 / 60 + 1e-3)

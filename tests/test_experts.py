@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from dancejax import backend, experts, networks, runs, training
+from dancejax import backend, experts, keys, networks, runs, training
 from dancejax.errors import UserError
 
 
@@ -30,7 +30,7 @@ def test_experts_learn_and_start_where_they_say(tmp_path, train, test, network):
         first = jax.tree.map(lambda x, n=n: x[n], pool.init)
         accuracy = float(training.accuracy(pool.final, data, network=network)[n])
         assert accuracy == pytest.approx(results[n]["test_accuracy"]) and accuracy > 0.6
-        key, _ = jax.random.split(training.member_keys(0, [n])[0])
+        key, _ = jax.random.split(keys.member(0, keys.EXPERTS, n))
         expected = networks.init(network, key, train.image_shape)
         chex.assert_trees_all_close(first, expected, atol=1e-7)
 
@@ -89,7 +89,7 @@ def test_side_by_side_as_on_accelerators_gives_the_same_experts(
     tmp_path, monkeypatch, train, network
 ):
     train_pool(tmp_path / "alone", train, network, snapshots=1)
-    monkeypatch.setattr(backend, "networks_per_call", lambda count: count)
+    monkeypatch.setattr(backend, "networks_per_call", lambda count, bytes_each=0: count)
     train_pool(tmp_path / "together", train, network, snapshots=1)
     for member in (0, 1):
         chex.assert_trees_all_close(

@@ -1,17 +1,23 @@
-"""What format 1 wrote is read by every later version: a committed checkpoint and condensed set.
+"""What earlier versions wrote is read by every later one: files that are not to be made again.
 
-They were made by `python -m tests.test_formats FOLDER`, and are not to be made again.
+fixtures/format1 was made by `python -m tests.test_formats FOLDER`; fixtures/first_edition by version
+0.1.0: a pool of two experts trained without a test set, three experts stopped in the last on two
+devices, a run of DANCE after 4 iterations with what came out after 6, and a finished evaluation.
 """
 
+import json
+import shutil
 import sys
 from pathlib import Path
 
 import chex
 import jax
 import numpy as np
+import pytest
 
-from dancejax import checkpoint, condensed
+from dancejax import checkpoint, condense, condensed, evaluate, experts, methods, networks
 from dancejax.condensed import CondensedSet
+from dancejax.errors import UserError
 
 FOLDER = Path(__file__).parent / "fixtures" / "format1"
 METADATA = {"method": "dance", "settings": {"ipc": 2}}
@@ -53,6 +59,72 @@ def test_a_condensed_set_of_format_1():
     assert condensed.fingerprint(found) == condensed.fingerprint(example())
     for field in ("classes", "mean", "std", "factor", "method", "source", "settings"):
         assert getattr(found, field) == getattr(example(), field)
+
+
+@pytest.fixture
+def first(tmp_path) -> Path:
+    """Folders that the first edition left, of tiny runs on `small`'s images."""
+    return Path(shutil.copytree(FOLDER.parent / "first_edition", tmp_path / "first"))
+
+
+@pytest.fixture(scope="module")
+def small(train):
+    return networks.create("convnet", 3, train.image_shape, width=4, depth=2)
+
+
+def expert_config():
+    return experts.expert_training(28, epochs=3, batch_size=16)
+
+
+def test_a_pool_of_the_first_edition_can_be_extended(first, train, test, small):
+    before = experts.load_pool(first / "pool")[0]
+    found = experts.train_pool(
+        first / "pool", train, small, expert_config(), count=3, snapshots=1, test=test,
+        progress=False,
+    )  # fmt: skip
+    # It was trained without a test set.
+    assert len(found) == 3 and all(0 < about["test_accuracy"] <= 1 for about in found)
+    after = experts.load_pool(first / "pool")[0]
+    chex.assert_trees_all_equal(before, jax.tree.map(lambda x: x[:2], after))
+
+
+def test_a_team_of_the_first_edition_goes_on_with_fewer_devices(first, train, small, capsys):
+    """Stopped on two devices in the last of three experts, which stood twice in the checkpoint."""
+    about = checkpoint.latest_metadata(first / "padded" / "training")
+    assert about is not None and about["members"] == [2]
+    experts.train_pool(first / "padded", train, small, expert_config(), count=3, progress=False)
+    assert "Set aside" not in capsys.readouterr().err
+    assert experts.finished(first / "padded") == 3
+
+
+def test_a_run_of_the_first_edition_goes_on_to_the_same_bytes(first, train, small):
+    pool = experts.load_pool(first / "pool", count=2)[0]
+    method = methods.create("dance", network=small, batch_real=8, update_order="joint")
+    common = {"ipc": 2, "steps": 6, "pool": pool, "log_every": 2, "progress": False}
+    made = condense.condense(method, train, workdir=first / "run", **common)
+    # To rounding where this machine's instructions are not those of the one that made the files.
+    np.testing.assert_allclose(made.images, np.load(first / "after_6.npy"), atol=1e-5)
+    other = methods.create("dance", network=small, batch_real=8)
+    with pytest.raises(UserError, match="update_order"):  # which is another run's now
+        condense.condense(other, train, workdir=first / "run", **common)
+
+
+def test_an_evaluation_of_the_first_edition_goes_on(first, train, test, small):
+    """With the keys that its networks had; finished ones are taken as they are."""
+    pool = experts.load_pool(first / "pool", count=2)[0]
+    method = methods.create("dance", network=small, batch_real=8, update_order="joint")
+    made = condense.condense(method, train, ipc=2, steps=4, pool=pool, progress=False)
+    lines = (first / "evaluation" / "evaluation.jsonl").read_text().splitlines()
+    stored = json.loads(lines[0])["train"]["fingerprint"]
+    if condensed.fingerprint(made) != stored:
+        pytest.skip("the set that was evaluated differs by rounding on this machine")
+    config = evaluate.protocol("dance", "x", epochs=4, draw="image")
+    result = evaluate.evaluate(
+        made, test, small, config, repeats=3, points=2, workdir=first / "evaluation",
+        progress=False,
+    )  # fmt: skip
+    assert result["accuracies"][:2] == [json.loads(line)["curve"][-1] for line in lines[1:]]
+    assert result["keys"] == "experts"
 
 
 if __name__ == "__main__":

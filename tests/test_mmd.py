@@ -176,3 +176,25 @@ def test_shapes_that_do_not_fit_are_refused(shapes):
     x, y = (jnp.zeros(shape) for shape in shapes)
     with pytest.raises(ValueError, match="samples must"):
         mmd.mmd2(x, y)
+
+
+def test_distances_far_from_the_origin_do_not_cancel():
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=(n, 5)) + 1e3 for n in (4, 6))
+    expected = ((x[:, None] - y[None]) ** 2).sum(-1)
+    found = mmd.squared_distances(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32))
+    np.testing.assert_allclose(found, expected, rtol=2e-3)
+    grads = jax.grad(lambda a: mmd.squared_distances(a, jnp.asarray(y)).sum())(jnp.asarray(x))
+    np.testing.assert_allclose(grads, 2 * (6 * x - y.sum(0)), rtol=1e-2)
+
+
+def test_a_bandwidth_of_zero_is_the_limit():
+    """All features of a class equal, as under a dead network: MMD and gradient are zero."""
+    x = jnp.ones((3, 4))
+    assert float(mmd.mmd2(x, x)) == 0
+    np.testing.assert_array_equal(jax.grad(lambda a: mmd.mmd2(a, jnp.ones((5, 4))))(x), 0)
+    y = jnp.stack([jnp.zeros(4), jnp.ones(4)])
+    found = mmd.rbf_kernel(y, y, bandwidth=0.0, multipliers=(1.0, 2.0))
+    np.testing.assert_array_equal(found, [[2, 0], [0, 2]])
+    gradient = jax.grad(lambda a: mmd.rbf_kernel(a, y, bandwidth=0.0).sum())(y)
+    assert np.isfinite(gradient).all()

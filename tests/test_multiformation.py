@@ -96,3 +96,25 @@ def test_factors_and_counts_that_do_not_fit():
     multiformation.check_factor(14, 28, 28)
     with pytest.raises(ValueError, match="3 images do not fill"):
         multiformation.encode(jnp.zeros((3, 8, 8, 1)), 2)
+
+
+@pytest.mark.parametrize(("side", "factor"), [(28, 2), (32, 2), (7, 2), (16, 3)])
+def test_reductions_keep_single_pixels_or_their_means(side, factor):
+    images = np.random.default_rng(0).random((factor**2, side, side, 1)).astype(np.float32)
+    tile = -(-side // factor)
+    for reduction in ("nearest", "mean"):
+        stored = np.asarray(multiformation.encode(jnp.asarray(images), factor, reduction=reduction))
+        assert stored.shape == (1, side, side, 1)
+        for row in range(tile):
+            for column in range(tile):
+                (y0, y1), (x0, x1) = (
+                    (i * side // tile, -(-(i + 1) * side // tile)) for i in (row, column)
+                )
+                block = images[0, y0:y1, x0:x1, 0]
+                expected = block[0, 0] if reduction == "nearest" else block.mean()
+                np.testing.assert_allclose(stored[0, row, column, 0], expected, rtol=1e-5)
+
+
+def test_unknown_reduction():
+    with pytest.raises(UserError, match="reduction"):
+        multiformation.encode(jnp.zeros((4, 8, 8, 1)), 2, reduction="cubic")

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from dancejax import backend, networks, training
+from dancejax import backend, keys, networks, parallel, training
 from dancejax.data import sampling
 from dancejax.errors import UserError
 
@@ -122,6 +122,9 @@ def test_prediction_in_blocks_is_prediction(monkeypatch, train, network):
     stacked = jax.tree.map(lambda x: jnp.stack([x, 0 * x]), state.variables)
     accuracies = training.accuracy(stacked, data, network=network)
     np.testing.assert_allclose(accuracies, [right, 1 / 3], rtol=1e-6)
+    with parallel.use(parallel.NETWORKS, 1) as mesh:
+        parts = training.accuracy_in_parts(stacked, train, network=network, mesh=mesh)
+        np.testing.assert_allclose(parts, accuracies, rtol=1e-6)
     monkeypatch.setattr(np, "prod", lambda shape: 2**28)  # parts of 256 images at least
     everywhere = training.predict_all(state.variables, train, network=network)
     np.testing.assert_allclose(everywhere[0], logits, atol=1e-5)
@@ -145,14 +148,70 @@ def test_batches_in_blocks_give_the_same_step(cutmix, monkeypatch, train, networ
     jax.clear_caches()
 
 
-def test_keys_follow_from_seed_and_number():
-    def data(keys):
-        return [tuple(np.asarray(jax.random.key_data(k))) for k in keys]
-
-    assert data(training.member_keys(3, range(4)))[2:] == data(training.member_keys(3, [2, 3]))
-    assert (
-        len(set(data(training.member_keys(0, range(5)) + training.member_keys(1, range(5))))) == 10
+def test_every_purpose_seed_and_number_has_a_key_of_its_own():
+    purposes = (keys.EXPERTS, keys.EVALUATION, keys.FORGETTING)
+    found = {
+        tuple(np.asarray(jax.random.key_data(keys.member(seed, purpose, number))).tolist())
+        for purpose in purposes for seed in range(2) for number in range(5)
+    }  # fmt: skip
+    assert len(found) == 30
+    # The keys of pools that are there already.
+    np.testing.assert_array_equal(
+        jax.random.key_data(keys.member(3, keys.EXPERTS, 2)),
+        jax.random.key_data(jax.random.fold_in(jax.random.key(3), 2)),
     )
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    [(60, (40, 50)), (1500, (1000, 1250)), (10, (6, 8)), (3, (2, 2)), (1, (1, 1))],
+)
+def test_rates_drop_after_whole_epochs_rounded_down(epochs, expected):
+    """floor(2E/3) and floor(5E/6); two milestones on one epoch are two drops."""
+    assert training.drop_epochs(training.TrainConfig(epochs=epochs)) == expected
+
+
+def test_two_milestones_on_one_epoch_drop_the_rate_twice(train, network):
+    """Three epochs of one batch: after two of them 0.2^2 of the rate is left."""
+    config, data, state = start(
+        train, network, epochs=3, batch_size=72, momentum=0.0, weight_decay=0.0
+    )
+    state = state._replace(step=jnp.int32(2))
+    key = jax.random.key(1)
+    taken, _ = training.batch_indices(key, jnp.int32(2), 72, 72)
+    images = sampling.normalise(data.images[taken], data.mean, data.std)
+
+    def loss(p):
+        logits, _ = network.apply({"params": p}, images)
+        entropy = optax.softmax_cross_entropy_with_integer_labels
+        return entropy(logits, data.labels[taken]).mean()
+
+    grads = jax.grad(loss)(state.variables["params"])
+    after, _ = step_alone(state, key, data, network=network, config=config)
+    moved = jax.tree.map(lambda a, b: a - b, state.variables["params"], after.variables["params"])
+    chex.assert_trees_all_close(
+        moved, jax.tree.map(lambda g: 0.01 * 0.04 * g, grads), rtol=2e-2, atol=1e-7
+    )
+
+
+def test_what_a_step_presents_is_told(train, network):
+    """The images of the batch, and whether the network before the step was right about them."""
+    config, data, state = start(train, network)
+    key = jax.random.key(4)
+    state = state._replace(step=jnp.int32(3))  # the last batch, of 12 images and 8 repeats
+    states = jax.tree.map(lambda x: x[None], state)
+    _, _, presented = training.train_step(
+        states, key[None], data, network=network, config=config, count=72, watch=True
+    )
+    images, right, real = (np.asarray(array[0]) for array in presented)
+    expected, weights = training.batch_indices(key, jnp.int32(3), 72, 20)
+    np.testing.assert_array_equal(images, expected)
+    np.testing.assert_array_equal(real, weights > 0)
+    assert real.sum() == 12
+    logits, _ = training.predict(state.variables, data, network=network)
+    correct = np.asarray(logits).argmax(-1)[images] == train.labels[images]
+    np.testing.assert_array_equal(right[real], correct[real])
+    assert not right[~real].any()
 
 
 def test_settings_that_make_no_sense():

@@ -38,6 +38,7 @@ class ImageDataset:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    flip: bool = True
 
     def __post_init__(self) -> None:
         check_split(self.split)

@@ -72,7 +72,7 @@ def permuted_index(
     rectangle a x b >= n; results outside of 0..n-1 walk on along their cycle.
     """
     n = jnp.asarray(n, jnp.uint32)
-    a = jnp.ceil(jnp.sqrt(n.astype(jnp.float32))).astype(jnp.uint32)
+    a = _ceil_root(n)
     b = (n + a - 1) // a
     seeds = jax.random.bits(key, (_ROUNDS,), jnp.uint32)
     epoch_hash = _mix(epoch.astype(jnp.uint32))
@@ -134,6 +134,20 @@ def normalise(images: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
     if images.dtype == jnp.uint8:
         images = images.astype(jnp.float32) / 255
     return (images - mean) / std
+
+
+def _ceil_root(n: jax.Array) -> jax.Array:
+    """The smallest whole number whose square is at least n, uint32, the same on every backend.
+
+    Square roots in floating point are not correctly rounded everywhere; a permutation that differs
+    between host and device would draw some images twice and others never.
+    """
+    root = jnp.ceil(jnp.sqrt(n.astype(jnp.float32))).astype(jnp.uint32)
+    for _ in range(2):
+        root = jnp.where((root > 0) & ((root - 1) * (root - 1) >= n), root - 1, root)
+    for _ in range(2):
+        root = jnp.where(root * root < n, root + 1, root)
+    return root
 
 
 def _mix(x: jax.Array) -> jax.Array:

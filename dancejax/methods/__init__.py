@@ -12,7 +12,16 @@ from dancejax.errors import UserError
 from dancejax.methods import dance, dm, idm, m3d
 from dancejax.methods.base import Context, Method, State
 
-__all__ = ["METHODS", "Context", "Method", "State", "create", "setting_meanings", "setting_types"]
+__all__ = [
+    "METHODS",
+    "Context",
+    "Method",
+    "State",
+    "create",
+    "setting_meanings",
+    "setting_types",
+    "without_flips",
+]
 
 METHODS: dict[str, ModuleType] = {"dm": dm, "idm": idm, "m3d": m3d, "dance": dance}
 
@@ -32,6 +41,21 @@ def create(name: str, *, network: nn.Module, **config: Any) -> Method:
     made = module.Config(**config)
     augment.parse(made.augmentation)
     return module.create(made, network)
+
+
+def without_flips(method: Method) -> Method:
+    """A method by name that never mirrors images, for data where that changes the label.
+
+    Methods that are not in METHODS, or do not mirror, come back as they are.
+    """
+    augmentation = getattr(method.config, "augmentation", "")
+    if method.name not in METHODS or method.network is None:
+        return method
+    if "flip" not in augment.parse(augmentation):
+        return method
+    kept = augment.without(augmentation, "flip")
+    config = dataclasses.replace(method.config, augmentation=kept)
+    return METHODS[method.name].create(config, method.network)
 
 
 def setting_types(name: str) -> dict[str, type]:

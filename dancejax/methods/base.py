@@ -32,7 +32,7 @@ class State(NamedTuple):
     """All that a run needs to go on: saving it is saving the run."""
 
     step: Array  # int32, iterations done
-    key: Array  # the run's key; iteration t uses fold_in(key, t)
+    key: Array  # the run's key; each method derives from it what an iteration draws
     pixels: Array  # float32 [C, IPC, h, w, c], in the method's own space
     opt_state: networks.OptState
     extra: Any = ()  # the method's own
@@ -41,10 +41,12 @@ class State(NamedTuple):
 class Method(NamedTuple):
     """A condensation method, as an optax transformation is: pure functions and their settings.
 
-    init: (key, pixels in [0, 1], context) -> State
+    init: (key, pixels in [0, 1], context) -> State; key: the run's
     update: (State, Context) -> (State, metrics, each [C] or scalar): one iteration
     pixels: (State, Context) -> [C, IPC, h, w, c] in [0, 1] units, as they are stored
     draw: (run's key, step, class data, images left out) -> which real images the step uses
+    network: what it was made for; None where it can't be told
+    resolved: (IPC, image shape) -> the settings that hold for them; None: those of config
     """
 
     name: str
@@ -55,6 +57,77 @@ class Method(NamedTuple):
     update: Callable[[State, Context], tuple[State, Metrics]]
     pixels: Callable[[State, Context], Array]
     draw: Callable[[Array, Array, ClassData], Draws]
+    network: nn.Module | None = None
+    resolved: Callable[[int, tuple[int, int, int]], dict[str, Any]] | None = None
+
+    def settings(self, ipc: int, image_shape: tuple[int, int, int]) -> dict[str, Any]:
+        """Every setting that holds for IPC stored images [h, w, c] per class, as JSON values."""
+        if self.resolved is not None:
+            return self.resolved(ipc, image_shape)
+        return dataclasses.asdict(self.config)
+
+
+ORDERS = ("joint", "classwise")
+"""Of the optimiser's steps: one for all classes, or one after each class on the whole tensor, so
+that momentum acts on during the other classes' steps, as the authors of IDM and DANCE have it."""
+
+
+def descend(
+    order: str,
+    optimizer: optax.GradientTransformation,
+    rate: float,
+    momentum: float,
+    pixels: Array,
+    opt_state: optax.OptState,
+    gradients: Callable[[Array], tuple[Metrics, Array]],
+) -> tuple[Array, optax.OptState, Metrics]:
+    """Take the steps of SGD with momentum that one pass over the classes makes.
+
+    Classes do not see each other, so that "classwise" needs no loop: class c is where momentum has
+    carried it in c steps without a gradient, takes its own step, and is carried on by the C - 1 - c
+    steps of the others.
+
+    Args:
+      order: one of ORDERS.
+      optimizer: optax.sgd(rate, momentum); opt_state its state.
+      pixels: [C, ...].
+      gradients: pixels -> (metrics, gradients [C, ...]), each class's of its own pixels alone.
+
+    Returns:
+      (pixels, optimiser state, metrics).
+    """
+    if order == "joint":
+        metrics, grads = gradients(pixels)
+        updates, opt_state = optimizer.update(grads, opt_state)
+        return optax.apply_updates(pixels, updates), opt_state, metrics
+    count = pixels.shape[0]
+    before = jnp.arange(count).reshape(-1, *[1] * (pixels.ndim - 1))
+    after = count - 1 - before
+    first, *rest = opt_state
+    trace = first.trace
+
+    def carried(steps: Array) -> Array:
+        """momentum + ... + momentum^steps."""
+        return momentum * (1 - momentum**steps) / (1 - momentum)
+
+    own = pixels - rate * carried(before) * trace
+    metrics, grads = gradients(own)
+    trace = grads + momentum * (momentum**before * trace)
+    own = own - rate * trace - rate * carried(after) * trace
+    return own, (first._replace(trace=momentum**after * trace), *rest), metrics
+
+
+def check_settings(config: Any) -> None:
+    """Raise UserError for settings that all methods have and that make no sense."""
+    check_positive(config, "factor", "batch_real", "batch_syn", "class_chunk")
+    if not 0 <= config.momentum < 1:
+        raise UserError(f"momentum must lie in [0, 1), not {config.momentum}.")
+    if config.learning_rate is not None and not config.learning_rate > 0:
+        raise UserError(f"learning_rate must be above 0, not {config.learning_rate}.")
+    if getattr(config, "update_order", "joint") not in ORDERS:
+        raise UserError(
+            f"unknown update_order {config.update_order!r}; choose one of {', '.join(ORDERS)}."
+        )
 
 
 ClassLoss = Callable[[Array, Array, Any], tuple[Array, Metrics]]

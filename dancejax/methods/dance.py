@@ -1,6 +1,7 @@
 """DANCE: dual-view distribution alignment (IJCAI 2024)."""
 
 import dataclasses
+import zlib
 from typing import Any
 
 import flax.linen as nn
@@ -8,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dancejax import interpolate, mmd
+from dancejax import interpolate, mmd, networks
+from dancejax.errors import UserError
 from dancejax.methods import base
 from dancejax.methods.base import Array, Context, Method, Metrics, State
 
@@ -26,29 +28,61 @@ class Config(base.Config):
     batch_syn: int | None = 200
     augmentation: str = "color_crop_cutout"
     mode: str = "multi"
+    update_order: str = base.setting(
+        "classwise", "classwise steps the optimiser after each class, joint once for all classes"
+    )
     pltda: bool = base.setting(
-        True, "match features between initial and final expert; else under the final one"
+        True, "match features between the initial and the final expert; else see without_pltda"
+    )
+    without_pltda: str = base.setting(
+        "random",
+        "whose features are matched without pltda: random, one random network for the whole run, "
+        "as in the authors' setup; or expert, the final one",
     )
     calibration: bool = base.setting(True, "lower the final expert's cross-entropy, too")
     calibration_every: int = base.setting(1, "I_c, iterations between updates by calibration")
 
 
+WITHOUT_PLTDA = ("random", "expert")
+_FIXED_NETWORK = zlib.crc32(b"fixed network")
+
+
+def pixel_rate(config: Config, ipc: int, image_shape: tuple[int, ...]) -> float:
+    """The learning rate of the pixels: the setting's, or the paper's rule for IPC and size."""
+    if config.learning_rate is not None:
+        return config.learning_rate
+    return (0.1 if min(image_shape[:2]) >= 128 else 0.01) * ipc
+
+
 def create(config: Config, network: nn.Module) -> Method:
     """DANCE as a Method; needs a pool of experts of `network`."""
-    base.check_positive(
-        config, "factor", "batch_real", "batch_syn", "class_chunk", "calibration_every"
-    )
+    base.check_settings(config)
+    base.check_positive(config, "calibration_every")
+    if config.without_pltda not in WITHOUT_PLTDA:
+        raise UserError(
+            f"unknown without_pltda {config.without_pltda!r}; choose one of "
+            f"{', '.join(WITHOUT_PLTDA)}."
+        )
     space = base.UNIT
     view = base.view(config, space)
 
+    def rate(pixels: Array) -> float:
+        return pixel_rate(config, pixels.shape[1], pixels.shape[2:])
+
     def optimizer(pixels: Array) -> optax.GradientTransformation:
-        rate = config.learning_rate
-        if rate is None:
-            rate = (0.1 if min(pixels.shape[2:4]) >= 128 else 0.01) * pixels.shape[1]
-        return optax.sgd(rate, config.momentum)
+        return optax.sgd(rate(pixels), config.momentum)
 
     def run_keys(key: Array) -> Array:
         return jax.random.split(key)
+
+    def mid_encoder(key: Array, state: State, first: Any, final: Any) -> networks.Variables:
+        """The network whose features are matched in an iteration."""
+        if config.pltda:
+            return interpolate.lerp(first, final, jax.random.uniform(key))
+        if config.without_pltda == "expert":
+            return final
+        fixed = jax.random.fold_in(state.key, _FIXED_NETWORK)
+        return networks.init(network, fixed, base.image_shape(state))
 
     def init(key: Array, pixels: Array, context: Context) -> State:
         base.experts_of(context)
@@ -62,8 +96,7 @@ def create(config: Config, network: nn.Module) -> Method:
         chosen = jax.random.randint(k_expert, (), 0, len(jax.tree.leaves(experts.final)[0]))
         first = interpolate.select(experts.init, chosen)
         final = interpolate.select(experts.final, chosen)
-        lam = jax.random.uniform(k_lambda) if config.pltda else 0.0
-        mid = interpolate.lerp(first, final, lam)
+        mid = mid_encoder(k_lambda, state, first, final)
 
         def align(pixels: Array, classes: Array, shared: Any) -> tuple[Array, Metrics]:
             """PLTDA: distance of the mean features under the mid encoder."""
@@ -92,9 +125,15 @@ def create(config: Config, network: nn.Module) -> Method:
             shared: Any,
             pieces: int = 1,
         ) -> tuple[Array, optax.OptState, Metrics]:
-            metrics, grads = base.class_gradients(loss, pixels, shared, chunk, pieces=pieces)
-            updates, opt_state = optimizer(pixels).update(grads, opt_state)
-            return optax.apply_updates(pixels, updates), opt_state, metrics
+            return base.descend(
+                config.update_order,
+                optimizer(pixels),
+                rate(pixels),
+                config.momentum,
+                pixels,
+                opt_state,
+                lambda own: base.class_gradients(loss, own, shared, chunk, pieces=pieces),
+            )
 
         seen = context._replace(experts=None)
         shared = mid, k_real, keys[:2], state.step, seen
@@ -122,4 +161,9 @@ def create(config: Config, network: nn.Module) -> Method:
         update=update,
         pixels=base.stored(space),
         draw=base.draw_with(lambda key: run_keys(key)[0], config.batch_real),
+        network=network,
+        resolved=lambda ipc, image_shape: {
+            **dataclasses.asdict(config),
+            "learning_rate": pixel_rate(config, ipc, image_shape),
+        },
     )

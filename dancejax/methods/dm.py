@@ -43,9 +43,8 @@ def matching(
 
     discrepancy: (real [k, B, d], synthetic [k, m, d]) -> [k], the loss of each class.
     """
-    base.check_positive(
-        config, "factor", "batch_real", "batch_syn", "class_chunk", "iterations_per_model"
-    )
+    base.check_settings(config)
+    base.check_positive(config, "iterations_per_model")
     optimizer = optax.sgd(config.learning_rate, config.momentum)
     view = base.view(config, space)
 
@@ -91,4 +90,5 @@ def matching(
         update=update,
         pixels=base.stored(space),
         draw=base.draw_with(lambda key: keys(key)[0], config.batch_real),
+        network=network,
     )

@@ -25,11 +25,18 @@ class Config(base.Config):
 
     factor: int = 2
     learning_rate: float = 0.2
+    update_order: str = base.setting(
+        "classwise", "classwise steps the optimiser after each class, joint once for all classes"
+    )
     regularisation: float = base.setting(
         0.5, "lambda_reg of the cross-entropy, which the network's accuracy in percent multiplies"
     )
     queue_start: int = base.setting(3, "networks in the queue at the start")
     queue_size: int = base.setting(100, "networks in the queue at most")
+    accuracy_window: int = base.setting(
+        100,
+        "iterations that the network's running accuracy looks back on; 0: all since it was new",
+    )
     push_every: int = base.setting(30, "iterations between new networks in the queue")
     networks_trained: int = base.setting(2, "networks of the queue trained in an iteration")
     train_steps: int = base.setting(10, "steps that each of them is trained")
@@ -47,8 +54,8 @@ class Queue(NamedTuple):
 
     variables: networks.Variables
     opt_state: networks.OptState
-    correct: Array  # float32 [capacity], images of its training batches classified rightly
-    seen: Array  # float32 [capacity], images of its training batches
+    correct: Array  # float32 [capacity], images of its training batches classified correctly
+    seen: Array  # float32 [capacity], images of its training batches; both fade with time
     pushed: Array  # int32, networks pushed so far
 
 
@@ -59,7 +66,16 @@ def size(queue: Queue) -> Array:
 
 def accuracy(queue: Queue, slot: Array) -> Array:
     """Running training accuracy of a network in percent; zero for an untrained one."""
-    return 100 * queue.correct[slot] / jnp.maximum(queue.seen[slot], 1)
+    return 100 * queue.correct[slot] / jnp.maximum(queue.seen[slot], 1e-9)
+
+
+def fade(queue: Queue, window: int) -> Queue:
+    """Let an iteration pass for the running accuracies, which look back on about `window` of them.
+
+    The authors set them back at each of their evaluations, every 100 iterations at IPC 1 and 10.
+    """
+    keep = 1 - 1 / window if window else 1.0
+    return queue._replace(correct=keep * queue.correct, seen=keep * queue.seen)
 
 
 def push(
@@ -93,10 +109,11 @@ def sample(key: Array, queue: Queue, count: int) -> Array:
 
 def create(config: Config, network: nn.Module) -> Method:
     """IDM as a Method."""
-    base.check_positive(
-        config, "factor", "batch_real", "batch_syn", "class_chunk", "queue_start", "queue_size",
-        "push_every", "networks_trained", "train_steps", "train_batch",
-    )  # fmt: skip
+    base.check_settings(config)
+    counts = ("queue_start", "queue_size", "push_every", "networks_trained")
+    base.check_positive(config, *counts, "train_steps", "train_batch")
+    if config.accuracy_window < 0:
+        raise UserError(f"accuracy_window must be at least 0, not {config.accuracy_window}.")
     if config.networks_trained > min(config.queue_start, config.queue_size):
         raise UserError(
             f"networks_trained ({config.networks_trained}) must not be above queue_start "
@@ -186,7 +203,7 @@ def create(config: Config, network: nn.Module) -> Method:
         return sampling.normalise(images, context.mean, context.std), labels
 
     def step(taken: Any, images: Array, labels: Array) -> tuple[Any, Array]:
-        """One step of training a network; beside it, how many it classified rightly."""
+        """One step of training a network; beside it, how many it classified correctly."""
         variables, opt_state = taken
         params = variables["params"]
 
@@ -234,12 +251,18 @@ def create(config: Config, network: nn.Module) -> Method:
             return total, {"matching": matching, "cross_entropy": entropy}
 
         chunk = base.block_size(network, state, config)
-        metrics, grads = base.class_gradients(losses, state.pixels, shared, chunk)
-        updates, opt_state = optimizer.update(grads, state.opt_state)
-        pixels = optax.apply_updates(state.pixels, updates)
+        pixels, opt_state, metrics = base.descend(
+            config.update_order,
+            optimizer,
+            config.learning_rate,
+            config.momentum,
+            state.pixels,
+            state.opt_state,
+            lambda own: base.class_gradients(losses, own, shared, chunk),
+        )
         slots = sample(k_train, queue, config.networks_trained)
         first = state.step * per_iteration
-        queue = train(queue, slots, k_epochs[1], first, context)
+        queue = train(fade(queue, config.accuracy_window), slots, k_epochs[1], first, context)
         metrics = {**metrics, "network_accuracy": percent}
         return State(state.step + 1, state.key, pixels, opt_state, queue), metrics
 
@@ -252,6 +275,7 @@ def create(config: Config, network: nn.Module) -> Method:
         update=update,
         pixels=base.stored(space),
         draw=draw,
+        network=network,
     )
 
 

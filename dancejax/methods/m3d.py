@@ -34,6 +34,7 @@ def create(config: Config, network: nn.Module) -> Method:
     """M3D as a Method."""
     if config.kernel not in KERNELS:
         raise UserError(f"unknown kernel {config.kernel!r}; choose one of {', '.join(KERNELS)}.")
+    base.check_positive(config, "degree")
     kernels = {
         "gaussian": None,
         "linear": mmd.linear_kernel,

@@ -125,6 +125,15 @@ def describe(network: nn.Module) -> dict[str, Any]:
     raise ValueError(f"{network} is not in the registry")
 
 
+def identity(network: nn.Module) -> dict[str, Any]:
+    """What tells a network from others: `describe`, or for a module of one's own all its fields."""
+    try:
+        return describe(network)
+    except ValueError:
+        kind = type(network)
+        return {"name": f"{kind.__module__}.{kind.__qualname__}", "module": repr(network)}
+
+
 @functools.cache
 def activation_bytes(network: nn.Module, image_shape: tuple[int, ...]) -> tuple[int, int]:
     """Bytes that the layers' outputs take for one image: (of all layers, of the largest)."""

@@ -108,3 +108,12 @@ def test_normalise():
     )
     floats = jnp.array(images, jnp.float32) / 255
     np.testing.assert_allclose(sampling.normalise(floats, mean, std), expected, atol=1e-6)
+
+
+def test_whole_roots_are_exact():
+    """Around squares, where a square root that is not correctly rounded would be off by one."""
+    squares = np.array([1, 2, 3, 100, 4096, 4097, 30000, 46340], np.int64) ** 2
+    numbers = np.unique(np.concatenate([squares - 1, squares, squares + 1]))
+    numbers = numbers[(numbers > 0) & (numbers < 2**31)]
+    found = np.asarray(sampling._ceil_root(jnp.asarray(numbers, jnp.uint32)), np.int64)
+    assert ((found - 1) ** 2 < numbers).all() and (found**2 >= numbers).all()

@@ -24,8 +24,8 @@ IDM_QUEUE = {
 SETTINGS = {
     "dm": {"batch_real": BATCH},
     "m3d": {"batch_real": BATCH, "iterations_per_model": 5},
-    "dance": {"batch_real": BATCH, "batch_syn": 6},
-    "idm": {"batch_real": BATCH, **IDM_QUEUE},
+    "dance": {"batch_real": BATCH, "batch_syn": 6, "update_order": "joint"},
+    "idm": {"batch_real": BATCH, "update_order": "joint", "accuracy_window": 0, **IDM_QUEUE},
 }
 
 

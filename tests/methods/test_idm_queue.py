@@ -2,6 +2,7 @@
 
 from collections import deque
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,6 +45,20 @@ def test_queue_is_a_bounded_fifo_over_hundreds_of_steps():
             right, count = seen[int(name)]
             expected = 100 * right / count if count else 0.0
             np.testing.assert_allclose(idm.accuracy(queue, position), expected, rtol=1e-6)
+
+
+def test_running_accuracy_forgets_what_is_long_ago():
+    """A network that got everything wrong for long and then all right, over a window of 10."""
+    queue = empty(2)._replace(pushed=jnp.int32(1))
+    for step in range(100):
+        right = 8.0 if step >= 70 else 0.0
+        queue = idm.fade(queue, 10)
+        queue = queue._replace(
+            correct=queue.correct.at[0].add(right), seen=queue.seen.at[0].add(8.0)
+        )
+    np.testing.assert_allclose(idm.accuracy(queue, 0), 100 * (1 - 0.9**30), rtol=1e-3)
+    assert float(idm.accuracy(queue, 1)) == 0
+    chex.assert_trees_all_equal(idm.fade(queue, 0), queue)
 
 
 def test_sampling_is_uniform_over_the_networks_in_use():

@@ -1,5 +1,7 @@
 """Each method against a plain statement of its paper, class by class."""
 
+import zlib
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,15 @@ from dancejax.errors import UserError
 from dancejax.methods import base, dm, m3d
 
 IPC, BATCH = 2, 8
-IDM = {"queue_size": 3, "queue_start": 2, "push_every": 2, "train_batch": 8, "train_steps": 2}
+IDM = {
+    "update_order": "joint",
+    "accuracy_window": 0,
+    "queue_size": 3,
+    "queue_start": 2,
+    "push_every": 2,
+    "train_batch": 8,
+    "train_steps": 2,
+}
 
 
 def make(name, network, **options):
@@ -149,7 +159,8 @@ def test_m3d_refuses_an_unknown_kernel(network):
                      for pair in ((True, False), (False, True), (False, False)))],
 )  # fmt: skip
 def test_dance_steps_as_its_paper_says(pltda, calibration, train, network, pool):
-    method = make("dance", network, pltda=pltda, calibration=calibration, learning_rate=0.3)
+    method = make("dance", network, pltda=pltda, calibration=calibration, learning_rate=0.3,
+                  update_order="joint", without_pltda="expert")  # fmt: skip
     state, context = begin(method, train, pool)
     k_real, k_run = jax.random.split(state.key)
     pixels, buffer = np.asarray(state.pixels), np.zeros_like(state.pixels)
@@ -181,6 +192,82 @@ def test_dance_steps_as_its_paper_says(pltda, calibration, train, network, pool)
         np.testing.assert_allclose(state.pixels, pixels, rtol=1e-4, atol=1e-5)
     stored = method.pixels(state, context)
     assert float(stored.min()) >= 0 and float(stored.max()) <= 1
+
+
+def test_dance_without_pltda_matches_under_one_random_network(train, network, pool):
+    """The authors' reading: neither the experts nor the iteration change whose features count."""
+    method = make("dance", network, pltda=False, calibration=False)
+    state, context = begin(method, train, pool)
+    other = context._replace(experts=jax.tree.map(lambda x: 2 * x, context.experts))
+    update = jax.jit(method.update)
+    (after, metrics), (again, _) = update(state, context), update(state, other)
+    np.testing.assert_array_equal(after.pixels, again.pixels)
+    fixed = networks.init(network, jax.random.fold_in(state.key, zlib.crc32(b"fixed network")),
+                          train.image_shape)  # fmt: skip
+    k_real, _ = jax.random.split(state.key)
+    for label in range(3):
+        real = mean_feature(network, fixed, real_images(k_real, 0, label, context))
+        syn = mean_feature(network, fixed, decoded(state.pixels[label], 2, context))
+        distance = jnp.sum((real - syn) ** 2)
+        np.testing.assert_allclose(metrics["pltda"][label], distance, rtol=1e-4)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+def test_classwise_steps_are_those_of_one_class_after_the_other(momentum):
+    """Against the authors' loop: for each class, a step on the whole tensor with its gradient."""
+    rate, count = 0.1, 4
+    pixels = jax.random.normal(jax.random.key(0), (count, 2, 3, 3, 1))
+    optimizer = optax.sgd(rate, momentum)
+
+    def gradients(own):
+        return {}, jnp.cos(own) + 0.3 * own
+
+    ours, state = pixels, optimizer.init(pixels)
+    theirs, buffer = np.asarray(pixels, np.float64), np.zeros(pixels.shape)
+    for _ in range(3):
+        ours, state, _ = base.descend(
+            "classwise", optimizer, rate, momentum, ours, state, gradients
+        )
+        for label in range(count):
+            grads = np.zeros_like(buffer)
+            grads[label] = np.cos(theirs[label]) + 0.3 * theirs[label]
+            theirs, buffer = sgd(theirs, buffer, grads, rate, momentum)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(state[0].trace, buffer, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["idm", "dance"])
+def test_both_orders_of_steps_are_there(name, train, network, pool):
+    found = []
+    for order in ("joint", "classwise"):
+        options = {**(IDM if name == "idm" else {}), "update_order": order}
+        method = make(name, network, **options)
+        state, context = begin(method, train, pool)
+        update = jax.jit(method.update)
+        for _ in range(2):
+            state, _ = update(state, context)
+        found.append(np.asarray(state.pixels))
+    assert 1e-6 < np.abs(found[0] - found[1]).max() < 0.2
+    with pytest.raises(UserError, match="update_order"):
+        make(name, network, update_order="sideways")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("momentum", 1.5), ("momentum", -0.1), ("learning_rate", -1.0),
+                           ("learning_rate", 0.0), ("learning_rate", float("nan"))]
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["dm", "m3d", "idm", "dance"])
+def test_settings_that_make_no_sense(name, setting, value, network):
+    with pytest.raises(UserError, match=setting):
+        methods.create(name, network=network, **{setting: value})
+
+
+def test_more_settings_that_make_no_sense(network):
+    for name, setting, value in (
+        ("m3d", "degree", 0), ("idm", "accuracy_window", -1), ("dance", "without_pltda", "none"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=setting):
+            methods.create(name, network=network, **{setting: value})
 
 
 def test_dance_calibrates_every_so_often(train, network, pool):

@@ -1,0 +1,28 @@
+"""Random keys by purpose: what a seed means for each thing that is drawn in a run."""
+
+import zlib
+
+import jax
+
+EXPERTS, EVALUATION, FORGETTING = "experts", "evaluation", "forgetting"
+INITIAL_PIXELS = "initial pixels"
+
+
+def root(seed: int, purpose: str) -> jax.Array:
+    """Return the key that everything drawn for a purpose is derived from.
+
+    Purposes must not share keys: an evaluation network that begins as an expert did is no
+    independent judge of what that expert made. Experts keep the bare key of the seed, under which
+    pools have been trained and can be extended.
+
+    Args:
+      seed: of the run, not negative.
+      purpose: one of the names above, or any other text.
+    """
+    key = jax.random.key(seed)
+    return key if purpose == EXPERTS else jax.random.fold_in(key, zlib.crc32(purpose.encode()))
+
+
+def member(seed: int, purpose: str, number: int) -> jax.Array:
+    """Return the key of network `number` of a purpose; it does not depend on how many there are."""
+    return jax.random.fold_in(root(seed, purpose), number)
