@@ -268,10 +268,11 @@ def check_same(
     Raises:
       UserError: they differ; the sentence names the settings.
     """
-    found, wanted = _flat(found), _flat(wanted)
+    stored, wanted = _flat(found), _flat(wanted)
+    found = dict(stored)
     for name in wanted:
-        if found.get(name) is None:
-            found[name] = _absent(name, wanted[name], missing or {}, found)
+        if stored.get(name) is None:
+            found[name] = _absent(name, wanted[name], missing or {}, stored)
     differing = sorted(
         name
         for name in found.keys() | wanted.keys()
@@ -292,10 +293,12 @@ def _within(name: str, entries: Collection[str]) -> bool:
     return any(name == entry or name.startswith(f"{entry}.") for entry in entries)
 
 
-def _absent(name: str, wanted: Any, missing: Mapping[str, Any], found: dict[str, Any]) -> Any:
+def _absent(name: str, wanted: Any, missing: Mapping[str, Any], stored: dict[str, Any]) -> Any:
     """What a record says of an entry that is not in it."""
     for entry, meaning in missing.items():
-        recorded = any(found[other] is not None for other in found if _within(other, [entry]))
+        recorded = any(
+            value is not None for other, value in stored.items() if _within(other, [entry])
+        )
         if _within(name, [entry]) and not recorded:
             return wanted if meaning is UNKNOWN else meaning
     return None

@@ -36,7 +36,9 @@ def expert_training(image_side: int, **overrides: Any) -> TrainConfig:
     """DANCE's training of experts (IJCAI 2024): 60 epochs of batches of 64, from 128 pixels on 80
     epochs of batches of 128."""
     large = image_side >= 128
-    usual = {"epochs": 80 if large else 60, "batch_size": 128 if large else 64}
+    # There is but one operation to choose from, so that it does not matter what draws it; records
+    # of pools say "image".
+    usual = {"epochs": 80 if large else 60, "batch_size": 128 if large else 64, "draw": "image"}
     return TrainConfig(**{**usual, **overrides})
 
 

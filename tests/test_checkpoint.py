@@ -15,7 +15,6 @@ import pytest
 from dancejax import checkpoint
 from dancejax.errors import UserError
 
-
 FILE = Path("record.json")
 
 
@@ -136,12 +135,16 @@ def test_a_checkpoint_that_does_not_fit_stays_where_it_is(tmp_path):
 
 
 def test_longer_leading_axes_are_cut_where_asked(tmp_path):
-    checkpoint.save_tree(tmp_path / "tree", {"w": jnp.arange(6.0).reshape(3, 2), "n": 1.5}, {})
+    checkpoint.save_tree(
+        tmp_path / "tree", {"w": jnp.arange(6.0).reshape(3, 2), "n": np.float64(1.5)}, {}
+    )
     target = {"w": jnp.zeros((2, 2)), "n": np.float64(0)}
     found = checkpoint.load_tree(tmp_path / "tree", target, cut=True)
     np.testing.assert_array_equal(found["w"], [[0, 1], [2, 3]])
     with pytest.raises(UserError, match="settings"):  # too short is no repeat to leave out
-        checkpoint.load_tree(tmp_path / "tree", {"w": jnp.zeros((4, 2)), "n": 0.0}, cut=True)
+        checkpoint.load_tree(
+            tmp_path / "tree", {"w": jnp.zeros((4, 2)), "n": np.float64(0)}, cut=True
+        )
 
 
 def test_records_of_earlier_versions_are_read():

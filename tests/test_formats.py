@@ -1,7 +1,7 @@
 """What earlier versions wrote is read by every later one: files that are not to be made again.
 
-fixtures/format1 was made by `python -m tests.test_formats FOLDER`; fixtures/first_edition by version
-0.1.0: a pool of two experts trained without a test set, three experts stopped in the last on two
+fixtures/format1 was made by `python -m tests.test_formats FOLDER`; fixtures/first_edition by
+version 0.1.0: a pool of two experts trained without a test set, three experts stopped in the last on two
 devices, a run of DANCE after 4 iterations with what came out after 6, and a finished evaluation.
 """
 

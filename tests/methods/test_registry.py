@@ -90,9 +90,40 @@ def test_unknown_names_are_said(network):
 def test_presets_are_the_papers(method, dataset, side, ipc, steps, config, network):
     preset = presets.paper(method, dataset=dataset, image_side=side, ipc=ipc)
     assert preset.steps == steps
-    assert preset.config == pytest.approx(config)
+    assert {name: preset.config[name] for name in config} == pytest.approx(config)
     made = methods.create(method, network=network, **preset.config).config
     assert made.momentum == 0.5
+
+
+def paper(method, dataset, side, ipc, **options):
+    return presets.paper(method, dataset=dataset, image_side=side, ipc=ipc, **options)
+
+
+def test_presets_in_the_cases_that_papers_treat_apart():
+    assert paper("dm", "cifar10", 32, 100).config["learning_rate"] == 10
+    assert paper("dm", "cifar100", 32, 100).config["learning_rate"] == 1
+    assert paper("idm", "cifar10", 32, 1, smallest=1000).config["batch_real"] == 1000
+    assert paper("idm", "cifar10", 32, 10, smallest=1000).config["batch_real"] == 256
+    tiny = paper("idm", "tiny_imagenet", 64, 1)
+    assert (tiny.config["batch_real"], tiny.config["push_every"]) == (256, 30)
+    assert tiny.network == {"depth": 3} and paper("dance", "tiny_imagenet", 64, 1).network == {}
+    assert paper("idm", "cifar10", 32, 10).config["accuracy_window"] == 100
+    assert paper("idm", "cifar10", 32, 50).config["accuracy_window"] == 500
+    large = [paper("idm", "imagenet10", 224, ipc).config for ipc in (10, 50)]
+    assert [config["queue_size"] for config in large] == [50, 100]
+    assert [config["factor"] for config in large] == [2, 1]
+    starts = {name: paper(name, "cifar10", 32, 10).init for name in methods.METHODS}
+    assert starts == {
+        "dm": "real", "idm": "real_mean", "m3d": "real", "dance": "first_nearest",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["dm", "idm", "m3d", "dance"])
+def test_presets_do_not_mirror_digits(method, network):
+    config = paper(method, "mnist", 28, 10, flip=False).config
+    made = methods.create(method, network=network, **config)
+    assert "flip" not in made.config.augmentation
+    assert methods.without_flips(made) is made or made.config.augmentation == ""
 
 
 def test_defaults_are_the_papers(network):
