@@ -54,6 +54,14 @@ def pixel_rate(config: Config, ipc: int, image_shape: tuple[int, ...]) -> float:
     return (0.1 if min(image_shape[:2]) >= 128 else 0.01) * ipc
 
 
+def resolved(config: Config, ipc: int, image_shape: tuple[int, ...]) -> dict[str, Any]:
+    """The settings that hold for IPC stored images per class; those without effect are left out."""
+    found = dataclasses.asdict(config)
+    if config.pltda:
+        del found["without_pltda"]
+    return {**found, "learning_rate": pixel_rate(config, ipc, image_shape)}
+
+
 def create(config: Config, network: nn.Module) -> Method:
     """DANCE as a Method; needs a pool of experts of `network`."""
     base.check_settings(config)
@@ -162,8 +170,5 @@ def create(config: Config, network: nn.Module) -> Method:
         pixels=base.stored(space),
         draw=base.draw_with(lambda key: run_keys(key)[0], config.batch_real),
         network=network,
-        resolved=lambda ipc, image_shape: {
-            **dataclasses.asdict(config),
-            "learning_rate": pixel_rate(config, ipc, image_shape),
-        },
+        resolved=lambda ipc, image_shape: resolved(config, ipc, image_shape),
     )
