@@ -125,15 +125,14 @@ class Tree:
         """Image files in a folder and below, sorted by name."""
         above = self._entered(folder, above)
         folders, files = self._entries(folder)
+        inner = set(folders)
         for path in sorted([*folders, *files]):
-            if path in self._read or path.is_dir():
+            if path in inner:
                 yield from self._images(path, above)
-            elif not _is_image(path):
-                self._others[path.suffix.lower() or "without an extension"] += 1
-            elif path.is_file():
+            elif _is_image(path):
                 yield path
             else:
-                raise UserError(f"{path} is called an image but is not a file; remove it.")
+                self._others[path.suffix.lower() or "without an extension"] += 1
 
     def _entered(
         self, folder: Path, above: frozenset[tuple[int, int]]
@@ -162,6 +161,8 @@ class Tree:
             if entry.is_symlink() and not path.exists():
                 raise UserError(f"{path} is a broken link; remove it.")
             if not entry.is_dir():
+                if _is_image(path) and not entry.is_file():  # a pipe would be waited for
+                    raise UserError(f"{path} is called an image but is not a file; remove it.")
                 files.append(path)
             elif own.is_part(path) or own.is_own(path):
                 say_once(f"{self.root}: passed over {path}, which dancejax wrote")
