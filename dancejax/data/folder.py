@@ -74,7 +74,8 @@ def sizes(root: Path, most: int = 1000) -> list[tuple[int, int]]:
     """
     paths = layout.find(root).train.paths
     step = -(-len(paths) // most)
-    return [pixels.size((str(path), path)) for path in paths[::step]]
+    with pixels.quiet():
+        return [pixels.size((str(path), path)) for path in paths[::step]]
 
 
 @_readable()

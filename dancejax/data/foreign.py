@@ -25,7 +25,9 @@ def hint(path: Path) -> str | None:
 def _of(file: Path, given: Path) -> str | None:
     name, suffix = file.name, file.suffix.lower()
     if suffix == ".parquet":
-        kind = f"load_dataset('parquet', data_files='{file}', split='train')"
+        files = file.parent / "train*.parquet"
+        files = files if list(file.parent.glob(files.name)) else file.parent / "*.parquet"
+        kind = f"load_dataset('parquet', data_files='{files}', split='train')"
         return f"{given} is a data set in parquet files, as Hugging Face has them; {_numpy(kind)}"
     if suffix == ".arrow":
         kind = f"Dataset.load_from_disk('{file.parent}')"
@@ -56,7 +58,8 @@ def _of(file: Path, given: Path) -> str | None:
 def _numpy(source: str) -> str:
     return (
         f"convert it to .npz in two lines: d = datasets.{source}.with_format('numpy'); "
-        "numpy.savez('set.npz', images=numpy.stack(d['image']), labels=d['label'])."
+        "numpy.savez('set.npz', images=numpy.stack(d['image']), labels=d['label']), with the "
+        "names that d.column_names has."
     )
 
 

@@ -75,7 +75,7 @@ def size(encoded: Encoded) -> tuple[int, int]:
 
 def all_grey(files: Sequence[Encoded]) -> bool:
     """Whether all of the images are stored without colour; checks every header."""
-    with _quiet(), ThreadPoolExecutor() as pool:
+    with quiet(), ThreadPoolExecutor() as pool:
         chunks = [files[i : i + BLOCK] for i in range(0, len(files), BLOCK)]
         return all([grey for chunk in chunks for grey in pool.map(is_grey, chunk)])
 
@@ -148,7 +148,7 @@ def decode_all(
         return len(chunk)
 
     with (
-        _quiet(),
+        quiet(),
         ThreadPoolExecutor() as pool,
         tqdm(total=count, desc=title, unit=" images", disable=None) as bar,
     ):
@@ -167,7 +167,7 @@ def decode_all(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Pillow's warnings, of metadata and the like, are not for the user: files are taken or not."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
