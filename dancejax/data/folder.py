@@ -17,6 +17,7 @@ from dancejax.errors import UserError
 
 _KEPT = 2000
 """Images from which on a split is worth keeping decoded."""
+_CHUNK = 64  # files a task of the pool
 
 
 @contextlib.contextmanager
@@ -100,18 +101,19 @@ def _digests(root: Path, paths: list[Path]) -> np.ndarray:
     """Digests of files' bytes, uint8 [N, 16]; those of many files are kept for the next start."""
 
     def make() -> np.ndarray:
+        chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
         with ThreadPoolExecutor() as pool:
-            found = [
-                digest
-                for start in range(0, len(paths), pixels.BLOCK)
-                for digest in pool.map(_digest, paths[start : start + pixels.BLOCK])
-            ]
+            found = [digest for part in pool.map(_of_chunk, chunks) for digest in part]
         return np.frombuffer(b"".join(found), np.uint8).reshape(-1, DIGEST_BYTES)
 
     if len(paths) < _KEPT:
         return make()
     shape = (len(paths), DIGEST_BYTES)
     return cache.kept_array((root, "digests"), cache.stamp(paths), shape, make)
+
+
+def _of_chunk(paths: list[Path]) -> list[bytes]:
+    return [_digest(path) for path in paths]
 
 
 def _digest(path: Path) -> bytes:
