@@ -26,7 +26,8 @@ def _readable() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror}).") from error
+        name = "the folder of images" if error.filename is None else error.filename
+        raise UserError(f"{name} cannot be read ({error.strerror}).") from error
 
 
 @_readable()

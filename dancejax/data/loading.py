@@ -142,7 +142,7 @@ def _source(
         raise UserError(_unknown(name, base))
     if path.is_file():
         raise UserError(hint(path) or f"{path} is a file; give a folder of images or an .npz file.")
-    root = path.resolve()
+    root = Path(os.path.realpath(path))  # resolve() raises where links lead in a ring
     return _Source(
         root.name or "images",
         lambda split: folder.read(root, split, image_size=image_size, seed=seed),

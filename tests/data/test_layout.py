@@ -124,6 +124,15 @@ def test_links_out_of_the_folder_are_followed(tmp_path):
     assert sorted(found) == sorted(expected)
 
 
+@pytest.mark.parametrize("name", ["./ring", "ring", "ring.npz", "./gone"])
+def test_a_link_that_leads_nowhere(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for link, target in (("ring", "ring"), ("ring.npz", "ring.npz"), ("gone", "nowhere")):
+        Path(link).symlink_to(target)
+    with pytest.raises(UserError, match="There is no"):
+        load(name)
+
+
 def test_what_systems_leave_is_passed_over(tmp_path):
     _classes(tmp_path)
     for name in ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", ".git"):

@@ -131,7 +131,8 @@ def _images(
         ]
         return _fill(dtype, draw(st.sampled_from(shapes)), seed), False
     if kind == "count":
-        return _fill(dtype, (draw(st.integers(0, count - 1)), *shape), seed), False
+        fewer = draw(st.integers(0, count - 1))
+        return _fill(dtype, (fewer, *shape), seed), fewer > 0
     images = _fill(dtype, (count, *shape), seed)
     if kind == "values":
         images = images.astype("f8")
@@ -160,7 +161,8 @@ def _labels(draw: st.DrawFn, count: int, odd: bool, within: int) -> tuple[Any, l
     if kind == "shape":
         return draw(st.sampled_from([labels.sum(), labels[:, None].repeat(2, 1), labels[:0]])), None
     if kind == "count":
-        return labels[: draw(st.integers(0, count - 1))], None
+        fewer = draw(st.integers(0, count - 1))
+        return labels[:fewer], values[:fewer]
     return draw(st.sampled_from([labels, labels[:, None]])), values
 
 
@@ -224,8 +226,9 @@ def _check_arrays(
     classes: Any,
     good: bool,
 ) -> None:
-    numbers = _class_numbers(values, classes) if values is not None else None
-    fine = good and numbers is not None
+    good = good and values is not None and np.shape(images)[:1] == (len(values),)
+    numbers = _class_numbers(values, classes) if good else None
+    fine = numbers is not None
     if isinstance(found, str):
         assert not (fine and _fits_to_be_split(numbers, _expected(images))), found
         return
@@ -298,7 +301,9 @@ def test_npz_files_of_two_splits(data: st.DataObject) -> None:
         labels = np.array(values)
     parts["test"] = (images, values)
     members |= {"x_test": images, "y_test": labels}
-    fine = fine and good and None not in (values, parts["train"][1])
+    for images, values in parts.values():
+        good = good and values is not None and np.shape(images)[:1] == (len(values),)
+    fine = fine and good
     if classes is not None:
         members["classes"] = classes
     with tempfile.TemporaryDirectory() as folder:
