@@ -430,9 +430,12 @@ def _spoil(data: st.DataObject, path: Path) -> None:
     kind = data.draw(st.sampled_from(["empty", "text", "half", "noise"]))
     whole = path.read_bytes()
     path.write_bytes(
-        {"empty": b"", "text": b"<html>not found", "half": whole[:20], "noise": bytes(range(99))}[
-            kind
-        ]
+        {
+            "empty": b"",
+            "text": b"<html>not found",
+            "half": whole[: len(whole) // 3],
+            "noise": bytes(range(99)),
+        }[kind]
     )
 
 
