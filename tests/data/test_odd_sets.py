@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dancejax.data import ImageDataset, load, train_test_split
+from dancejax.data.pixels import decode, quiet
 from dancejax.errors import UserError
 
 _FEW, _MANY = 60, 2000
@@ -38,7 +39,7 @@ def _both(test: Callable[..., None]) -> Callable[..., None]:
             deadline=None,
             suppress_health_check=health,
             database=None,
-            phases=[Phase.explicit, Phase.generate],
+            phases=[Phase.explicit, Phase.generate],  # shrinking takes minutes
         )(test)
 
     marks = [pytest.param(_FEW), pytest.param(_MANY, marks=pytest.mark.slow)]
@@ -555,3 +556,31 @@ def _check_pictures(
             same = [i for i, (c, image) in enumerate(left) if c == label and _near(image, pixels)]
             assert same, "an image is missing or changed"
             left.pop(same[0])
+
+
+_FORMATS = [
+    ("PNG", {}),
+    ("JPEG", {}),
+    ("JPEG", {"progressive": True}),
+    ("BMP", {}),
+    ("WEBP", {}),
+    ("GIF", {}),
+    ("TIFF", {}),
+    ("TIFF", {"compression": "tiff_lzw"}),
+    ("PPM", {}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), _FORMATS)
+def test_a_file_cut_anywhere_is_refused_or_whole(kind: str, options: dict[str, Any]) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(colours).save(buffer, kind, **options)
+    data = buffer.getvalue()
+    whole = decode(("x", data), channels=3, image_size=None)
+    lengths = [*range(0, len(data), 29), *range(len(data) - 20, len(data))]
+    with quiet():
+        for length in lengths:
+            with contextlib.suppress(UserError):
+                found = decode(("x", data[:length]), channels=3, image_size=None)
+                assert (found == whole).all(), length
