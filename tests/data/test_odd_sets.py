@@ -411,7 +411,11 @@ _CHARACTERS = st.one_of(
     st.sampled_from("\n\t\x1b\u202e\u2028éß猫 "),
     st.integers(0xDC80, 0xDCFF).map(chr),
 )
-_FILE_NAMES = st.text(_CHARACTERS, min_size=1, max_size=8).filter(_usable)
+_FILE_NAMES = (
+    st.text(_CHARACTERS, min_size=1, max_size=8)
+    .filter(_usable)
+    .map(lambda name: os.fsdecode(os.fsencode(name)))  # some bytes are UTF-8 by chance
+)
 _FOLDER_NAMES = _FILE_NAMES | st.just("x" * 200)
 
 
