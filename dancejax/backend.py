@@ -4,11 +4,13 @@ import contextlib
 import ctypes
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import jax
 
 from dancejax.data.cache import cache_folder
+from dancejax.data.notes import say_once
 
 
 def is_cpu() -> bool:
@@ -111,6 +113,20 @@ def tune_allocator() -> bool:
 
 
 def enable_compilation_cache(path: str | os.PathLike[str] | None = None) -> None:
-    """Keep compiled programs between processes, by default in the user's cache folder."""
-    jax.config.update("jax_compilation_cache_dir", str(path or cache_folder("xla")))
+    """Keep compiled programs between processes, by default in the user's cache folder.
+
+    Nothing is kept where there is no such folder and none can be made, which is said on stderr.
+    """
+    folder = cache_folder("xla") if path is None else Path(path)
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        usable = os.access(folder, os.W_OK)
+    except OSError:
+        usable = False
+    if not usable:
+        say_once(f"compiled programs are not kept: {folder} cannot be written to")
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

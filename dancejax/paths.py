@@ -33,7 +33,13 @@ def expand(path: str | os.PathLike[str], name: str = "the path") -> Path:
 
 
 def home() -> Path | None:
-    """Return the user's home folder, or None where the system does not know one."""
+    """Return the user's home folder, or None where the system does not know one.
+
+    A HOME that is empty or relative leads nowhere that could be meant.
+    """
+    given = os.environ.get("HOME")
+    if given is not None and not os.path.isabs(given):
+        return None
     try:
         return Path.home()
     except RuntimeError:

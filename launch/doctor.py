@@ -76,8 +76,9 @@ def machine() -> dict[str, str]:
     found["matrix products"] = f"{matmul_speed():.0f} GFLOP/s in float32 on one device"
     found["allocator"] = "tuned" if backend.tune_allocator() else "as the system has it"
     cached = cache.cache_folder("xla")
-    found["compilation cache"] = str(cached) if "DANCEJAX_NO_CACHE" not in os.environ else "off"
-    found["TFDS data sets"] = str(tfds_source.default_data_dir())
+    off = cached is None or "DANCEJAX_NO_CACHE" in os.environ
+    found["compilation cache"] = "off" if off else str(cached)
+    found["TFDS data sets"] = str(tfds_source.default_data_dir() or "no home folder")
     return found
 
 

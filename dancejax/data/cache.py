@@ -12,24 +12,41 @@ from pathlib import Path
 
 import numpy as np
 
+from dancejax import paths
 from dancejax.data import pixels
-from dancejax.data.dataset import Arrays
+from dancejax.data.arrays import Arrays
+from dancejax.data.notes import say_once
 
 Empty = Callable[[tuple[int, ...]], np.ndarray]
 _BLOCK = 1 << 26
 
 
-def cache_folder(name: str) -> Path:
-    """Our folder of this name in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dancejax" / name
+def cache_folder(name: str) -> Path | None:
+    """Return our folder of this name in the user's cache folder; None, and it is said, without one.
+
+    It need not exist yet.
+    """
+    home = paths.cache_home()
+    if home is None:
+        say_once(
+            "There is no home folder, so that nothing is kept for the next start: neither decoded "
+            "images nor compiled programs. XDG_CACHE_HOME=FOLDER gives it a place."
+        )
+        return None
+    return home / "dancejax" / name
 
 
-def stamp(files: Iterable[Path]) -> str:
-    """What changes when one of the files is changed, added or removed: sha256 of their states."""
+def stamp(files: Iterable[Path], *more: bytes) -> str:
+    """What changes when one of the files is changed, added or removed: sha256 of their states.
+
+    more: what else changes it.
+    """
     digest = hashlib.sha256()
     for path in files:
         state = path.stat()
-        digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(path) + f" {state.st_size} {state.st_mtime_ns}\n".encode())
+    for part in more:
+        digest.update(part)
     return digest.hexdigest()
 
 
@@ -38,16 +55,16 @@ def cached(key: tuple[object, ...], stamp: str, make: Callable[[Empty], Arrays])
 
     empty: gives room for the images, uint8 of a shape, on disk. Kept are one set of arrays for each
     key, in the user's cache folder; images come back memory-mapped and read-only. A damaged entry
-    is made again. Where there is no room on the disk, or DANCEJAX_NO_CACHE is set, nothing is kept.
+    is made again. Where there is no cache folder or no room on the disk, or DANCEJAX_NO_CACHE is
+    set, nothing is kept.
     """
-    if "DANCEJAX_NO_CACHE" in os.environ:
+    folder = _entry(key)
+    if folder is None:
         return make(pixels.empty)
-    name = hashlib.sha256(json.dumps([str(part) for part in key]).encode()).hexdigest()[:32]
-    folder = cache_folder("images") / name
     found = _read(folder, stamp)
     if found is not None:
         return found
-    temporary = folder.with_name(f".{name}.{os.getpid()}.tmp")
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -56,14 +73,58 @@ def cached(key: tuple[object, ...], stamp: str, make: Callable[[Empty], Arrays])
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     except OSError as error:
-        print(f"decoded images are not kept in {folder.parent}: {error.strerror}", file=sys.stderr)
+        _say_not_kept(folder, error)
         shutil.rmtree(temporary, ignore_errors=True)
         return make(pixels.empty)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     kept = _read(folder, stamp)
-    assert kept is not None
-    return kept
+    # Another process may have put its own there, of another seed for instance.
+    return make(pixels.empty) if kept is None else kept
+
+
+def kept_array(
+    key: tuple[object, ...], stamp: str, shape: tuple[int, ...], make: Callable[[], np.ndarray]
+) -> np.ndarray:
+    """make()'s uint8 array of a shape, or what an earlier call with key and stamp kept of it."""
+    folder = _entry(key)
+    if folder is None:
+        return make()
+    path = folder.with_suffix(".bin")
+    size = int(np.prod(shape))
+    with contextlib.suppress(OSError):
+        data = path.read_bytes()
+        body = data[-size:]
+        if data == _sealed(body, stamp) and len(body) == size:
+            return np.frombuffer(body, np.uint8).reshape(shape)
+    array = make()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(_sealed(array.tobytes(), stamp))
+        temporary.replace(path)
+    except OSError as error:
+        _say_not_kept(path, error)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return array
+
+
+def _sealed(body: bytes, stamp: str) -> bytes:
+    return hashlib.sha256(stamp.encode() + body).digest() + body
+
+
+def _entry(key: tuple[object, ...]) -> Path | None:
+    """Where what belongs to a key is kept; None where nothing is."""
+    if "DANCEJAX_NO_CACHE" in os.environ:
+        return None
+    home = cache_folder("images")
+    name = hashlib.sha256(json.dumps([str(part) for part in key]).encode()).hexdigest()[:32]
+    return None if home is None else home / name
+
+
+def _say_not_kept(path: Path, error: OSError) -> None:
+    say_once(f"decoded images are not kept in {path.parent}: {error.strerror or error}")
 
 
 def _on_disk(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -97,7 +158,7 @@ def _write(folder: Path, arrays: Arrays, key: tuple[object, ...], stamp: str) ->
 
 def _read(folder: Path, stamp: str) -> Arrays | None:
     """The entry if it is there, of this stamp, and whole."""
-    if not (folder / "manifest.json").exists():
+    if not os.path.exists(folder / "manifest.json"):  # also where the folder may not be read
         return None
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         about = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))

@@ -4,22 +4,18 @@ import dataclasses
 import functools
 import hashlib
 import json
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
+from dancejax.data import arrays, known
+from dancejax.data.arrays import Arrays
+from dancejax.data.normalisation import channel_statistics, known_constants
+from dancejax.data.splitting import TEST_FRACTION, content_split, image_digests
 from dancejax.errors import UserError
+from dancejax.text import printable, printable_names
 
 SPLITS = ("train", "test")
-TEST_FRACTION = 0.2
-
-
-class Arrays(NamedTuple):
-    """What a source reads, before normalisation constants are known."""
-
-    images: np.ndarray  # uint8 [N, H, W, C]
-    labels: np.ndarray  # int32 [N]
-    classes: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,7 +24,9 @@ class ImageDataset:
 
     images: uint8 [N, H, W, C] in 0..255, C 1 or 3; labels: int32 [N] in 0..len(classes)-1;
     mean, std: C numbers each for pixels in [0, 1], std > 0. Networks see
-    (images / 255 - mean) / std. Raises UserError where any of this does not hold.
+    (images / 255 - mean) / std. flip: whether a mirrored image keeps its label, so that training
+    may mirror images; no part of the fingerprint. Names are made printable. Raises UserError where
+    any of this does not hold.
     """
 
     name: str
@@ -42,24 +40,52 @@ class ImageDataset:
 
     def __post_init__(self) -> None:
         check_split(self.split)
-        check_arrays(self.name, Arrays(self.images, self.labels, self.classes))
-        channels = self.images.shape[-1]
-        mean, std = tuple(map(float, self.mean)), tuple(map(float, self.std))
-        if not len(mean) == len(std) == channels:
-            raise UserError(
-                f"{self.name}: mean has {len(mean)} and std {len(std)} numbers for images of "
-                f"{channels} channels; give one of each a channel."
-            )
-        if not np.isfinite(mean + std).all() or min(std) <= 0:
-            raise UserError(
-                f"{self.name}: mean {mean} and std {std} must be finite and std positive; "
-                "channel_statistics computes both from the images."
-            )
+        arrays.check_arrays(self.name, Arrays(self.images, self.labels, self.classes))
+        mean, std = _constants(self.name, self.mean, self.std, self.images.shape[-1])
+        object.__setattr__(self, "name", printable(self.name))
         object.__setattr__(self, "images", _read_only(self.images))
         object.__setattr__(self, "labels", _read_only(self.labels))
-        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "classes", printable_names(tuple(self.classes)))
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "std", std)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Any,
+        labels: Any,
+        *,
+        classes: Any = None,
+        name: str = "arrays",
+        split: str = "train",
+        channels_first: bool = False,
+        flip: bool | None = None,
+    ) -> "ImageDataset":
+        """Make a data set of one's own arrays, as an .npz file of them would be read.
+
+        Args:
+          images: [N, H, W] or [N, H, W, C] with C 1 or 3; uint8, or floating-point in [0, 1], which
+            is rounded to the nearest of 0..255. uint8 arrays are not copied.
+          labels: integers of any type, [N] or [N, 1].
+          classes: one string a class, for labels 0..C-1. None takes the distinct labels in
+            ascending order, each called by its value.
+          name: of the data set; one with known normalisation constants gets them.
+          split: what the images are for, "train" or "test".
+          channels_first: images are [N, C, H, W], as PyTorch has them.
+          flip: whether a mirrored image keeps its label; None: by the name, see `known.flip`.
+
+        Returns:
+          The data set, with mean and std of its images. `train_test_split` cuts it in two.
+
+        Raises:
+          UserError: anything is not so.
+        """
+        made = arrays.build(
+            images, labels, classes=classes, name=name, channels_first=channels_first
+        )
+        constants = known_constants(name, made.images.shape[-1])
+        constants = constants or channel_statistics(made.images)
+        return cls(name, split, *made, *constants, known.flip(name) if flip is None else flip)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -94,30 +120,6 @@ def check_split(split: str) -> None:
         raise UserError(f"There is no split {split!r}; ask for 'train' or 'test'.")
 
 
-def check_arrays(name: str, arrays: Arrays) -> None:
-    """Raises UserError unless images, labels and classes are what ImageDataset promises."""
-    images, labels, classes = arrays
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise UserError(
-            f"{name}: images are {images.dtype} {list(images.shape)}; "
-            "they must be uint8 [N, H, W, C] with 1 or 3 channels last."
-        )
-    if 0 in images.shape:
-        raise UserError(f"{name}: there are no pixels in images of shape {list(images.shape)}.")
-    if labels.dtype != np.int32 or labels.shape != images.shape[:1]:
-        raise UserError(
-            f"{name}: labels are {labels.dtype} {list(labels.shape)}; "
-            f"they must be int32 [{len(images)}], one an image."
-        )
-    if len(set(classes)) != len(classes) or not all(isinstance(c, str) and c for c in classes):
-        raise UserError(f"{name}: class names must be different, non-empty strings.")
-    if labels.min() < 0 or labels.max() >= len(classes):
-        raise UserError(
-            f"{name}: labels run from {labels.min()} to {labels.max()}, but with {len(classes)} "
-            f"class names they must lie in 0..{len(classes) - 1}."
-        )
-
-
 def subset(dataset: ImageDataset, per_class: int, *, seed: int) -> ImageDataset:
     """A class-balanced random subset of per_class images of each class, in the original order.
 
@@ -140,25 +142,47 @@ def subset(dataset: ImageDataset, per_class: int, *, seed: int) -> ImageDataset:
     return dataclasses.replace(dataset, images=dataset.images[index], labels=dataset.labels[index])
 
 
-def stratified_split(
-    labels: np.ndarray, classes: tuple[str, ...], *, seed: int
-) -> dict[str, np.ndarray]:
-    """Seeded split of 0..N-1 into sorted int64 indices {"train", "test"}, each class by itself.
+def train_test_split(
+    dataset: ImageDataset, fraction: float = TEST_FRACTION, *, seed: int = 0
+) -> tuple[ImageDataset, ImageDataset]:
+    """Cut a data set into a training and a test split, drawn by the images' content.
 
-    labels: int [N] in 0..len(classes)-1. A fifth of each class (rounded) is for testing, at least
-    one image and never all. Raises UserError naming a class with fewer than two images.
+    The same draw as of .npz files without test images: see `splitting.content_split`.
+
+    Args:
+      dataset: of any split; classes of at least two different images.
+      fraction: of the images, for testing, between 0 and 1.
+      seed: of the draw.
+
+    Returns:
+      (training split, test split) with the mean and std of the training images, but of names with
+      known constants these.
+
+    Raises:
+      UserError: a class is too small, or an argument is out of range.
     """
-    parts: dict[str, list[np.ndarray]] = {"train": [], "test": []}
-    for name, order in zip(classes, _class_orders(labels, len(classes), seed), strict=True):
-        if len(order) < 2:
-            raise UserError(
-                f"Class {name!r} has {len(order)} image(s), too few to split into train and "
-                "test; give at least two, or make the split yourself."
-            )
-        held_out = max(1, round(TEST_FRACTION * len(order)))
-        parts["test"].append(order[:held_out])
-        parts["train"].append(order[held_out:])
-    return {split: np.sort(np.concatenate(part)) for split, part in parts.items()}
+    index = content_split(
+        image_digests(dataset.images),
+        dataset.labels,
+        dataset.classes,
+        seed=seed,
+        fraction=fraction,
+    )
+    images = {part: dataset.images[i] for part, i in index.items()}
+    constants = known_constants(dataset.name, dataset.image_shape[-1])
+    mean, std = constants or channel_statistics(images["train"])
+    train, test = (
+        dataclasses.replace(
+            dataset,
+            split=part,
+            images=images[part],
+            labels=dataset.labels[index[part]],
+            mean=mean,
+            std=std,
+        )
+        for part in SPLITS
+    )
+    return train, test
 
 
 def _class_orders(labels: np.ndarray, num_classes: int, seed: int) -> list[np.ndarray]:
@@ -175,3 +199,24 @@ def _read_only(array: np.ndarray) -> np.ndarray:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _constants(
+    name: str, mean: Any, std: Any, channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Normalisation constants, one finite number a channel, std positive."""
+    try:
+        mean, std = tuple(map(float, mean)), tuple(map(float, std))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name}: mean and std must be numbers, one a channel.") from error
+    if not len(mean) == len(std) == channels:
+        raise UserError(
+            f"{name}: mean has {len(mean)} and std {len(std)} numbers for images of "
+            f"{channels} channels; give one of each a channel."
+        )
+    if not np.isfinite(mean + std).all() or min(std) <= 0:
+        raise UserError(
+            f"{name}: mean {mean} and std {std} must be finite and std positive; "
+            "channel_statistics computes both from the images."
+        )
+    return mean, std

@@ -8,7 +8,7 @@ import hashlib
 from importlib import resources
 
 from dancejax.data import npz
-from dancejax.data.dataset import Arrays
+from dancejax.data.arrays import Arrays
 from dancejax.errors import UserError
 
 NAME = "fashion_mnist_mini"

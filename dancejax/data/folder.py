@@ -1,49 +1,55 @@
 """Folders of images: train/CLASS/* and test/CLASS/*, or CLASS/* with a seeded split."""
 
-import os
-from collections.abc import Iterator, Sequence
+import contextlib
+import functools
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from dancejax.data import cache, pixels
-from dancejax.data.dataset import Arrays, stratified_split
+from dancejax.data import cache, layout, pixels
+from dancejax.data.arrays import Arrays
+from dancejax.data.splitting import DIGEST_BYTES, content_split
+from dancejax.data.tree import Files, Tree
 from dancejax.errors import UserError
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
-TEST_NAMES = ("test", "val", "validation")
-ANNOTATIONS = "val_annotations.txt"
 _KEPT = 2000
 """Images from which on a split is worth keeping decoded."""
+_CHUNK = 64  # files a task of the pool
 
 
-class _Files(NamedTuple):
-    """The image files of one split, by class and then by path."""
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Says in a sentence what the system refuses to read."""
+    try:
+        yield
+    except OSError as error:
+        name = "the folder of images" if error.filename is None else error.filename
+        raise UserError(f"{name} cannot be read ({error.strerror}).") from error
 
-    paths: list[Path]
-    labels: np.ndarray  # int32 [N]
 
-
+@_readable()
 def read(root: Path, split: str, *, image_size: int | None, seed: int) -> Arrays:
     """Reads one split ("train" or "test") of a folder of images.
 
-    Layouts: root/train/CLASS/... with root/test/CLASS/... (or val, or validation), or with
-    root/val/images and val_annotations.txt as TinyImageNet comes; else root/CLASS/..., of which a
-    fifth of each class is drawn with `seed` for testing. Class names are sorted; images may lie in
-    folders below the class's; hidden files, other file types and other top-level files are passed
-    over. Grey (C = 1) if every file of both splits is stored grey, else RGB. image_size: see
-    `pixels.decode`; needed where images differ in size. What is decoded of a split of many images
-    is kept for the next start. Raises UserError for any folder or file that this cannot be done
-    with, naming it.
+    Layouts: root/train/CLASS/... with root/test/CLASS/... (or Training, seg_train, val, valid,
+    validation and so on, in any case), or with root/val/images and val_annotations.txt as
+    TinyImageNet comes; else root/CLASS/..., of which about a fifth of each class is drawn with
+    `seed` for testing, by the files' content. A folder that is all there is in root is entered.
+    Class names are sorted, and made printable; images may lie in folders below the class's; links
+    are followed. Passed over are hidden files and systems' own, and, said on stderr, other file
+    types, other top-level files and folders that dancejax wrote. Grey (C = 1) if every file of both
+    splits is stored grey, else RGB. image_size: see `pixels.decode`; needed where images differ in
+    size. What is decoded of a split of many images is kept for the next start. Raises UserError for
+    any folder or file that this cannot be done with, naming it.
     """
-    try:
-        classes, files = _find(root, seed)
-        return _decode(root, classes, files, split, image_size=image_size, channels=None)
-    except OSError as error:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror}).") from error
+    classes, files = _find(root, seed)
+    return _decode(root, classes, files, split, image_size=image_size, channels=None)
 
 
+@_readable()
 def read_classes(
     root: Path, split: str, *, classes: tuple[str, ...] | None, image_size: int | None
 ) -> Arrays:
@@ -51,43 +57,76 @@ def read_classes(
 
     classes: None takes all, sorted. The rest is as in `read`.
     """
-    try:
-        if classes is None:
-            classes = tuple(path.name for path in _folders(root / "train", root))
-        files = {
-            key: _files_of([root / top / name for name in classes], root)
-            for key, top in (("train", "train"), ("test", "val"))
-        }
-        return _decode(root, classes, files, split, image_size=image_size, channels=3)
-    except OSError as error:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror}).") from error
+    tree = Tree(root)
+    if classes is None:
+        classes = tuple(path.name for path in tree.folders(root / "train"))
+    files = {
+        key: tree.files_of([root / top / name for name in classes])
+        for key, top in (("train", "train"), ("test", "val"))
+    }
+    tree.say_passed_over()
+    return _decode(root, classes, files, split, image_size=image_size, channels=3)
 
 
+@_readable()
 def sizes(root: Path, most: int = 1000) -> list[tuple[int, int]]:
     """(width, height) of up to `most` training images, spread over the classes.
 
-    Raises UserError as `read` does.
+    Where the folder has no split, of all images. Raises UserError as `read` does.
     """
-    try:
-        paths = _find(root, 0)[1]["train"].paths
-    except OSError as error:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror}).") from error
+    paths = layout.find(root).train.paths
     step = -(-len(paths) // most)
-    return [pixels.size((str(path), path)) for path in paths[::step]]
+    with pixels.quiet():
+        return [pixels.size((str(path), path)) for path in paths[::step]]
 
 
-def class_files(root: Path) -> tuple[tuple[str, ...], _Files]:
+@_readable()
+def class_files(root: Path) -> tuple[tuple[str, ...], Files]:
     """(names, files) of root/CLASS/..., sorted. Raises UserError for fewer than two classes."""
-    try:
-        return _files(root, root)
-    except OSError as error:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror}).") from error
+    return Tree(root).classes(root)
+
+
+def _find(root: Path, seed: int) -> tuple[tuple[str, ...], dict[str, Files]]:
+    """Class names and the files of both splits."""
+    classes, files, test = layout.find(root)
+    if test is not None:
+        return classes, {"train": files, "test": test}
+    index = content_split(_digests(root, files.paths), files.labels, classes, seed=seed)
+    return classes, {
+        split: Files([files.paths[i] for i in part], files.labels[part])
+        for split, part in index.items()
+    }
+
+
+def _digests(root: Path, paths: list[Path]) -> np.ndarray:
+    """Digests of files' bytes, uint8 [N, 16]; those of many files are kept for the next start."""
+
+    def make() -> np.ndarray:
+        chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
+        with ThreadPoolExecutor() as pool:
+            found = [digest for part in pool.map(_of_chunk, chunks) for digest in part]
+        return np.frombuffer(b"".join(found), np.uint8).reshape(-1, DIGEST_BYTES)
+
+    if len(paths) < _KEPT:
+        return make()
+    shape = (len(paths), DIGEST_BYTES)
+    return cache.kept_array((root, "digests"), cache.stamp(paths), shape, make)
+
+
+def _of_chunk(paths: list[Path]) -> list[bytes]:
+    return [_digest(path) for path in paths]
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        new = functools.partial(hashlib.blake2b, digest_size=DIGEST_BYTES)
+        return hashlib.file_digest(file, new).digest()
 
 
 def _decode(
     root: Path,
     classes: tuple[str, ...],
-    files: dict[str, _Files],
+    files: dict[str, Files],
     split: str,
     *,
     image_size: int | None,
@@ -114,131 +153,7 @@ def _decode(
     if len(wanted) < _KEPT:
         return make(pixels.empty)
     every = [path for part in files.values() for path in part.paths]
-    key = (root, split, image_size, channels, ",".join(classes))
-    return cache.cached(key, cache.stamp(every), make)
-
-
-def _find(root: Path, seed: int) -> tuple[tuple[str, ...], dict[str, _Files]]:
-    """Class names and the files of both splits."""
-    if not root.is_dir():
-        raise UserError(f"There is no folder {root}; give the folder that holds the images.")
-    tops = {path.name.lower(): path for path in _folders(root, root)}
-    if not tops:
-        raise UserError(
-            f"{root} has no class folders; put the images into one folder a class, "
-            "as in train/cat/1.png and test/cat/2.png, or cat/1.png."
-        )
-    tests = [tops[name] for name in TEST_NAMES if name in tops]
-    if "train" in tops and (tests or _folders(tops["train"], root)):
-        return _find_split(root, tops["train"], tests)
-    classes, everything = _files(root, root)
-    index = stratified_split(everything.labels, classes, seed=seed)
-    return classes, {
-        split: _Files([everything.paths[i] for i in part], everything.labels[part])
-        for split, part in index.items()
-    }
-
-
-def _find_split(
-    root: Path, train: Path, tests: list[Path]
-) -> tuple[tuple[str, ...], dict[str, _Files]]:
-    """The layout with train and test folders; a test folder without labels is passed over."""
-    annotated = [t for t in tests if (t / ANNOTATIONS).is_file()]
-    if annotated:
-        classes, train_files = _files(train, root)
-        return classes, {"train": train_files, "test": _annotated(annotated[0], classes)}
-    names = {path.name for path in _folders(train, root)}
-    labelled = [t for t in tests if names & {path.name for path in _folders(t, root)}]
-    if not labelled:
-        raise UserError(
-            f"{root} has a train folder, but no test, val or validation folder with the same "
-            "class folders in it; add one, or move the class folders up to have them split."
-        )
-    classes, train_files = _files(train, root)
-    test_classes, test_files = _files(labelled[0], root)
-    if odd := sorted(set(classes) ^ set(test_classes)):
-        raise UserError(
-            f"Class {odd[0]!r} is in only one of {train} and {labelled[0]}; "
-            "both need the same class folders."
-        )
-    return classes, {"train": train_files, "test": test_files}
-
-
-def _files(parent: Path, root: Path) -> tuple[tuple[str, ...], _Files]:
-    """Class names and image files of the class folders in `parent`."""
-    folders = _folders(parent, root)
-    if len(folders) < 2:
-        raise UserError(
-            f"{parent} has {len(folders)} class folder(s); at least two classes are needed."
-        )
-    return tuple(f.name for f in folders), _files_of(folders, root)
-
-
-def _files_of(folders: Sequence[Path], root: Path) -> _Files:
-    """The image files of class folders, labelled in their order."""
-    paths: list[Path] = []
-    labels: list[int] = []
-    for label, folder in enumerate(folders):
-        if not folder.is_dir():
-            raise UserError(f"Class folder {folder} is missing; add it with its images.")
-        found = list(_images(folder, root))
-        if not found:
-            raise UserError(
-                f"Class folder {folder} has no images ({', '.join(sorted(EXTENSIONS))}); "
-                "add some or remove it."
-            )
-        paths += found
-        labels += [label] * len(found)
-    return _Files(paths, np.array(labels, np.int32))
-
-
-def _annotated(val: Path, classes: tuple[str, ...]) -> _Files:
-    """TinyImageNet's validation images: val/images/FILE, whose class val_annotations.txt has."""
-    number = {name: label for label, name in enumerate(classes)}
-    paths: list[Path] = []
-    labels: list[int] = []
-    for line in (val / ANNOTATIONS).read_text(encoding="utf-8").splitlines():
-        name, _, rest = line.partition("\t")
-        path, label = val / "images" / name, number.get(rest.partition("\t")[0])
-        if label is None or "/" in name:
-            raise UserError(
-                f"{val / ANNOTATIONS} has the line {line!r}; each must be a file, a tab and a "
-                "class that the train folder has."
-            )
-        if not path.is_file():
-            raise UserError(f"{path} is missing, but {val / ANNOTATIONS} names it.")
-        paths.append(path)
-        labels.append(label)
-    if not paths:
-        raise UserError(f"{val / ANNOTATIONS} names no images; unpack the data set again.")
-    return _Files(paths, np.array(labels, np.int32))
-
-
-def _images(folder: Path, root: Path) -> Iterator[Path]:
-    """Image files in a folder and below, sorted by name."""
-    for entry in _entries(folder, root):
-        if entry.is_dir():
-            yield from _images(entry, root)
-        elif entry.suffix.lower() in EXTENSIONS:
-            yield entry
-
-
-def _folders(parent: Path, root: Path) -> list[Path]:
-    return [path for path in _entries(parent, root) if path.is_dir()]
-
-
-def _entries(folder: Path, root: Path) -> list[Path]:
-    """What is in a folder and not hidden, sorted; links may only lead to files inside of root."""
-    paths = sorted(Path(e.path) for e in os.scandir(folder) if not e.name.startswith("."))
-    for path in paths:
-        if not path.is_symlink():
-            continue
-        if not path.exists():
-            raise UserError(f"{path} is a broken link; remove it.")
-        if not path.resolve().is_relative_to(root.resolve()):
-            raise UserError(
-                f"{path} is a link to a place outside of {root}; put a copy there instead."
-            )
-        if path.is_dir():
-            raise UserError(f"{path} is a link to a folder; put the folder itself there.")
-    return paths
+    labels = np.concatenate([part.labels for part in files.values()])
+    key = (root, split, image_size, channels, *classes)
+    sides = [len(part.labels) for part in files.values()]
+    return cache.cached(key, cache.stamp(every, labels.tobytes(), str(sides).encode()), make)

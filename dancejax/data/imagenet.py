@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dancejax.data import folder, tfds_source
-from dancejax.data.dataset import Arrays
+from dancejax.data.arrays import Arrays
 from dancejax.errors import UserError
 
 _HUNDRED = """

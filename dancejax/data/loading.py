@@ -4,14 +4,26 @@ import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from dancejax.data import embedded, folder, imagenet, npz, tfds_source
-from dancejax.data.dataset import Arrays, ImageDataset, check_split
+from dancejax import paths
+from dancejax.data import embedded, folder, imagenet, known, npz, tfds_source
+from dancejax.data.arrays import Arrays
+from dancejax.data.dataset import ImageDataset, check_split
+from dancejax.data.foreign import hint
 from dancejax.data.normalisation import channel_statistics, known_constants
 from dancejax.data.pixels import check_image_size
 from dancejax.errors import UserError
 
 Reader = Callable[[str], Arrays]
+
+
+class _Source(NamedTuple):
+    """Where a data set comes from."""
+
+    name: str
+    read: Reader  # reads a split
+    folder: Path | None = None  # of images, where it is one
 
 
 def load(
@@ -21,27 +33,56 @@ def load(
     split: str = "train",
     image_size: int | None = None,
     seed: int = 0,
+    flip: bool | None = None,
 ) -> ImageDataset:
     """Loads one split of a data set into memory, uint8 [N, H, W, C]; nothing is downloaded.
 
-    name_or_path: "fashion_mnist_mini" (in the package); a data set that TFDS has prepared under
-    data_dir (default: TFDS's own), as "cifar10" or "imagenette/160px"; "tiny_imagenet" or an
-    ImageNet set of the papers below data_dir (see `imagenet.read`); a folder of images (see
-    `folder.read`); an .npz file (see `npz.read`). A name that could be either is a TFDS name:
-    write ./cifar10 for a folder of that name.
-    split: "train" or "test". image_size: side to resize and centre-crop to (folders and TFDS).
-    seed: draws the test images of a folder or file that has no test split.
-    mean and std are the field's constants where the name (of the set, folder or file) is a known
-    one, else computed from the training split, for both splits.
-    Raises UserError, in one sentence, for anything that the caller can put right.
+    Args:
+      name_or_path: "fashion_mnist_mini" (in the package); a data set that TFDS has prepared under
+        data_dir (default: TFDS's own), as "cifar10" or "imagenette/160px"; "tiny_imagenet" or an
+        ImageNet set of the papers below data_dir (see `imagenet.read`); a folder of images (see
+        `folder.read`); an .npz file (see `npz.read`). A name that could be either is a TFDS name:
+        write ./cifar10 for a folder of that name.
+      data_dir: see name_or_path.
+      split: "train" or "test".
+      image_size: side to resize and centre-crop to (folders and TFDS).
+      seed: draws the test images of a folder or file that has no test split, by their content: one
+        more image does not move the others.
+      flip: whether a mirrored image keeps its label. None: not where the name (of the set, folder
+        or file) is that of a known set of digits or letters, else yes.
+
+    Returns:
+      The split. mean and std are the field's constants where the name is a known one, else computed
+      from the training split, for both splits.
+
+    Raises:
+      UserError: in one sentence, anything that the caller can put right.
     """
     check_split(split)
     check_image_size(image_size)
-    name, read = _source(name_or_path, data_dir, image_size, seed)
-    arrays = read(split)
+    try:
+        source = _source(name_or_path, data_dir, image_size, seed)
+        arrays = source.read(split)
+        train = arrays
+        if split != "train" and known_constants(source.name, arrays.images.shape[-1]) is None:
+            train = source.read("train")
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or os.fspath(name_or_path)} cannot be read ({error.strerror})."
+        ) from error
+    except MemoryError as error:
+        raise UserError(
+            f"{os.fspath(name_or_path)} does not fit into memory; give a smaller image_size, or "
+            "fewer images."
+        ) from error
+    return _dataset(source.name, split, arrays, train, flip)
+
+
+def _dataset(
+    name: str, split: str, arrays: Arrays, train: Arrays, flip: bool | None
+) -> ImageDataset:
     constants = known_constants(name, arrays.images.shape[-1])
     if constants is None:
-        train = arrays if split == "train" else read("train")
         if train.images.shape[1:] != arrays.images.shape[1:]:
             raise UserError(
                 f"{name}: training images are {list(train.images.shape[1:])} and test images "
@@ -49,7 +90,31 @@ def load(
                 "folder of images."
             )
         constants = channel_statistics(train.images)
-    return ImageDataset(name, split, *arrays, *constants)
+    return ImageDataset(
+        name, split, *arrays, *constants, flip=known.flip(name) if flip is None else flip
+    )
+
+
+def image_sizes(
+    name_or_path: str | os.PathLike[str],
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    most: int = 1000,
+) -> list[tuple[int, int]] | None:
+    """Look at how large the images of a folder are, to choose an image_size by.
+
+    Args:
+      name_or_path, data_dir: as in `load`.
+      most: how many images to look at, spread over the classes.
+
+    Returns:
+      (width, height) of training images; None for anything but a folder of images.
+
+    Raises:
+      UserError: as `load` does.
+    """
+    found = _source(name_or_path, data_dir, None, 0).folder
+    return None if found is None else folder.sizes(found, most)
 
 
 def _source(
@@ -57,45 +122,70 @@ def _source(
     data_dir: str | os.PathLike[str] | None,
     image_size: int | None,
     seed: int,
-) -> tuple[str, Reader]:
-    """The data set's name, and a function that reads a split of it."""
+) -> _Source:
+    """The data set's name, and how it is read."""
     name = os.fspath(name_or_path)
-    path = Path(name).expanduser()
-    if path.suffix.lower() == ".npz":
-        return path.stem, lambda split: npz.read(path, split, image_size=image_size, seed=seed)
+    base = (
+        tfds_source.default_data_dir() if data_dir is None else paths.expand(data_dir, "data_dir")
+    )
+    if not name:
+        raise UserError(_unknown(name, base))
+    path = paths.expand(name, "the data set")
+    if path.suffix.lower() == ".npz" and not path.is_dir():
+        return _Source(
+            path.stem, lambda split: npz.read(path, split, image_size=image_size, seed=seed)
+        )
     is_path = not isinstance(name_or_path, str) or name.startswith((".", "~", os.sep))
-    if not is_path:
-        if name == embedded.NAME:
-            return name, lambda split: embedded.read(split, image_size=image_size)
-        base = tfds_source.default_data_dir() if data_dir is None else Path(data_dir).expanduser()
-        found = tfds_source.find(name, base)
-        if found is not None:
-            return name, lambda split: tfds_source.read(found, name, split, image_size=image_size)
-        if name in imagenet.NAMES:
-            return name, lambda split: imagenet.read(name, base, split, image_size=image_size)
-        if name in tfds_source.NAMES:
-            raise UserError(
-                f"{name} is not prepared under {base}; give the data_dir that has it, or prepare "
-                f"it (TensorFlow needed for that, once): {tfds_source.how_to_prepare(name, base)}"
-            )
-        if not name or not path.is_dir():
-            raise UserError(_unknown(name, base))
+    if not is_path and (found := _named(name, base, image_size)):
+        return found
+    if not is_path and not os.path.exists(path):
+        raise UserError(_unknown(name, base))
     if path.is_file():
-        raise UserError(f"{path} is a file; give a folder of images or an .npz file.")
-    root = path.resolve()
-    return root.name, lambda split: folder.read(root, split, image_size=image_size, seed=seed)
+        raise UserError(hint(path) or f"{path} is a file; give a folder of images or an .npz file.")
+    root = Path(os.path.realpath(path))  # resolve() raises where links lead in a ring
+    return _Source(
+        root.name or "images",
+        lambda split: folder.read(root, split, image_size=image_size, seed=seed),
+        root,
+    )
 
 
-def _unknown(name: str, data_dir: Path) -> str:
+def _named(name: str, base: Path | None, image_size: int | None) -> _Source | None:
+    """A data set that goes by its name; None where there is none of that name."""
+    if name == embedded.NAME:
+        return _Source(name, lambda split: embedded.read(split, image_size=image_size))
+    if base is None:
+        if name in (*tfds_source.NAMES, *imagenet.NAMES):
+            raise UserError(
+                f"{name} is looked for below data_dir, by default in the home folder, and there is "
+                "none; give data_dir."
+            )
+        return None
+    found = tfds_source.find(name, base)
+    if found is not None:
+        return _Source(
+            name, lambda split: tfds_source.read(found, name, split, image_size=image_size)
+        )
+    if name in imagenet.NAMES:
+        return _Source(name, lambda split: imagenet.read(name, base, split, image_size=image_size))
+    if name in tfds_source.NAMES:
+        raise UserError(
+            f"{name} is not prepared under {base}; give the data_dir that has it, or prepare "
+            f"it (TensorFlow needed for that, once): {tfds_source.how_to_prepare(name, base)}"
+        )
+    return None
+
+
+def _unknown(name: str, data_dir: Path | None) -> str:
     names = [embedded.NAME, *tfds_source.NAMES, *imagenet.NAMES]
-    if data_dir.is_dir():
+    if data_dir is not None and os.path.isdir(data_dir):
         names += sorted(
             p.name for p in data_dir.iterdir() if p.is_dir() and p.name not in ("downloads", *names)
         )
     close = difflib.get_close_matches(name.lower().replace("-", "_"), names, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    did = f" Did you mean {close[0]!r}?" if close else ""
     return (
-        f"There is no data set {name!r}.{hint} Give one of {', '.join(names)}, another "
-        f"image classification set that TFDS has prepared under {data_dir}, the path of a "
-        "folder of images, or an .npz file."
+        f"There is no data set {name!r}.{did} Give one of {', '.join(names)}, another "
+        f"image classification set that TFDS has prepared under {data_dir or 'data_dir'}, the path "
+        "of a folder of images, or an .npz file."
     )

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dancejax.data.known import key
+
 
 class Constants(NamedTuple):
     """One number a channel, for pixels in [0, 1]."""
@@ -60,11 +62,7 @@ def keeps_labels_mirrored(name: str) -> bool:
 
 def known(name: str) -> bool:
     """Whether a data set's name (or its folder's) is one that has constants in the field."""
-    return _key(name) in CONSTANTS
-
-
-def _key(name: str) -> str:
-    return name.lower().replace("-", "_").partition("/")[0].partition(":")[0]
+    return key(name) in CONSTANTS
 
 
 def known_constants(name: str, channels: int) -> Constants | None:
@@ -73,7 +71,7 @@ def known_constants(name: str, channels: int) -> Constants | None:
     Case does not matter, nor "-" for "_", nor a TFDS configuration or version after the name.
     None also where the number of channels differs, as for a coloured "mnist".
     """
-    constants = CONSTANTS.get(_key(name))
+    constants = CONSTANTS.get(key(name))
     return constants if constants and len(constants.mean) == channels else None
 
 

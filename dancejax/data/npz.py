@@ -1,162 +1,149 @@
-"""Data sets in one .npz file: x_train, y_train, x_test, y_test, or images and labels."""
+"""Data sets in one .npz file: x_train, y_train and x_test, y_test, or images and labels."""
 
 import io
 import zipfile
 import zlib
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from dancejax.data.dataset import Arrays, check_arrays, stratified_split
+from dancejax.data import arrays, memory
+from dancejax.data.arrays import Arrays
+from dancejax.data.notes import say_once
+from dancejax.data.splitting import content_split, image_digests
 from dancejax.errors import UserError
 
-FOUR_KEYS = ("x_train", "y_train", "x_test", "y_test")
-TWO_KEYS = ("images", "labels")
-_BLOCK = 4096
+PAIRS = (("x_train", "y_train"), ("images", "labels"))
+TEST_PAIR = ("x_test", "y_test")
+_CLASSES = "classes"
+
+
+class _Split(NamedTuple):
+    """One split's arrays, checked but not converted, and what errors call them."""
+
+    images: np.ndarray
+    labels: np.ndarray  # int64 [N]
+    name: str
 
 
 def read(path: Path, split: str, *, image_size: int | None, seed: int) -> Arrays:
     """Reads one split ("train" or "test") of an .npz file.
 
-    Keys: x_train, y_train, x_test, y_test (as Keras stores them), or images, labels, of which a
-    fifth of each class is drawn with `seed` for testing; optionally classes (strings [C]).
-    Images: [N, H, W], [N, H, W, 1] or [N, H, W, 3], uint8, or floating-point in [0, 1], which are
-    rounded to the nearest of 0..255. Labels: integers 0..C-1, [N] or [N, 1], every class in the
-    training split. Pixels are taken as they are: image_size, if given, must be their size.
-    Pickled objects are never loaded. Raises UserError for any file that is not so.
+    Keys: x_train, y_train, x_test, y_test (as Keras stores them); or x_train, y_train alone, or
+    images, labels, of which about a fifth of each class is drawn with `seed` for testing, by the
+    images' content; optionally classes (strings [C]) for labels 0..C-1. Other keys are passed over,
+    which is said on stderr. Images: [N, H, W], [N, H, W, 1] or [N, H, W, 3], uint8, or
+    floating-point in [0, 1], which are rounded to the nearest of 0..255. Labels: integers, [N] or
+    [N, 1], every class in the training split; without names each distinct one is a class, called
+    by its value. Pixels are taken as they are: image_size, if given, must be their size. Pickled
+    objects are never loaded. Raises UserError for any file that is not so.
     """
-    if not path.is_file():
-        raise UserError(f"There is no file {path}; give the path of an .npz file.")
     try:
-        return parse(path.read_bytes(), str(path), split, image_size=image_size, seed=seed)
+        if not path.is_file():
+            raise UserError(f"There is no file {path}; give the path of an .npz file.")
+        with path.open("rb") as file:
+            return _parse(file, str(path), split, image_size=image_size, seed=seed)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error
 
 
 def parse(data: bytes, name: str, split: str, *, image_size: int | None, seed: int) -> Arrays:
     """As `read`, from the bytes of an .npz file; `name` stands in errors."""
-    arrays, keys = _arrays(data, name)
-    if all(key in arrays for key in FOUR_KEYS):
-        images = {"train": arrays["x_train"], "test": arrays["x_test"]}
-        labels = {
-            part: _labels(arrays[f"y_{part}"], f"{name}: y_{part}", len(images[part]))
-            for part in images
-        }
-        classes = _classes(arrays, name, labels["train"])
-    elif all(key in arrays for key in TWO_KEYS):
-        every = _labels(arrays["labels"], f"{name}: labels", len(arrays["images"]))
-        classes = _classes(arrays, name, every)
-        index = stratified_split(every, classes, seed=seed)
-        images = {part: arrays["images"][i] for part, i in index.items()}
-        labels = {part: every[i] for part, i in index.items()}
-    else:
+    return _parse(io.BytesIO(data), name, split, image_size=image_size, seed=seed)
+
+
+def _parse(file: BinaryIO, name: str, split: str, *, image_size: int | None, seed: int) -> Arrays:
+    members = _members(file, name)
+    pair = _pair(members, name)
+    parts = {"train": _split(members, pair, name)}
+    separate = TEST_PAIR[0] in members and pair == PAIRS[0]
+    if separate:
+        parts["test"] = _split(members, TEST_PAIR, name)
+        shapes = [[*part.images.shape[1:], 1][:3] for part in parts.values()]
+        if shapes[0] != shapes[1]:
+            raise UserError(
+                f"{name}: training images are {shapes[0]} and test images {shapes[1]}; bring them "
+                "to one size."
+            )
+    numbering = arrays.number_classes(parts["train"].labels, members.get(_CLASSES), name)
+    images, _, title = parts[split if separate else "train"]
+    if image_size is not None and images.shape[1:3] != (image_size, image_size):
         raise UserError(
-            f"{name} has the keys {', '.join(sorted(keys)) or '(none)'}; "
-            f"it needs {', '.join(FOUR_KEYS)}, or {' and '.join(TWO_KEYS)}."
-        )
-    pixels = _pixels(images[split], f"{name}, {split} images")
-    if image_size is not None and pixels.shape[1:3] != (image_size, image_size):
-        raise UserError(
-            f"{name} has images of {pixels.shape[2]}x{pixels.shape[1]} pixels, not image_size "
+            f"{name} has images of {images.shape[2]}x{images.shape[1]} pixels, not image_size "
             f"{image_size}; leave image_size out, or store the images resized."
         )
-    result = Arrays(pixels, labels[split], classes)
-    check_arrays(f"{name}, {split} split", result)
+    every = {
+        key: arrays.to_numbers(part.labels, numbering, f"{name}, {key} split")
+        for key, part in parts.items()
+    }
+    pixels, numbers = arrays.to_pixels(images, title), every[split if separate else "train"]
+    if not separate:
+        index = content_split(image_digests(pixels), numbers, numbering.classes, seed=seed)[split]
+        pixels, numbers = pixels[index], numbers[index]
+    result = Arrays(pixels, numbers, numbering.classes)
+    arrays.check_arrays(f"{name}, {split} split", result)
     return result
 
 
-def _arrays(data: bytes, name: str) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The file's arrays by key, of those that mean something here; and all of its keys."""
-    wanted = (*FOUR_KEYS, *TWO_KEYS, "classes")
+def _split(members: dict[str, np.ndarray], pair: tuple[str, str], name: str) -> _Split:
+    images, labels = (members[key] for key in pair)
+    arrays.check_pixels(images, f"{name}: {pair[0]}")
+    title = f"{name}: {pair[0]}"
+    return _Split(images, arrays.to_labels(labels, f"{name}: {pair[1]}", len(images)), title)
+
+
+def _pair(members: dict[str, np.ndarray], name: str) -> tuple[str, str]:
+    """The keys of the training images and labels, or of all."""
+    found = [pair for pair in PAIRS if all(key in members for key in pair)]
+    halves = [pair for pair in (*PAIRS, TEST_PAIR) if sum(key in members for key in pair) == 1]
+    if len(found) == 1 and not halves and not (found == [PAIRS[1]] and TEST_PAIR[0] in members):
+        return found[0]
+    raise UserError(
+        f"{name} has the keys {', '.join(sorted(members)) or '(none)'}; "
+        "it needs x_train, y_train, x_test, y_test, or images and labels, and not both."
+    )
+
+
+def _members(file: BinaryIO, name: str) -> dict[str, np.ndarray]:
+    """The file's arrays by key, of those that mean something here."""
+    wanted = {*PAIRS[0], *PAIRS[1], *TEST_PAIR, _CLASSES}
     try:
-        if not zipfile.is_zipfile(io.BytesIO(data)):
-            raise zipfile.BadZipFile("not an archive")
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            return {key: file[key] for key in wanted if key in file.files}, file.files
+        if not zipfile.is_zipfile(file):
+            raise zipfile.BadZipFile
+        file.seek(0)
+        with zipfile.ZipFile(file) as archive:
+            sizes = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            if len(sizes) < len(archive.infolist()):
+                raise UserError(f"{name} has a key twice; write it again with numpy.savez.")
+        needed = sum(info.file_size for key, info in sizes.items() if key in wanted)
+        memory.check(needed, f"the arrays in {name}", "store fewer or smaller images.")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as stored:
+            found = {key: stored[key] for key in wanted & set(stored.files)}
+            others = sorted(set(stored.files) - wanted)
+    except UserError:
+        raise
     except ValueError as error:
         if "allow_pickle" in str(error) or "pickled" in str(error):
             raise UserError(
                 f"{name} holds pickled Python objects, which are not loaded for safety; "
                 "store plain numeric arrays and strings with numpy.savez."
             ) from error
-        raise _broken(name, error) from error
-    except (OSError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise _broken(name, error) from error
+        raise _broken(name) from error
+    except (OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, *_ODD) as error:
+        raise _broken(name) from error
+    for key, value in found.items():
+        if not isinstance(value, np.ndarray):  # bytes, where a member is no .npy file
+            raise UserError(f"{name}: {key} is no array; write the file again with numpy.savez.")
+    if others and found:
+        say_once(f"{name}: passed over the keys {', '.join(others)}, which mean nothing here")
+    return found
 
 
-def _labels(labels: np.ndarray, name: str, count: int) -> np.ndarray:
-    """Class numbers of any integer type, [N] or [N, 1], to int32 [N]."""
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise UserError(
-            f"{name} is {labels.dtype} {list(labels.shape)}; labels must be integers [N] or "
-            "[N, 1], class numbers from 0."
-        )
-    if len(labels) != count:
-        raise UserError(f"{name} has {len(labels)} labels for {count} images; give one an image.")
-    if count == 0:
-        raise UserError(f"{name} is empty; give at least one image a class.")
-    if labels.min() < 0 or labels.max() > 2**31 - 1:
-        raise UserError(
-            f"{name} has labels from {labels.min()} to {labels.max()}; class numbers begin at 0."
-        )
-    return labels.astype(np.int32)
+_ODD = (KeyError, TypeError, RuntimeError, NotImplementedError, OverflowError, SyntaxError)
+"""What zipfile and NumPy make of encrypted members, unknown compression and garbled headers."""
 
 
-def _classes(arrays: dict[str, np.ndarray], name: str, labels: np.ndarray) -> tuple[str, ...]:
-    """Class names: those stored, else "0", "1", ...; every class must have a training image."""
-    present = np.unique(labels)
-    if "classes" in arrays:
-        stored = arrays["classes"]
-        if stored.ndim != 1 or stored.dtype.kind != "U":
-            raise UserError(
-                f"{name}: classes is {stored.dtype} {list(stored.shape)}; "
-                "it must be one string a class."
-            )
-        classes = tuple(stored.tolist())
-    else:
-        # A gap would mean more classes than labels; the first one is reported below.
-        classes = tuple(map(str, range(min(int(present[-1]), len(present)) + 1)))
-    missing = np.setdiff1d(np.arange(len(classes)), present)
-    if len(missing):
-        raise UserError(
-            f"{name}: class {missing[0]} has no training images; "
-            "number the classes 0..C-1 without gaps."
-        )
-    if len(classes) < 2:
-        raise UserError(f"{name} has only one class; condensation needs two at least.")
-    return classes
-
-
-def _pixels(images: np.ndarray, name: str) -> np.ndarray:
-    """[N, H, W] or [N, H, W, C], uint8 or in [0, 1], to uint8 [N, H, W, C]."""
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise UserError(
-            f"{name} have the shape {list(images.shape)}; it must be [N, H, W], [N, H, W, 1] or "
-            "[N, H, W, 3], channels last."
-        )
-    if images.dtype == np.uint8:
-        return images
-    if images.dtype.kind != "f":
-        raise UserError(
-            f"{name} are {images.dtype}; they must be uint8 in 0..255 or floating-point in [0, 1]."
-        )
-    result = np.empty(images.shape, np.uint8)
-    for start in range(0, len(images), _BLOCK):
-        block = images[start : start + _BLOCK]
-        if not ((block >= 0) & (block <= 1)).all():
-            raise UserError(
-                f"{name} are floating-point, but not all in [0, 1]; divide by 255, or store uint8."
-            )
-        result[start : start + _BLOCK] = np.rint(block.astype(np.float64) * 255)
-    return result
-
-
-def _broken(name: str, error: Exception) -> UserError:
-    return UserError(
-        f"{name} is not a complete .npz file ({type(error).__name__}: {error}); "
-        "write or copy it again."
-    )
+def _broken(name: str) -> UserError:
+    return UserError(f"{name} is not a complete .npz file; write or copy it again.")

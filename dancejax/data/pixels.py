@@ -6,20 +6,41 @@ orientation is applied; of an animation the first frame counts.
 
 import contextlib
 import io
+import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 from tqdm import tqdm
 
+from dancejax.data import memory
 from dancejax.errors import UserError
 
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
+_FORMATS = {
+    "PNG": ".png .apng",
+    "JPEG": ".jpg .jpeg .jpe .jfif",
+    "BMP": ".bmp .dib",
+    "DIB": ".dib",
+    "WEBP": ".webp",
+    "GIF": ".gif",
+    "TIFF": ".tif .tiff",
+    "PPM": ".ppm .pgm .pbm .pnm",
+}
+if features.check("avif"):
+    _FORMATS["AVIF"] = ".avif .avifs"
+if features.check("jpg_2000"):
+    _FORMATS["JPEG2000"] = ".jp2 .j2k .j2c .jpc .jpf .jpx"
+# Formats that are told by what a file begins with; those without a mark (TGA) take any bytes.
+FORMATS = tuple(_FORMATS)
+EXTENSIONS = frozenset(" ".join(_FORMATS.values()).split())
 MAX_PIXELS = 80_000_000  # below the size at which Pillow itself warns
 BLOCK = 2048  # files a block
 _CHUNK = 64  # files a task of the pool
+
+_SMALLER = "give a smaller image_size, or fewer images."
 
 # An encoded image: the name that errors give it, and its path or its bytes.
 Encoded = tuple[str, Path | bytes]
@@ -32,6 +53,11 @@ def check_image_size(image_size: int | None) -> None:
     if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1:
         raise UserError(
             f"image_size is {image_size!r}; give the side in pixels as a positive whole number."
+        )
+    if image_size**2 > MAX_PIXELS:
+        raise UserError(
+            f"image_size is {image_size}; images of more than {MAX_PIXELS // 10**6} million pixels "
+            "are not made, so give a smaller side."
         )
 
 
@@ -49,7 +75,7 @@ def size(encoded: Encoded) -> tuple[int, int]:
 
 def all_grey(files: Sequence[Encoded]) -> bool:
     """Whether all of the images are stored without colour; checks every header."""
-    with ThreadPoolExecutor() as pool:
+    with quiet(), ThreadPoolExecutor() as pool:
         chunks = [files[i : i + BLOCK] for i in range(0, len(files), BLOCK)]
         return all([grey for chunk in chunks for grey in pool.map(is_grey, chunk)])
 
@@ -64,10 +90,10 @@ def decode(encoded: Encoded, *, channels: int, image_size: int | None) -> np.nda
     with _open(encoded) as opened:
         try:
             image = _convert(ImageOps.exif_transpose(opened), encoded[0], channels)
-        except UserError:
+        except (UserError, MemoryError):
             raise
         except Exception as error:  # Pillow's readers raise many types on broken files
-            raise _unreadable(encoded[0], error) from error
+            raise _damaged(encoded[0]) from error
     if image_size is not None:
         image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(image.height, image.width, channels)
@@ -81,7 +107,10 @@ def to_png(image: np.ndarray) -> bytes:
 
 
 def empty(shape: tuple[int, ...]) -> np.ndarray:
-    """Room for images of a shape, in memory."""
+    """Room for images of a shape, in memory. Raises UserError where there is not enough."""
+    count, height, width = shape[:3]
+    needed = int(np.prod(shape, dtype=object))
+    memory.check(needed, f"{count} images of {width}x{height} pixels", _SMALLER)
     return np.empty(shape, np.uint8)
 
 
@@ -101,6 +130,10 @@ def decode_all(
     """
     images = np.empty((0, 0, 0, channels), np.uint8)
     first_name, done = "", 0
+    if image_size is not None:  # what is known before anything is decoded is looked at before
+        needed = image_size**2 * 4 * min(count, os.cpu_count() or 1)
+        memory.check(needed, f"images of {image_size}x{image_size} pixels", _SMALLER)
+        images = room((count, image_size, image_size, channels))
 
     def fill(start: int, chunk: Sequence[Encoded]) -> int:
         for i, encoded in enumerate(chunk, start):
@@ -115,20 +148,30 @@ def decode_all(
         return len(chunk)
 
     with (
+        quiet(),
         ThreadPoolExecutor() as pool,
         tqdm(total=count, desc=title, unit=" images", disable=None) as bar,
     ):
         for block in blocks:
             if not done:
                 first_name = block[0][0]
-                first = decode(block[0], channels=channels, image_size=image_size)
-                images = room((count, *first.shape))
+                if image_size is None:
+                    first = decode(block[0], channels=channels, image_size=None)
+                    images = room((count, *first.shape))
             chunks = [block[i : i + _CHUNK] for i in range(0, len(block), _CHUNK)]
             starts = range(done, done + len(block), _CHUNK)
             for filled in pool.map(fill, starts, chunks):
                 bar.update(filled)
             done += len(block)
     return images if done == count else images[:done]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Pillow's warnings, of metadata and the like, are not for the user: files are taken or not."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
 
 
 @contextlib.contextmanager
@@ -141,14 +184,20 @@ def _open(encoded: Encoded) -> Iterator[Image.Image]:
         # Given a path, Pillow 13.0 maps raw TIFFs into memory and garbles those with an EXIF turn.
         file = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
     except OSError as error:
-        raise _unreadable(name, error) from error
+        raise UserError(
+            f"{name} cannot be read ({error.strerror}); make it readable or remove it."
+        ) from error
     with file:
         try:
             image = Image.open(file, formats=FORMATS)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise _too_large(name) from error
+        except MemoryError:
+            raise
         except Exception as error:  # Pillow's readers raise many types on broken files
-            raise _unreadable(name, error) from error
+            raise UserError(
+                f"{name} cannot be read as an image, whatever it is called; replace or remove it."
+            ) from error
         if image.width * image.height > MAX_PIXELS:
             raise _too_large(name)
         yield image
@@ -168,11 +217,15 @@ def _convert(image: Image.Image, name: str, channels: int) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image).convert("RGB")
     mode = "L" if channels == 1 else "RGB"
+    if image.mode == "LAB":
+        raise UserError(f"{name} has the colours of CIELAB; save it as RGB.")
     return image if image.mode == mode else image.convert(mode)
 
 
-def _unreadable(name: str, error: Exception) -> UserError:
-    return UserError(f"{name} cannot be read as an image ({error}); replace or remove it.")
+def _damaged(name: str) -> UserError:
+    return UserError(
+        f"{name} cannot be read as an image: it is truncated or damaged; replace or remove it."
+    )
 
 
 def _too_large(name: str) -> UserError:

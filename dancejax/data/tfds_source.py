@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from dancejax import paths
 from dancejax.data import cache, pixels
-from dancejax.data.dataset import Arrays
+from dancejax.data.arrays import Arrays
 from dancejax.errors import UserError
 
 _MOST = 1300
@@ -24,9 +25,12 @@ _NAME = re.compile(r"(?P<name>\w+)(/(?P<config>[\w.\-]+))?(:(?P<version>\d+\.\d+
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
-def default_data_dir() -> Path:
-    """Where TFDS prepares data sets unless told otherwise."""
-    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+def default_data_dir() -> Path | None:
+    """Return where TFDS prepares data sets unless told otherwise; None without a home folder."""
+    if given := os.environ.get("TFDS_DATA_DIR"):
+        return paths.expand(given, "TFDS_DATA_DIR")
+    home = paths.home()
+    return None if home is None else home / "tensorflow_datasets"
 
 
 def find(name: str, data_dir: Path) -> Path | None:
@@ -87,6 +91,11 @@ def read(
             "with an image and a class label can be read."
         )
     image_feature = features["image"]
+    if type(image_feature).__name__ not in ("Image", "LabeledImage"):
+        raise UserError(
+            f"{name} has no encoded images but the feature {type(image_feature).__name__}; only "
+            "image classification sets with an image and a class label can be read."
+        )
     if image_feature.np_dtype.kind == "f":
         raise UserError(f"{name} has floating-point images; only 8- and 16-bit ones can be read.")
     candidates = ("train",) if split == "train" else ("test", "validation")
@@ -115,6 +124,11 @@ def read(
                 keys = list(range(start, min(start + pixels.BLOCK, len(source))))
                 records = zip(keys, _records(source, keys, name, folder), strict=True)
                 kept = [(k, r) for k, r in records if int(r["label"]) in relabel]
+                if classes is None and len(kept) < len(keys):
+                    raise UserError(
+                        f"{name} {part} has images without a label, {len(keys) - len(kept)} of the "
+                        f"first {keys[-1] + 1}; only sets with a label for each can be read."
+                    )
                 labels.extend(relabel[int(r["label"])] for _, r in kept)
                 if kept:
                     yield [(f"{name} {part} image {k}", r["image"]) for k, r in kept]

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from dancejax.data.dataset import ImageDataset, stratified_split, subset
+from dancejax.data import load
+from dancejax.data.dataset import ImageDataset, subset, train_test_split
+from dancejax.data.splitting import content_split, image_digests
 from dancejax.errors import UserError
 
 
@@ -128,25 +130,167 @@ def test_subset_names_the_class_that_is_too_small():
         subset(_dataset(), 1, seed=-1)
 
 
+def _digests(values) -> np.ndarray:
+    """Digests of different images, one for each different number."""
+    values = np.asarray(values, np.int64)
+    images = values[:, None].view(np.uint8).reshape(len(values), 2, 4, 1)
+    return image_digests(np.ascontiguousarray(images))
+
+
+def _sides(values, labels, seed=0) -> dict[int, bool]:
+    """Whether each image is for testing."""
+    classes = tuple(map(str, range(max(labels) + 1)))
+    parts = content_split(_digests(values), np.asarray(labels), classes, seed=seed)
+    return {int(v): i in set(parts["test"].tolist()) for i, v in enumerate(values)}
+
+
 @hypothesis.given(
     counts=st.lists(st.integers(2, 40), min_size=1, max_size=6), seed=st.integers(0, 2**40)
 )
 @hypothesis.settings(max_examples=60, deadline=None)
-def test_split_is_disjoint_complete_and_stratified(counts, seed):
+def test_split_is_disjoint_complete_and_has_every_class_on_both_sides(counts, seed):
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
     classes = tuple(map(str, range(len(counts))))
-    parts = stratified_split(labels, classes, seed=seed)
-    again = stratified_split(labels, classes, seed=seed)
-    assert parts["test"].tolist() == again["test"].tolist()
-    both = np.concatenate([parts["train"], parts["test"]])
-    assert sorted(both.tolist()) == list(range(len(labels)))
-    for c, count in enumerate(counts):
-        assert (labels[parts["test"]] == c).sum() == max(1, round(count / 5)) < count
+    digests = _digests(range(len(labels)))
+    parts = content_split(digests, labels, classes, seed=seed)
+    assert sorted(np.concatenate([*parts.values()]).tolist()) == list(range(len(labels)))
+    for part in parts.values():
+        assert (np.diff(part) > 0).all()
+        assert set(labels[part].tolist()) == set(range(len(counts)))
 
 
-def test_split_depends_on_the_seed_and_needs_two_images_a_class():
-    labels = np.repeat(np.arange(2), 50)
-    first, second = (stratified_split(labels, ("a", "b"), seed=s)["test"] for s in (0, 1))
-    assert first.tolist() != second.tolist()
-    with pytest.raises(UserError, match=r"Class 'b' has 1 image\(s\)"):
-        stratified_split(np.array([0, 0, 1]), ("a", "b"), seed=0)
+def test_a_fifth_is_for_testing():
+    labels = np.repeat(np.arange(10), 500)
+    parts = content_split(_digests(range(5000)), labels, tuple("abcdefghij"), seed=0)
+    assert (abs(np.bincount(labels[parts["test"]]) - 100) < 40).all()
+
+
+@hypothesis.given(st.data())
+@hypothesis.settings(max_examples=100, deadline=None)
+def test_one_image_more_leaves_the_others_on_their_sides(data):
+    count = data.draw(st.integers(20, 60))
+    labels = [0] * count + [1] * count
+    values = list(range(2 * count))
+    before = _sides(values, labels)
+    place = data.draw(st.integers(0, 2 * count))
+    more = _sides([*values[:place], 10**6, *values[place:]], [*labels[:place], 0, *labels[place:]])
+    del more[10**6]
+    # A class that has an image on one side by force alone may change it for the new one.
+    assert sum(more[v] != before[v] for v in values) <= (sum(before[v] for v in values[:count]) < 2)
+    order = data.draw(st.permutations(range(2 * count)))
+    assert _sides([values[i] for i in order], [labels[i] for i in order]) == before
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_same_image_is_on_one_side(seed):
+    values, labels = [*range(20), *range(20), *range(10, 30)], [0] * 20 + [0] * 20 + [1] * 20
+    parts = content_split(_digests(values), np.array(labels), ("a", "b"), seed=seed)
+    sides = [{values[i] for i in part} for part in parts.values()]
+    assert not sides[0] & sides[1]
+
+
+def test_classes_that_share_images_are_split_where_that_can_be_done():
+    assert len({*_sides([1, 2, 2, 1], [0, 0, 1, 1]).values()}) == 2
+    with pytest.raises(UserError, match="copies"):
+        _sides([1, 2, 2, 3, 3, 1], [0, 0, 1, 1, 2, 2])
+
+
+def test_split_depends_on_the_seed_and_needs_two_different_images_a_class():
+    values, labels = range(100), [0] * 50 + [1] * 50
+    assert _sides(values, labels, 0) != _sides(values, labels, 1)
+    for odd in ([1, 2, 3], [1, 2, 3, 3]):
+        with pytest.raises(UserError, match=r"Class '1' has 1 different image"):
+            _sides(odd, [0, 0, 1, 1][: len(odd)])
+    with pytest.raises(UserError, match="seed"):
+        _sides(values, labels, -1)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, float("nan")])
+def test_the_fraction_is_checked(fraction):
+    with pytest.raises(UserError, match="fraction"):
+        train_test_split(_dataset(), fraction)
+
+
+def _raw(dtype=np.uint8, shape=(60, 4, 5, 3)):
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    return images if dtype == np.uint8 else (images / 255).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64, ">f4"])
+@pytest.mark.parametrize("labels", [np.int64, np.uint8, ">i4", bool])
+def test_from_arrays(dtype, labels):
+    classes = np.arange(60) % 2
+    made = ImageDataset.from_arrays(_raw(dtype), classes.astype(labels))
+    assert (made.images == _raw()).all()
+    assert made.labels.tolist() == classes.tolist() and made.labels.dtype == np.int32
+    assert (made.name, made.split, made.classes) == ("arrays", "train", ("0", "1"))
+    np.testing.assert_allclose(made.mean, (_raw() / 255).mean((0, 1, 2)))
+
+
+def test_from_arrays_takes_other_layouts_and_lists():
+    labels = np.arange(60) % 2
+    first = ImageDataset.from_arrays(_raw().transpose(0, 3, 1, 2), labels, channels_first=True)
+    assert (first.images == _raw()).all()
+    grey = ImageDataset.from_arrays(_raw(shape=(60, 4, 5)), labels[:, None], name="mnist")
+    assert grey.image_shape == (4, 5, 1)
+    assert grey.mean == (0.1307,) and not grey.flip
+    listed = ImageDataset.from_arrays((_raw() / 255).tolist(), [*labels], classes=["cat", "dog"])
+    assert listed.classes == ("cat", "dog")
+
+
+def test_from_arrays_names_classes_by_their_labels():
+    labels = np.array([7, -1, 300])[np.arange(60) % 3]
+    made = ImageDataset.from_arrays(_raw(), labels)
+    assert made.classes == ("-1", "7", "300")
+    assert [int(made.classes[c]) for c in made.labels] == labels.tolist()
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "options", "noun"),
+    [
+        (_raw(), np.arange(60) % 3, {"classes": ["a", "b"]}, "class names"),
+        (_raw(), np.arange(60) % 2, {"classes": "ab"}, "class names"),
+        (_raw(), np.arange(60) % 2, {"classes": 3}, "class names"),
+        (_raw(), np.arange(60) % 2, {"classes": [["a"], ["b"]]}, "class names"),
+        (_raw(), np.zeros(60, int), {}, "class"),
+        (_raw(), np.arange(60) % 2 / 1, {}, "astype"),
+        (_raw(), np.eye(2, dtype=int)[np.arange(60) % 2], {}, "argmax"),
+        (_raw(), ["a", "b"] * 30, {}, "numpy.unique"),
+        (_raw(), [[1, 2], [3]], {}, "array"),
+        (_raw().transpose(0, 3, 1, 2), np.arange(60) % 2, {}, "transpose"),
+        (_raw(), np.arange(60) % 2, {"channels_first": True}, "channels first"),
+        (_raw(), None, {}, "labels"),
+        (None, np.arange(60) % 2, {}, "shape"),
+        (_raw(np.float32) * 2, np.arange(60) % 2, {}, "divide"),
+        (_raw().astype(np.int64), np.arange(60) % 2, {}, "uint8"),
+        (_raw()[:0], [], {}, "empty"),
+    ],
+)
+def test_from_arrays_refuses(images, labels, options, noun):
+    with pytest.raises(UserError, match=noun):
+        ImageDataset.from_arrays(images, labels, **options)
+
+
+def test_train_test_split_draws_as_npz_files_are_drawn(tmp_path):
+    images, labels = _raw(), np.arange(60) % 3
+    whole = dataclasses.replace(ImageDataset.from_arrays(images, labels), flip=False)
+    np.savez(tmp_path / "arrays.npz", images=images, labels=labels)
+    for part in train_test_split(whole, seed=4):
+        same = load(tmp_path / "arrays.npz", split=part.split, seed=4)
+        assert part.fingerprint == same.fingerprint
+        assert (part.mean, part.std, part.flip) == (same.mean, same.std, False)
+
+
+def test_flip_is_carried_on_and_no_part_of_the_fingerprint():
+    kept = _dataset(flip=False)
+    assert _dataset().flip and not subset(kept, 1, seed=0).flip
+    assert kept.fingerprint == _dataset().fingerprint
+
+
+def test_names_are_made_printable_and_stay_different():
+    odd = _dataset(name="a\nb", classes=("x\ud800", "x\udfff", "x\ufffd"))
+    assert odd.name == "a\ufffdb"
+    assert odd.classes == ("x\ufffd (2)", "x\ufffd (3)", "x\ufffd")
+    assert dataclasses.replace(odd).classes == odd.classes
+    long = _dataset(classes=("é" * 300, "é" * 301, "b")).classes
+    assert max(len(name.encode()) for name in long) <= 200 and len(set(long)) == 3

@@ -229,6 +229,9 @@ def odd_dir(tmp_path_factory):
         root, "hidden_labels", unlabelled | {"validation": (images[:4], many[:4])}, colour, names
     )
     _prepare(root, "no_labels", unlabelled, colour, names)
+    some = [*many[:9], -1]
+    _prepare(root, "some_labels", {"train": (images, some)}, colour, names)
+    _prepare(root, "odd_names", {"train": (images, many)}, colour, ("x\x1b", "x\x7f"))
     _prepare(root, "only_train", {"train": (images, many)}, colour, names)
     _prepare(root, "with_text", {"train": (images, many)}, colour, names, text=tfds.features.Text())
     sizes = [*images[:5], *rng.integers(0, 256, (5, 9, 6, 3), np.uint8)]
@@ -247,6 +250,15 @@ def test_validation_stands_in_for_a_test_split_without_labels(odd_dir):
     for name in ("no_labels", "only_train"):
         with pytest.raises(UserError, match="no labelled test or validation split, only "):
             load(name, data_dir=root, split="test")
+
+
+def test_images_without_a_label_are_not_lost_silently(odd_dir):
+    with pytest.raises(UserError, match="without a label"):
+        load("some_labels", data_dir=odd_dir[0])
+
+
+def test_odd_class_names_are_made_printable(odd_dir):
+    assert load("odd_names", data_dir=odd_dir[0]).classes == ("x\ufffd", "x\ufffd (2)")
 
 
 def test_odd_images(odd_dir):
