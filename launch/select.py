@@ -22,7 +22,6 @@ FLAGS = flags.FLAGS
 
 
 def choose(dataset: ImageDataset, workdir: Path) -> CondensedSet:
-    coreset.check_ipc(dataset, FLAGS.ipc)
     if FLAGS.method == "random":
         return coreset.random(dataset, FLAGS.ipc, seed=FLAGS.seed)
     if FLAGS.method == "forgetting":
@@ -48,10 +47,13 @@ def choose(dataset: ImageDataset, workdir: Path) -> CondensedSet:
 
 
 def main() -> None:
-    workdir = common.open_workdir()
-    dataset = common.load("train")
+    common.check_workdir()
+    dataset = common.load_train()
+    coreset.check_ipc(dataset, FLAGS.ipc)
+    if FLAGS.method in coreset.BY_FEATURES:
+        pretrain.check_pool(dataset, 1)
+    workdir = common.start({"method": FLAGS.method, "ipc": FLAGS.ipc, "seed": FLAGS.seed}, dataset)
     chosen = choose(dataset, workdir)
-    common.start(workdir, {"method": chosen.method, **chosen.settings}, dataset)
     condensed.save(chosen, workdir / "condensed")
     fit.clear(workdir / "training")
     common.say(f"coreset: {workdir / 'condensed'}")
