@@ -2,10 +2,16 @@
 
 import importlib.util
 import runpy
+from pathlib import Path
 
-INSTALLED = "dancejax.launch"
-"""In a checkout the launchers are a package of their own instead."""
+
+def launchers() -> str:
+    """The package that holds the programs: `launch` beside this one in a checkout, or inside it."""
+    found = importlib.util.find_spec("launch")
+    beside = Path(__file__).resolve().parents[1] / "launch" / "__init__.py"
+    own = found is not None and found.origin is not None and Path(found.origin).resolve() == beside
+    return "launch" if own else "dancejax.launch"
+
 
 if __name__ == "__main__":
-    package = INSTALLED if importlib.util.find_spec(INSTALLED) else "launch"
-    runpy.run_module(package, run_name="__main__", alter_sys=True)
+    runpy.run_module(launchers(), run_name="__main__", alter_sys=True)

@@ -150,11 +150,16 @@ def load_train() -> ImageDataset:
     return load("train")
 
 
-def load_as(made: CondensedSet, split: str) -> ImageDataset:
-    """The data set that the flags name, at the size of a condensed set's images."""
+def choose_size_of(made: CondensedSet) -> None:
+    """Have the data set that the flags name loaded at the size of a condensed set's images."""
     height, width, _ = made.image_shape
     if FLAGS.image_size is None and height == width:
         FLAGS.set_default("image_size", height)
+
+
+def load_as(made: CondensedSet, split: str) -> ImageDataset:
+    """The data set that the flags name, at the size of a condensed set's images."""
+    choose_size_of(made)
     return load(split)
 
 
@@ -189,7 +194,9 @@ def start_devices() -> None:
     """
     computes = "devices" in FLAGS
     if computes:
-        backend.use_cores(FLAGS.devices)
+        # Far more devices than cores get in each other's way until nothing goes on.
+        most = max(8, os.cpu_count() or 1)
+        backend.use_cores(None if FLAGS.devices is None else min(FLAGS.devices, most))
         _join()
     if computes and "precision" in FLAGS:
         jax.config.update("jax_default_matmul_precision", PRECISIONS[FLAGS.precision])
@@ -225,7 +232,7 @@ def check_backend() -> None:
     """Raises UserError, with what to install, where JAX can't start the backend it is to use."""
     try:
         guard.quiet(jax.process_index() != 0)
-    except RuntimeError as error:
+    except BACKEND_ERRORS as error:
         raise UserError(backend_problem(error)) from error
 
 
@@ -233,10 +240,17 @@ BACKENDS = {"cuda": "jax[cuda12]", "gpu": "jax[cuda12]", "tpu": "jax[tpu]"}
 """Names in JAX_PLATFORMS, with what to install for them."""
 
 
-def backend_problem(error: RuntimeError) -> str:
+BACKEND_ERRORS = (RuntimeError, AssertionError)
+"""What JAX raises for a backend that does not start; it only asserts where a plugin is missing."""
+
+
+def backend_problem(error: Exception) -> str:
     """What is missing where JAX does not start, and how to install it, in one sentence."""
     wanted = os.environ.get("JAX_PLATFORMS", "")
-    reason = " ".join(str(error).split()).partition(" (you may need")[0][:200].rstrip(".")
+    reason = (
+        " ".join(str(error).split()).partition(" (you may need")[0][:200].rstrip(".")
+        or "not installed"
+    )
     packages = [BACKENDS[name] for name in wanted.split(",") if name in BACKENDS]
     advice = f"pip install '{packages[0]}', or " if packages else ""
     named = f"JAX_PLATFORMS={wanted!r} asks for" if wanted else "JAX chose"

@@ -309,7 +309,9 @@ def main() -> None:
     )
     pool = None
     if method.needs_experts:
-        pool_folder = pretrain.pool_folder(workdir, FLAGS.experts, tensorboard=FLAGS.tensorboard)
+        pool_folder = pretrain.pool_folder(
+            workdir, FLAGS.experts, dataset, tensorboard=FLAGS.tensorboard
+        )
         pool, network, about = experts.load_pool(pool_folder, count=count, dataset=dataset)
         method = methods.create(FLAGS.method, network=network, **chosen.config)
         settings = {

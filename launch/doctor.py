@@ -95,7 +95,7 @@ def main() -> None:
     common.show("\n".join(lines))
     try:
         found_machine = machine()
-    except RuntimeError as error:
+    except common.BACKEND_ERRORS as error:
         common.say(f"error: {common.backend_problem(error)}")
         sys.exit(1)
     common.show("machine")

@@ -11,6 +11,7 @@ flags overrule both. The set must have been made from the data set that is named
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,24 +79,32 @@ def check_source(made: CondensedSet, path: str | Path) -> dict[str, Any]:
     Raises:
       UserError: they differ, and --other_data is not given.
     """
-    train = common.load_as(made, "train")
-    name, fingerprint = made.source.get("name"), made.source.get("fingerprint")
-    if fingerprint == train.fingerprint:
+    common.choose_size_of(made)
+    source, shape = _training_set(FLAGS.image_size)
+    name = made.source.get("name")
+    if made.source.get("fingerprint") == source["fingerprint"]:
         return {}
     if FLAGS.other_data:
-        return {"other_data": {"made_from": made.source, "given": dataset_source(train)}}
+        return {"other_data": {"made_from": made.source, "given": source}}
     hint = "give the data as it was then, or say --other_data"
-    if made.image_shape != train.image_shape:
+    if made.image_shape != shape:
         hint = (
-            f"the set has images of {_size(made.image_shape)}, these are {_size(train.image_shape)}"
+            f"the set has images of {_size(made.image_shape)}, these are {_size(shape)}"
             "; give the --image_size that it was made with"
         )
     elif FLAGS.image_size is not None and FLAGS["image_size"].present:
         hint = f"it may be --image_size={FLAGS.image_size}; {hint}"
-    what = f"was made from {name!r}, not from {train.name!r}"
-    if name == train.name:
+    what = f"was made from {name!r}, not from {source['name']!r}"
+    if name == source["name"]:
         what = f"was made from other training images than those of {name!r} as it is now"
     raise UserError(f"{path} {what}: {hint}.")
+
+
+@functools.cache
+def _training_set(image_size: int | None) -> tuple[dict[str, Any], tuple[int, int, int]]:
+    """What a set made from the training set that the flags name records, and the images' shape."""
+    train = common.load("train")
+    return dataset_source(train), train.image_shape
 
 
 def _size(shape: tuple[int, int, int]) -> str:

@@ -84,17 +84,21 @@ def check_pool(dataset: ImageDataset, count: int | None) -> None:
         )
 
 
-def pool_folder(workdir: Path, count: int, *, tensorboard: bool = False) -> Path:
+def pool_folder(
+    workdir: Path, count: int, dataset: ImageDataset, *, tensorboard: bool = False
+) -> Path:
     """The pool that --expert_dir names, or one of `count` experts trained in the work folder."""
     if FLAGS.expert_dir:
         return Path(FLAGS.expert_dir)
-    train(workdir / "experts", count, tensorboard=tensorboard)
+    train(workdir / "experts", count, dataset, tensorboard=tensorboard)
     return workdir / "experts"
 
 
-def train(folder: Path, count: int, *, tensorboard: bool = False) -> dict[str, Any]:
+def train(
+    folder: Path, count: int, dataset: ImageDataset, *, tensorboard: bool = False
+) -> dict[str, Any]:
     """Trains the pool that the flags describe, and says so on stderr; returns its result.json."""
-    dataset, test = common.load("train"), common.load("test")
+    test = common.load("test")
     network = common.network(dataset)
     config = training_config(dataset)
     common.say(
@@ -132,9 +136,9 @@ def train(folder: Path, count: int, *, tensorboard: bool = False) -> dict[str, A
 
 def main() -> None:
     common.check_workdir()
-    common.load_train()
-    folder = common.start({})
-    common.show(train(folder, FLAGS.experts, tensorboard=FLAGS.tensorboard))
+    dataset = common.load_train()
+    folder = common.start({}, dataset)
+    common.show(train(folder, FLAGS.experts, dataset, tensorboard=FLAGS.tensorboard))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def choose(dataset: ImageDataset, workdir: Path) -> CondensedSet:
             placement=FLAGS.data_placement,
             checkpoint_seconds=FLAGS.checkpoint_seconds,
         )
-    folder = pretrain.pool_folder(workdir, count=1)
+    folder = pretrain.pool_folder(workdir, 1, dataset)
     pool, network, about = experts.load_pool(folder, count=1, dataset=dataset)
     settings = {"network": networks.describe(network), "training": about["training"]}
     variables = interpolate.select(pool.final, 0)

@@ -78,7 +78,7 @@ def main() -> None:
     most = check_cells(cells, dataset, network)
     kept = earlier_rows(workdir, cells)
     common.start({}, dataset)
-    expert_dir = pretrain.pool_folder(workdir, most) if most else workdir / "experts"
+    expert_dir = pretrain.pool_folder(workdir, most, dataset) if most else workdir / "experts"
     whole_pool = FLAGS.expert_dir and not FLAGS["experts"].present
     rows: list[dict[str, Any]] = []
     for number, cell in enumerate(cells, 1):

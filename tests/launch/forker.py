@@ -60,7 +60,10 @@ def start(
 def send_once(child: int, signum: int, text: str, said: TextIO) -> None:
     """Sends a signal as soon as the child has said a text."""
     deadline = time.monotonic() + LONGEST
-    while time.monotonic() < deadline and os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+    while (
+        time.monotonic() < deadline
+        and os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    ):
         said.seek(0)
         if text in said.read():
             os.kill(child, signum)
