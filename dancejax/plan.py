@@ -85,16 +85,21 @@ def _epochs(images: int, count: int, least: int, most: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Seconds of each part, compilation left out, and megabytes of a condensation step."""
+    """Seconds of each part, and megabytes of a condensation step.
+
+    setup: compiling, loading and pictures, roughly: at least what compiling took here, where a
+    compilation cache may have had it.
+    """
 
     experts: float
     condensation: float
     evaluation: float
+    setup: float
     step_memory_mb: float
 
     @property
     def seconds(self) -> float:
-        return self.experts + self.condensation + self.evaluation
+        return self.experts + self.condensation + self.evaluation + self.setup
 
 
 def estimate(
@@ -117,6 +122,7 @@ def estimate(
     expert_count, repeats: how many to train, 0 for a part that is not done. pool_size: experts that
     condensation will use.
     """
+    began = time.perf_counter()
     condensation, memory = _time_condensation(
         method, dataset, network, ipc, expert_training, pool_size, placement, devices
     )
@@ -135,8 +141,14 @@ def estimate(
         experts=expert_seconds,
         condensation=steps * condensation,
         evaluation=evaluation_seconds,
+        # The run compiles the same again, or as much: testing, pictures, the first batches.
+        setup=_PICTURES + time.perf_counter() - began,
         step_memory_mb=memory / 2**20,
     )
+
+
+_PICTURES = 10.0
+"""Seconds that pictures, plots and the report take, roughly."""
 
 
 def _time_training(
@@ -223,11 +235,3 @@ def _time(step: Any, rounds: int = 4) -> float:
         step()
         taken.append(time.perf_counter() - began)
     return float(np.median(taken))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

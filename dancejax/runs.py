@@ -1,19 +1,21 @@
 """A run's folder: settings, metrics and results as JSON; progress on stderr; stopping."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
 import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from dancejax import parallel
+from dancejax import parallel, stopping
 from dancejax.errors import UserError
 
 try:
@@ -31,7 +33,7 @@ class Interrupted(Exception):
 
 
 class StopFlag:
-    """Set by SIGINT and SIGTERM inside `stop_on_signals`; loops look at it between steps."""
+    """Set by SIGINT, SIGTERM and SIGHUP inside `stop_on_signals`; loops look at it each step."""
 
     signum = 0
 
@@ -41,28 +43,90 @@ class StopFlag:
             raise Interrupted(self.signum)
 
 
+_FIRST: list[Callable[[], None]] = []
+
+
+def when_it_begins(first: Callable[[], None]) -> None:
+    """Have something done as the next loop begins, when all that can be refused was checked."""
+    _FIRST.append(first)
+
+
+def begin() -> None:
+    """Do what `when_it_begins` was given, once."""
+    while _FIRST:
+        _FIRST.pop(0)()
+
+
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopFlag]:
-    """Turns SIGINT and SIGTERM into a flag; a second signal ends the process at once."""
+    """Turn SIGINT, SIGTERM and SIGHUP into a flag; a second signal ends the process at once.
+
+    SIGHUP only where it is not ignored, as under nohup. Outside of the main thread signals are
+    somebody else's and the flag stays as it is. In a program (`stopping.install`) a signal that
+    comes too late for one loop stops the next.
+
+    Raises:
+      Interrupted: a signal came too late for the loop before.
+    """
+    if stopping.pending():
+        raise Interrupted(stopping.pending())
+    begin()
     flag = StopFlag()
     previous: dict[int, Any] = {}
 
+    def restore() -> None:
+        for number, handler in previous.items():
+            # None: a library's, which Python can't put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
     def handle(signum: int, frame: Any) -> None:
         flag.signum = signum
-        print(f"\n{signal.Signals(signum).name}: saving, then stopping", file=sys.stderr)
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        say(f"\n{signal.Signals(signum).name}: saving, then stopping")
+        restore()
 
-    try:
-        for signum in (signal.SIGINT, signal.SIGTERM):
+    if threading.current_thread() is threading.main_thread():
+        for signum in stopping.listened():
             previous[signum] = signal.signal(signum, handle)
-    except ValueError:  # not in the main thread: signals are somebody else's
-        pass
     try:
-        yield flag
+        with stopping.held():
+            yield flag
+        if flag.signum:
+            stopping.leave_pending(flag.signum)
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        restore()
+
+
+def say(text: str) -> None:
+    """Write a line to stderr. Where nothing takes it any more, as a lost connection, drop it."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def check_workdir(path: str | os.PathLike[str]) -> Path:
+    """Return a run's folder as an absolute path, without making it.
+
+    Raises:
+      UserError: it can't be made or written to, or another process has it.
+    """
+    workdir = Path(path).expanduser().absolute()
+    try:
+        there = next(p for p in (workdir, *workdir.parents) if p.exists())
+        reason = ""
+        if not there.is_dir():
+            reason = os.strerror(errno.ENOTDIR)
+        elif not os.access(there, os.W_OK | os.X_OK):
+            reason = os.strerror(errno.EACCES)
+        elif workdir.exists():
+            held = lock(workdir) if (workdir / ".lock").exists() else None
+            if held is not None:
+                held.close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise UserError(
+            f"cannot write to the folder {workdir} ({reason}); choose another --workdir."
+        )
+    return workdir
 
 
 def open_workdir(path: str | os.PathLike[str]) -> Path:
@@ -89,7 +153,12 @@ def lock(workdir: Path) -> TextIO | None:
     """
     if fcntl is None or not parallel.is_primary():
         return None
-    file = open(workdir / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
+    try:
+        file = open(workdir / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise UserError(
+            f"cannot write to the folder {workdir} ({error.strerror}); choose another --workdir."
+        ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -102,9 +171,10 @@ def lock(workdir: Path) -> TextIO | None:
     except OSError:  # a file system without locks
         file.close()
         return None
-    file.truncate(0)
-    file.write(f"process {os.getpid()}\n")
-    file.flush()
+    with contextlib.suppress(OSError):  # a full disk: the lock holds, only its owner's name is lost
+        file.truncate(0)
+        file.write(f"process {os.getpid()}\n")
+        file.flush()
     return file
 
 
@@ -165,15 +235,9 @@ class MetricsLog:
 
     def __init__(self, workdir: Path | None, *, tensorboard: bool = False) -> None:
         self._path = workdir / "metrics.jsonl" if workdir and parallel.is_primary() else None
-        self._events: Any = None
+        self._events: _Events | None = None
         if tensorboard and self._path is not None:
-            try:
-                from tensorboardX import SummaryWriter
-            except ImportError as error:
-                raise UserError(
-                    "--tensorboard needs the package tensorboardX; pip install tensorboardX."
-                ) from error
-            self._events = SummaryWriter(str(self._path.parent / "tensorboard"))
+            self._events = _Events(self._path.parent / "tensorboard")
 
     def rewind(self, kind: str, step: int) -> None:
         """Drops this kind's lines after `step` and a torn last line: the run goes on from there."""
@@ -194,17 +258,70 @@ class MetricsLog:
     def write(self, kind: str, step: int, **values: Any) -> None:
         if self._path is None:
             return
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
-        if self._events is not None:
-            for name, value in values.items():
-                self._events.add_scalar(f"{kind}/{name}", value, step)
-            self._events.flush()
+        try:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+            if self._events is not None:
+                self._events.write(kind, step, values)
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {self._path.parent} ({error.strerror}); make room, or choose "
+                "another --workdir."
+            ) from error
 
     def close(self) -> None:
         """Ends the events for TensorBoard."""
         if self._events is not None:
-            self._events.close()
+            with contextlib.suppress(OSError):  # each line was flushed when it was written
+                self._events.close()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 45 s, 12 min, 2 h 47 min, 13 d 21 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours = round(minutes / 60)
+    if hours < 48:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+class _Events:
+    """A file of events for TensorBoard, written at once and not by a thread, which would hang
+    where the disk is full. Raises UserError where tensorboardX is missing."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from tensorboardX import event_file_writer, summary
+        except ImportError as error:
+            raise UserError(
+                "--tensorboard needs the package tensorboardX; pip install tensorboardX."
+            ) from error
+        self._modules = event_file_writer.event_pb2, summary
+        try:
+            folder.mkdir(exist_ok=True)
+            self._writer = event_file_writer.EventsWriter(str(folder / "events"))
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {folder} ({error.strerror}); make room, or choose another "
+                "--workdir."
+            ) from error
+
+    def write(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """Write scalars as KIND/NAME; raises OSError."""
+        event_pb2, summary = self._modules
+        for name, value in values.items():
+            event = event_pb2.Event(summary=summary.scalar(f"{kind}/{name}", value))
+            event.step, event.wall_time = step, time.time()
+            self._writer.write_event(event)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """End the file; raises OSError."""
+        self._writer.close()
 
 
 class Progress:
@@ -216,7 +333,7 @@ class Progress:
         self._name, self._total, self._done, self._start = name, total, start, start
         self._text = ""
         self._began = self._last = time.monotonic()
-        if enabled and sys.stderr.isatty():
+        if enabled and sys.stderr is not None and sys.stderr.isatty():
             self._bar = tqdm(total=total, initial=start, desc=name, dynamic_ncols=True)
 
     def update(self, done: int, **values: float) -> None:
@@ -225,8 +342,9 @@ class Progress:
         if values:
             self._text = ", ".join(f"{k} {v:.4g}" for k, v in values.items())
         if self._bar is not None:
-            self._bar.set_postfix_str(self._text, refresh=False)
-            self._bar.update(steps)
+            with contextlib.suppress(OSError):  # the terminal is gone
+                self._bar.set_postfix_str(self._text, refresh=False)
+                self._bar.update(steps)
         elif self._enabled and time.monotonic() - self._last > 30:
             self._print()
 
@@ -240,13 +358,14 @@ class Progress:
         parts = [f"{self._name}: {self._done}/{self._total}"]
         if self._done > self._start:
             rate = (self._done - self._start) / max(1e-9, self._last - self._began)
-            parts += [f"{rate:.3g}/s", f"{(self._total - self._done) / rate:.0f} s left"]
+            parts += [f"{rate:.3g}/s", f"{duration((self._total - self._done) / rate)} left"]
         parts += [self._text] if self._text else []
-        print(", ".join(parts), file=sys.stderr, flush=True)
+        say(", ".join(parts))
 
     def close(self) -> None:
         if self._bar is not None:
-            self._bar.close()
+            with contextlib.suppress(OSError):
+                self._bar.close()
         elif self._enabled:
             self._print()
 

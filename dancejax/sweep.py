@@ -131,7 +131,7 @@ def make(
     finished set was made otherwise.
     """
     folder = runs.open_workdir(cell.folder(workdir))
-    plan = _plan(cell, dataset, steps, settings or {}) if cell.method in methods.METHODS else None
+    plan = plan_of(cell, dataset, steps, settings or {}) if cell.method in methods.METHODS else None
     if (folder / "condensed" / "manifest.json").exists():
         made = condensed.load(folder / "condensed")
         _check_made(made, cell, dataset, plan, folder)
@@ -182,6 +182,7 @@ def row(
     protocol: str | None = None,
     points: int = 5,
     devices: int | None = None,
+    checkpoint_seconds: float = 300.0,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Evaluates a cell's set, in its folder, and returns its line of the table.
@@ -196,7 +197,7 @@ def row(
     result = evaluate.evaluate(
         made, test, network, config,
         repeats=repeats, seed=cell.seed, points=points, workdir=evaluation, devices=devices,
-        progress=progress,
+        checkpoint_seconds=checkpoint_seconds, progress=progress,
     )  # fmt: skip
     runs.write_json(evaluation / "result.json", {"protocol": name, **result})
     cost = runs.read_json(folder / "result.json") if (folder / "result.json").exists() else {}
@@ -214,6 +215,11 @@ def row(
     }
 
 
+def accuracy(mean: float, std: float, count: int) -> str:
+    """Mean and deviation over networks as a table has them; a single network has no deviation."""
+    return f"{mean:.1f} +- {std:.1f}" if count > 1 else f"{mean:.1f}"
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Lines of `row` as a Markdown table."""
     head = (
@@ -225,7 +231,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         seconds, memory = r["seconds_per_iteration"], r["step_memory_mb"]
         values = (
             r["method"], r.get("variant") or "-", r["ipc"], r["seed"],
-            f"{r['accuracy_mean']:.1f} +- {r['accuracy_std']:.1f}", r["repeats"],
+            accuracy(r["accuracy_mean"], r["accuracy_std"], r["repeats"]), r["repeats"],
             f"{r['protocol']}, {r['epochs']}", r["iterations"] or "-",
             f"{seconds:.3f}" if seconds else "-", f"{memory:.0f}" if memory else "-",
         )  # fmt: skip
@@ -240,14 +246,16 @@ def cross_table(rows: list[dict[str, Any]]) -> str:
     for label in dict.fromkeys(row["set"] for row in rows):
         own = {row["network"]: row for row in rows if row["set"] == label}
         cells = [
-            f"{own[c]['accuracy_mean']:.1f} +- {own[c]['accuracy_std']:.1f}" if c in own else "-"
+            accuracy(own[c]["accuracy_mean"], own[c]["accuracy_std"], own[c]["repeats"])
+            if c in own
+            else "-"
             for c in columns
         ]
         lines.append("| " + " | ".join([label, *cells]) + " |")
     return "\n".join(lines)
 
 
-def _plan(
+def plan_of(
     cell: Cell, dataset: ImageDataset, steps: int | None, settings: dict[str, Any]
 ) -> presets.Preset:
     """Iterations and settings of a cell: the paper's, the grid's over them, then the variant's."""

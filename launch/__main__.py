@@ -1,8 +1,14 @@
 """The programs of dancejax under one name: `dancejax NAME`, or `python -m launch NAME`."""
 
+import contextlib
+import difflib
+import os
 import runpy
 import sys
-from pathlib import Path
+
+from dancejax import __version__
+
+from . import begin
 
 PROGRAMS = {
     "demo": "three experts, DANCE at 10 images per class and its evaluation, on embedded images",
@@ -18,21 +24,53 @@ PROGRAMS = {
     "doctor": "say what this machine offers and what is missing",
     "convert": "turn someone else's condensed set into ours",
 }
+HELP = ("-h", "-help", "--help", "--helpshort", "help")
+
+
+def usage() -> str:
+    """The programs, a line each."""
+    start = "python -m launch" if __package__ == "launch" else "dancejax"
+    lines = [f"usage: {start} PROGRAM [flags]", f"       {start} help PROGRAM", ""]
+    lines += [f"  {name:<10} {text}" for name, text in PROGRAMS.items()]
+    return "\n".join(
+        [*lines, "", "--help after a program lists its flags; --version: the version."]
+    )
+
+
+def show(text: str) -> int:
+    """Print to a reader that may have seen enough, as head; returns the exit status."""
+    try:
+        print(text, flush=True)
+        return 0
+    except OSError as error:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 0
+        print(f"error: standard output takes nothing ({error.strerror}).", file=sys.stderr)
+        return 2
 
 
 def main() -> None:
-    usage = "usage: dancejax PROGRAM [--help] [flags]\n\n" + "".join(
-        f"  {name:<10} {text}\n" for name, text in PROGRAMS.items()
-    )
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help", "--helpshort"):
-        print(usage)
-        sys.exit(0 if len(sys.argv) > 1 else 2)
-    name = sys.argv.pop(1)
-    if name not in PROGRAMS:
-        print(f"error: there is no program {name!r}.\n{usage}", file=sys.stderr)
+    begin()
+    words = sys.argv[1:]
+    if not words:
+        show(usage())
         sys.exit(2)
-    package = __package__ or Path(__file__).parent.name
-    runpy.run_module(f"{package}.{name}", run_name="__main__", alter_sys=True)
+    if words[0] in HELP and len(words) > 1 and not words[1].startswith("-"):
+        words = [words[1], "--help"]
+    if words[0] in HELP:
+        sys.exit(show(usage()))
+    if words[0] in ("--version", "-V", "version"):
+        sys.exit(show(f"dancejax {__version__}"))
+    name = words[0]
+    if name not in PROGRAMS:
+        close = difflib.get_close_matches(name.lower(), PROGRAMS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        print(f"error: there is no program {name!r}{hint}\n\n{usage()}", file=sys.stderr)
+        sys.exit(2)
+    sys.argv[1:] = words[1:]
+    runpy.run_module(f"{__package__}.{name}", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -1,57 +1,62 @@
 """What the launchers share: flags, starting up, and saying errors in one sentence."""
 
-import json
 import os
-import shlex
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import flax.linen as nn
 import jax
-from absl import app, flags, logging
+from absl import flags
 
 import dancejax
-from dancejax import backend, data, networks, parallel, runs
+from dancejax import backend, data, networks, parallel, paths, plan, runs
 from dancejax.condensed import CondensedSet
-from dancejax.data import streaming
+from dancejax.data import folder, streaming
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 
+from . import flagtypes, guard
+from .guard import command, say, show
+
+__all__ = ["command", "run", "say", "show"]
+
 FLAGS = flags.FLAGS
-_LOCKS: list[TextIO | None] = []
-"""Held until the process ends."""
 PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "highest"}
 """Each with JAX's name for how float32 numbers are multiplied."""
 
 
 def define_data(*, required: bool = True) -> None:
-    flags.DEFINE_string(
-        "dataset",
-        None,
-        "what to condense: fashion_mnist_mini (embedded), a TFDS name (cifar10, ...), a folder of "
+    flagtypes.define_dataset(
+        "the data set: fashion_mnist_mini (embedded), a TFDS name (cifar10, ...), a folder of "
         "images (CLASS/*.png, or train/ and test/ with such folders), an .npz file; below "
         "--data_dir tiny_imagenet, imagenet1k, imagenet10, imagenet100, imagenette, imagewoof, "
         "imagefruit, imagemeow, imagesquawk, imageyellow",
         required=required,
     )
-    flags.DEFINE_string(
+    flagtypes.define_path(
         "data_dir", None, "folder of prepared TFDS data sets, or of ImageNet (default: TFDS's own)"
     )
     flags.DEFINE_integer(
-        "image_size", None, "resize and centre-crop images to this side", lower_bound=1
+        "image_size", None, "resize and centre-crop images to this side", lower_bound=1,
+        upper_bound=2048,
+    )  # fmt: skip
+    flags.DEFINE_bool(
+        "flip",
+        None,
+        "whether a mirrored image keeps its label, so that augmentation may mirror it (default: "
+        "yes, but not for known sets of digits and letters)",
     )
 
 
 def define_network() -> None:
-    flags.DEFINE_string("network", "convnet", f"one of {', '.join(networks.NETWORKS)}")
+    flags.DEFINE_enum("network", "convnet", list(networks.NETWORKS), "the network")
     flags.DEFINE_integer(
         "width",
         None,
         "channels of the first layer, for densenet121 the growth rate (default: the published)",
         lower_bound=1,
+        upper_bound=8192,
     )
     flags.DEFINE_integer("depth", None, "blocks of ConvNet (default: by image size)", lower_bound=1)
     flags.DEFINE_string(
@@ -70,9 +75,10 @@ def define_precision() -> None:
         "precision",
         "tf32",
         list(PRECISIONS),
-        "of convolutions. tf32: float32 numbers that accelerators multiply on their fast units, as "
-        "PyTorch does (no difference on CPU); float32: exactly; bfloat16: half the memory, means "
-        "and losses stay float32 (slower on CPU)",
+        "of every matrix product and convolution. tf32: float32 numbers that accelerators multiply "
+        "on their fast units, as PyTorch does for convolutions (no difference on CPU); float32: "
+        "exactly; bfloat16: networks compute in it, half the memory, means and losses stay float32 "
+        "(slower on CPU)",
     )
 
 
@@ -81,20 +87,20 @@ def define_run(workdir: str | None = None, *, named: bool = False) -> None:
     where = "folder for all that the run writes"
     if named:
         where += " (default: runs/DATASET-METHOD-ipcIPC)"
-    flags.DEFINE_string("workdir", workdir, where, required=not (workdir or named))
+    flagtypes.define_path("workdir", workdir, where, required=not (workdir or named))
     flags.DEFINE_integer("seed", 0, "of everything random in the run", lower_bound=0)
-    flags.DEFINE_float("checkpoint_seconds", 300, "time between checkpoints", lower_bound=0)
+    flagtypes.define_number("checkpoint_seconds", 300, "time between checkpoints", least=0)
     flags.DEFINE_integer(
         "devices",
         None,
         "how many devices share the work: classes in condensation, networks in training (default: "
         "all; on CPU a device is a core, by default at most 8)",
         lower_bound=1,
+        upper_bound=1024,
     )
-    flags.DEFINE_string(
+    flagtypes.define_address(
         "coordinator",
-        None,
-        "for several processes, each with its own devices and all with one --workdir: host:port of "
+        "for several processes, each with its own devices and all with one --workdir: HOST:PORT of "
         "process 0, or auto on TPU pods and clusters that jax.distributed knows",
     )
     flags.DEFINE_integer("num_processes", None, "processes in all", lower_bound=1)
@@ -117,25 +123,43 @@ def define_placement() -> None:
     )
 
 
-def open_workdir() -> Path:
-    """The folder that --workdir names, writable, and this process's own until it ends."""
-    workdir = runs.open_workdir(FLAGS.workdir)
-    _LOCKS.append(runs.lock(workdir))
-    return workdir
+def check_workdir() -> Path:
+    """The folder that --workdir names; it can be written to, but nothing is made yet."""
+    return runs.check_workdir(FLAGS.workdir)
 
 
 def load(split: str) -> ImageDataset:
     """The data set that the flags name."""
     return data.load(
-        FLAGS.dataset, data_dir=FLAGS.data_dir, split=split, image_size=FLAGS.image_size
+        FLAGS.dataset,
+        data_dir=FLAGS.data_dir,
+        split=split,
+        image_size=FLAGS.image_size,
+        flip=FLAGS.flip,
     )
+
+
+def load_train() -> ImageDataset:
+    """The training set; folders of images of several sizes get one that suits the machine."""
+    path = paths.expand(FLAGS.dataset, "--dataset")
+    if FLAGS.image_size is None and path.is_dir():
+        size = plan.image_size(folder.sizes(path.resolve()))
+        if size is not None:
+            say(f"images are resized and centre-cropped to {size} (--image_size)")
+            FLAGS.set_default("image_size", size)
+    return load("train")
+
+
+def choose_size_of(made: CondensedSet) -> None:
+    """Have the data set that the flags name loaded at the size of a condensed set's images."""
+    height, width, _ = made.image_shape
+    if FLAGS.image_size is None and height == width:
+        FLAGS.set_default("image_size", height)
 
 
 def load_as(made: CondensedSet, split: str) -> ImageDataset:
     """The data set that the flags name, at the size of a condensed set's images."""
-    height, width, _ = made.image_shape
-    if FLAGS.image_size is None and height == width:
-        FLAGS.set_default("image_size", height)
+    choose_size_of(made)
     return load(split)
 
 
@@ -168,19 +192,26 @@ def start_devices() -> None:
 
     Says what runs on what, for programs that compute.
     """
-    _start_devices()
-    if "devices" in FLAGS:
-        device = jax.devices()[0].device_kind
-        say(f"dancejax {dancejax.__version__}, jax {jax.__version__}, "
-            f"{jax.device_count()} x {device}")  # fmt: skip
-
-
-def _start_devices() -> None:
-    if "devices" not in FLAGS:
-        return
-    backend.use_cores(FLAGS.devices)
-    if "precision" in FLAGS:
+    computes = "devices" in FLAGS
+    if computes:
+        # Far more devices than cores get in each other's way until nothing goes on.
+        most = max(8, os.cpu_count() or 1)
+        backend.use_cores(None if FLAGS.devices is None else min(FLAGS.devices, most))
+        _join()
+    if computes and "precision" in FLAGS:
         jax.config.update("jax_default_matmul_precision", PRECISIONS[FLAGS.precision])
+    check_backend()
+    if computes:
+        parallel.check_devices(FLAGS.devices)
+        device = jax.devices()[0].device_kind
+        say(
+            f"dancejax {dancejax.__version__}, jax {jax.__version__}, "
+            f"{jax.device_count()} x {device}"
+        )
+
+
+def _join() -> None:
+    """Join the other processes of the run, if the flags name them."""
     if FLAGS.coordinator is None:
         if FLAGS.num_processes is not None or FLAGS.process_id is not None:
             raise UserError("--num_processes and --process_id need a --coordinator.")
@@ -188,92 +219,90 @@ def _start_devices() -> None:
     by_hand = FLAGS.num_processes is not None and FLAGS.process_id is not None
     if not by_hand and FLAGS.coordinator != "auto":
         raise UserError("--coordinator=HOST:PORT needs --num_processes and --process_id.")
+    if by_hand and FLAGS.process_id >= FLAGS.num_processes:
+        raise UserError(
+            f"--process_id={FLAGS.process_id} must be below --num_processes="
+            f"{FLAGS.num_processes}; processes are counted from 0."
+        )
+    guard.quiet(bool(FLAGS.process_id))  # until JAX says which process this is
     parallel.start(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
 
 
-def start(workdir: Path, settings: dict[str, Any], dataset: ImageDataset | None = None) -> None:
-    """Writes config.json (settings, flags and versions) for a run that begins.
+def check_backend() -> None:
+    """Raises UserError, with what to install, where JAX can't start the backend it is to use."""
+    try:
+        guard.quiet(jax.process_index() != 0)
+    except BACKEND_ERRORS as error:
+        raise UserError(backend_problem(error)) from error
+
+
+BACKENDS = {"cuda": "jax[cuda12]", "gpu": "jax[cuda12]", "tpu": "jax[tpu]"}
+"""Names in JAX_PLATFORMS, with what to install for them."""
+
+
+BACKEND_ERRORS = (RuntimeError, AssertionError)
+"""What JAX raises for a backend that does not start; it only asserts where a plugin is missing."""
+
+
+def backend_problem(error: Exception) -> str:
+    """What is missing where JAX does not start, and how to install it, in one sentence."""
+    wanted = os.environ.get("JAX_PLATFORMS", "")
+    reason = (
+        " ".join(str(error).split()).partition(" (you may need")[0][:200].rstrip(".")
+        or "not installed"
+    )
+    packages = [BACKENDS[name] for name in wanted.split(",") if name in BACKENDS]
+    advice = f"pip install '{packages[0]}', or " if packages else ""
+    named = f"JAX_PLATFORMS={wanted!r} asks for" if wanted else "JAX chose"
+    return f"{named} a backend that does not start ({reason}); {advice}set JAX_PLATFORMS=cpu."
+
+
+def start(settings: dict[str, Any], dataset: ImageDataset | None = None) -> Path:
+    """Makes the work folder, this process's own until it ends, and returns it.
+
+    config.json (settings, flags and versions) is written when the run really begins: with its first
+    loop, or at the program's end. A command that is refused before leaves the folder as it was.
 
     dataset: the training set, which reports want to know the size of.
     """
     if dataset is not None:
-        about = {
+        about: dict[str, Any] = {
             "name": dataset.name,
             "images": len(dataset),
             "fingerprint": dataset.fingerprint,
         }
         settings = {**settings, "dataset": about}
-    runs.write_json(
-        workdir / "config.json",
-        {
-            "command": Path(sys.argv[0]).stem,
-            "flags": {k: v.value for k, v in FLAGS.__flags.items() if v.present},
-            "settings": settings,
-            "versions": {"dancejax": dancejax.__version__, "jax": jax.__version__},
-            "device": str(jax.devices()[0].device_kind),
-        },
-    )
+    config = {
+        "command": guard.program(),
+        "flags": {k: plain(v.value) for k, v in FLAGS.__flags.items() if v.present},
+        "settings": settings,
+        "versions": {"dancejax": dancejax.__version__, "jax": jax.__version__},
+        "device": str(jax.devices()[0].device_kind),
+    }
+    return guard.open_workdir(FLAGS.workdir, config)
 
 
-def command() -> str:
-    """The command that was given, as a user would type it."""
-    return shlex.join(["python", "-m", f"launch.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+def make_workdir() -> Path:
+    """Makes the folder of --workdir for a program that writes no config.json."""
+    return guard.open_workdir(FLAGS.workdir)
 
 
-def say(text: str) -> None:
-    """Talk goes to stderr, results to stdout."""
-    if parallel.is_primary():
-        print(text, file=sys.stderr, flush=True)
+def plain(value: Any) -> Any:
+    """A flag's value as JSON has it."""
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return os.fspath(value) if isinstance(value, Path) else value
 
 
-def show(result: dict[str, Any]) -> None:
-    if parallel.is_primary():
-        print(json.dumps(result, indent=2))
+def accuracy(mean: float, std: float, networks: int, digits: int = 2) -> str:
+    """Mean and deviation of accuracies in percent; a single network has no deviation."""
+    text = f"{mean:.{digits}f}"
+    return f"{text} +- {std:.{digits}f} %" if networks > 1 else f"{text} %"
 
 
-def _parse(argv: list[str]) -> list[str]:
-    """absl's parsing, with errors as one sentence and status 2, and --help with status 0."""
-    try:
-        return FLAGS(argv)
-    except flags.Error as error:
-        say(f"error: {' '.join(str(error).split())}; --help lists the flags.")
-        sys.exit(2)
-    except SystemExit:  # after --help, which absl ends with status 1
-        sys.exit(0)
+def run(main: Callable[[], None], *, backend: bool = True) -> None:
+    """Run a launcher's main function: flags, devices, and every end in one sentence.
 
-
-def run(main: Callable[[], None]) -> None:
-    """Starts a launcher: flags, allocator, compilation cache, and errors as one sentence."""
-
-    def guarded(argv: list[str]) -> None:
-        try:
-            if len(argv) > 1:
-                raise UserError(
-                    f"unexpected argument {argv[1]!r}; options are given as --name=value."
-                )
-            start_devices()
-            main()
-            sys.stdout.flush()
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
-        except runs.Interrupted as stopped:
-            say("Stopped. What is finished is saved; give the same command again to go on.")
-            sys.exit(128 + stopped.signum)
-        except BrokenPipeError:  # the reader of stdout, as head, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(128 + signal.SIGPIPE)
-        except MemoryError:
-            say("error: out of memory; choose a smaller --batch_real, --ipc or data set.")
-            sys.exit(2)
-
-    # Without this --help would leave out the flags that are not defined in the main module itself.
-    for module, own in FLAGS.flags_by_module_dict().items():
-        if module.startswith(__package__):
-            for flag in own:
-                FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    logging.set_verbosity(logging.WARNING)
-    backend.tune_allocator()
-    if "DANCEJAX_NO_CACHE" not in os.environ:
-        backend.enable_compilation_cache()
-    app.run(guarded, flags_parser=_parse)
+    backend: start JAX before, and say so where it does not start.
+    """
+    guard.run(main, start_devices if backend else lambda: None)

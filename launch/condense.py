@@ -23,6 +23,7 @@ from absl import flags
 
 from dancejax import (
     backend,
+    checkpoint,
     condense,
     condensed,
     coreset,
@@ -37,11 +38,10 @@ from dancejax import (
     runs,
 )
 from dancejax.condensed import CondensedSet
-from dancejax.data import folder
 from dancejax.data.dataset import ImageDataset
 from dancejax.methods import Method, presets
 
-from . import common, evaluate, pretrain
+from . import common, evaluate, flagtypes, pretrain
 
 FLAGS = flags.FLAGS
 
@@ -63,7 +63,7 @@ def define_flags() -> None:
         "evaluate the result beside random images, and report (default: with auto)",
     )
     flags.DEFINE_integer("repeats", 10, "networks of the evaluation", lower_bound=1)
-    flags.DEFINE_integer("steps", None, "iterations (default: the paper's)", lower_bound=1)
+    flags.DEFINE_integer("steps", None, "iterations (default: the preset's)", lower_bound=1)
     flags.DEFINE_enum("init", "real", condense.INITS, "what the stored images start from")
     flags.DEFINE_integer("log_every", 10, "iterations between lines of metrics", lower_bound=1)
     flags.DEFINE_integer(
@@ -83,11 +83,23 @@ def define_config() -> None:
         if kind is bool:
             flags.DEFINE_bool(name, None, help_text)
         elif kind is int:
-            flags.DEFINE_integer(name, None, help_text)
+            flags.DEFINE_integer(name, None, help_text, lower_bound=LEAST.get(name, 1))
         elif kind is float:
-            flags.DEFINE_float(name, None, help_text)
+            flagtypes.define_number(name, None, help_text, **RANGES.get(name, {"above": 0}))
         else:
             flags.DEFINE_string(name, None, help_text)
+
+
+LEAST = {"train_steps": 0, "networks_trained": 0}
+"""The least that settings may be which count something and may be none; all others are positive."""
+RANGES: dict[str, dict[str, float]] = {
+    "momentum": {"least": 0, "below": 1},
+    "train_momentum": {"least": 0, "below": 1},
+    "train_decay": {"least": 0},
+    "regularisation": {"least": 0},
+    "offset": {"least": 0},
+}
+"""The ranges of settings that are numbers; rates, which are all others, are positive."""
 
 
 def config_fields() -> dict[str, tuple[type, list[str]]]:
@@ -106,6 +118,7 @@ class Settings:
     preset: str
     steps: int
     config: dict[str, Any]
+    chosen: plan.Plan | None
 
 
 def resolve(dataset: ImageDataset) -> Settings:
@@ -120,8 +133,9 @@ def resolve(dataset: ImageDataset) -> Settings:
     )
     by_hand = common.given(*config_fields())
     steps, config = paper.steps, {**paper.config}
+    chosen = None
+    coreset.check_ipc(dataset, FLAGS.ipc)
     if name == "auto":
-        coreset.check_ipc(dataset, FLAGS.ipc)
         factor = by_hand.get("factor", methods.METHODS[FLAGS.method].Config(**config).factor)
         chosen = plan.choose(dataset, FLAGS.ipc, factor)
         steps, config["batch_real"] = chosen.steps, chosen.batch_real
@@ -131,38 +145,34 @@ def resolve(dataset: ImageDataset) -> Settings:
             FLAGS.set_default(flag, getattr(chosen, flag))
         if FLAGS.network == "convnet" and not FLAGS.expert_dir:
             FLAGS.set_default("width", chosen.width)
-        common.say(
-            f"chosen for {len(dataset)} images in {dataset.num_classes} classes: "
-            f"{_listing(dataclasses.asdict(chosen))}"
-        )
-    common.say(f"preset {name}: steps={steps}, {_listing(config)}")
-    given = {"steps": FLAGS.steps, **by_hand} if FLAGS.steps else by_hand
+    common.say(f"preset {name}: {_listing({'steps': steps, **config} | by_hand)}")
+    given = {**common.given("steps"), **by_hand}
     if given:
         common.say(f"given by hand: {_listing(given)}")
-    return Settings(name, FLAGS.steps or steps, {**config, **by_hand})
+    return Settings(name, FLAGS.steps or steps, {**config, **by_hand}, chosen)
+
+
+def say_choice(dataset: ImageDataset, chosen: plan.Plan, method: Method) -> None:
+    """Say what holds of what was chosen for a data set: flags that were given come first."""
+    settings = dataclasses.asdict(chosen)
+    if FLAGS.network != "convnet" or FLAGS.expert_dir:
+        del settings["width"]  # the network's own, or the pool's
+    if not method.needs_experts:
+        del settings["experts"], settings["expert_epochs"]
+    by_hand = common.given(*settings)
+    where = f"{len(dataset)} images in {dataset.num_classes} classes"
+    common.say(f"chosen for {where}: {_listing({**settings, **by_hand})}")
 
 
 def _listing(values: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
-def load_dataset() -> ImageDataset:
-    """The training set; folders of images of several sizes get one that suits the machine."""
-    path = Path(FLAGS.dataset).expanduser()
-    if FLAGS.preset != "paper" and FLAGS.image_size is None and path.is_dir():
-        size = plan.image_size(folder.sizes(path.resolve()))
-        if size is not None:
-            common.say(f"images are resized and centre-cropped to {size} (--image_size)")
-            FLAGS.set_default("image_size", size)
-    return common.load("train")
-
-
 def foresee(
     method: Method, dataset: ImageDataset, network: nn.Module, steps: int, evaluated: bool
 ) -> None:
     """Says what the run will take."""
-    pool = Path(FLAGS.expert_dir or Path(FLAGS.workdir) / "experts").expanduser()
-    finished = experts.finished(pool)
+    finished = experts.finished(FLAGS.expert_dir or FLAGS.workdir / "experts")
     missing = 0 if FLAGS.expert_dir else max(0, FLAGS.experts - finished)
     whole_pool = FLAGS.expert_dir and not FLAGS["experts"].present
     _, evaluation = evaluate.protocol_for_method(FLAGS.method, dataset)
@@ -181,18 +191,26 @@ def foresee(
         devices=FLAGS.devices,
     )
     common.say(
-        f"expected: experts {plan.duration(found.experts)}, condensation "
-        f"{plan.duration(found.condensation)}, evaluation {plan.duration(2 * found.evaluation)}, "
-        f"in all about {plan.duration(found.seconds + found.evaluation)}; a step takes "
+        f"expected: experts {runs.duration(found.experts)}, condensation "
+        f"{runs.duration(found.condensation)}, evaluation {runs.duration(2 * found.evaluation)}, "
+        f"compiling and pictures {runs.duration(found.setup)}, in all about "
+        f"{runs.duration(found.seconds + found.evaluation)}, more on a busy machine; a step takes "
         f"{found.step_memory_mb:.0f} MB, the images {dataset.images.nbytes / 2**20:.0f} MB"
     )
 
 
-def assess(workdir: Path, result: CondensedSet, dataset: ImageDataset, network: nn.Module) -> None:
+def assess(
+    workdir: Path,
+    result: CondensedSet,
+    dataset: ImageDataset,
+    test: ImageDataset,
+    network: nn.Module,
+) -> None:
     """Evaluates the result and as many random images, and writes pictures and the report."""
-    test = common.load("test")
-    chosen = coreset.random(dataset, FLAGS.ipc, seed=FLAGS.seed)
     random = runs.open_workdir(workdir / "random")
+    chosen = evaluate.with_evaluation(
+        coreset.random(dataset, FLAGS.ipc, seed=FLAGS.seed), test, network, method=FLAGS.method
+    )
     condensed.save(chosen, random / "condensed")
     _, config = evaluate.protocol_for_method(FLAGS.method, test)
     for text, made, own in (("random images", chosen, random), (FLAGS.method, result, workdir)):
@@ -202,46 +220,84 @@ def assess(workdir: Path, result: CondensedSet, dataset: ImageDataset, network: 
     if not parallel.is_primary():
         return
     gallery.save_evolution(workdir / "pictures", workdir / "pictures")
-    pools = [Path(FLAGS.expert_dir).expanduser()] if FLAGS.expert_dir else []
-    entries = report.collect([workdir, *pools])
+    entries = report.collect([workdir, *([FLAGS.expert_dir] if FLAGS.expert_dir else [])])
     title = f"{dataset.name}: {FLAGS.ipc} images per class"
     pages = runs.open_workdir(workdir / "report")
     report.write(entries, pages, title=title, command=common.command())
-    print(report.summary(entries))
+    common.show(report.summary(entries))
     common.say(f"report: {pages / 'report.html'}")
+
+
+def default_workdir() -> Path:
+    """Where a run is kept that has no --workdir: runs/DATASET-METHOD-ipcIPC."""
+    path = Path(FLAGS.dataset)
+    if path.suffix.lower() == ".npz":
+        name = path.name[: -len(".npz")]
+    elif path.is_dir():
+        path = path.resolve()
+        sized = path.name[:1].isdigit()  # as imagenette/160px
+        name = f"{path.parent.name}-{path.name}" if sized and path.parent.name else path.name
+    else:
+        name = FLAGS.dataset.strip("/").replace("/", "-")
+    return Path("runs") / f"{name}-{FLAGS.method}-ipc{FLAGS.ipc}"
+
+
+def check_resume(workdir: Path, method: Method, dataset: ImageDataset) -> None:
+    """Raises UserError where the work folder holds another run, before experts are trained."""
+    found = checkpoint.latest_metadata(workdir / "checkpoints")
+    if found is None:
+        return
+    own = {"ipc": FLAGS.ipc, "init": FLAGS.init, "seed": FLAGS.seed}
+    settings = {**dataclasses.asdict(method.config), **own}
+    settings.pop("class_chunk")  # the machine's business
+    there = found.get("settings") or {}
+    checkpoint.check_same(
+        {
+            "method": found.get("method"),
+            "data set": (found.get("source") or {}).get("fingerprint"),
+            **{name: there.get(name) for name in settings},
+        },
+        {"method": method.name, "data set": dataset.fingerprint, **settings},
+        workdir,
+    )
+
+
+def log_every(workdir: Path, steps: int) -> int:
+    """--log_every; for a run that is finished what it was, since nothing is logged any more."""
+    found = checkpoint.latest_metadata(workdir / "checkpoints") or {}
+    if "log_every" in found and (workdir / "condensed" / "manifest.json").exists():
+        done = condensed.load(workdir / "condensed").settings.get("steps")
+        if done == steps:
+            return int(found["log_every"])
+    return int(FLAGS.log_every)
 
 
 def main() -> None:
     if FLAGS.workdir is None:
-        stem = Path(FLAGS.dataset.rstrip("/")).stem
-        FLAGS.set_default("workdir", f"runs/{stem}-{FLAGS.method}-ipc{FLAGS.ipc}")
-    workdir = None if FLAGS.dry_run else common.open_workdir()
-    dataset = load_dataset()
+        FLAGS.set_default("workdir", default_workdir())
+    workdir = common.check_workdir()
+    dataset = common.load("train") if FLAGS.preset == "paper" else common.load_train()
     chosen = resolve(dataset)
-    steps, config = chosen.steps, chosen.config
+    steps = chosen.steps
     evaluated = chosen.preset == "auto" if FLAGS.evaluate is None else FLAGS.evaluate
+    test = common.load("test") if evaluated else None
     network = common.network(dataset)
-    method = methods.create(FLAGS.method, network=network, **config)
-    settings = {"network": networks.describe(network)}
+    method = methods.create(FLAGS.method, network=network, **chosen.config)
+    settings: dict[str, Any] = {"network": networks.describe(network)}
+    if chosen.chosen is not None:
+        say_choice(dataset, chosen.chosen, method)
     # Said before hours of training experts: what cannot fit.
     condense.initial_pixels(dataset, FLAGS.ipc, method.factor, init=FLAGS.init, seed=FLAGS.seed)
+    count = FLAGS.experts if FLAGS["experts"].present or not FLAGS.expert_dir else None
+    if method.needs_experts:
+        pretrain.check_pool(dataset, count)
+    check_resume(workdir, method, dataset)
     if FLAGS.dry_run or chosen.preset == "auto":
         foresee(method, dataset, network, steps, evaluated)
-    if workdir is None:
+    if FLAGS.dry_run:
         common.say(f"a dry run: nothing is written; the work folder would be {FLAGS.workdir}")
         return
-    pool = None
-    if method.needs_experts:
-        pool_folder = pretrain.pool_folder(workdir, FLAGS.experts, tensorboard=FLAGS.tensorboard)
-        count = FLAGS.experts if FLAGS["experts"].present or not FLAGS.expert_dir else None
-        pool, network, about = experts.load_pool(pool_folder, count=count, dataset=dataset)
-        method = methods.create(FLAGS.method, network=network, **config)
-        settings = {
-            "network": about["network"],
-            "experts": {"training": about["training"], "seed": about["seed"], "count": count},
-        }
     common.start(
-        workdir,
         {
             "method": FLAGS.method,
             "preset": chosen.preset,
@@ -251,6 +307,17 @@ def main() -> None:
         },
         dataset,
     )
+    pool = None
+    if method.needs_experts:
+        pool_folder = pretrain.pool_folder(
+            workdir, FLAGS.experts, dataset, tensorboard=FLAGS.tensorboard
+        )
+        pool, network, about = experts.load_pool(pool_folder, count=count, dataset=dataset)
+        method = methods.create(FLAGS.method, network=network, **chosen.config)
+        settings = {
+            "network": about["network"],
+            "experts": {"training": about["training"], "seed": about["seed"], "count": count},
+        }
     common.say(
         f"{FLAGS.method} on {dataset.name}, {FLAGS.ipc} images per class, {steps} iterations"
     )
@@ -265,17 +332,19 @@ def main() -> None:
         seed=FLAGS.seed,
         settings=settings,
         workdir=workdir,
-        log_every=FLAGS.log_every,
+        log_every=log_every(workdir, steps),
         picture_every=max(1, steps // 10) if picture_every is None else picture_every,
         placement=FLAGS.data_placement,
         devices=FLAGS.devices,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
         tensorboard=FLAGS.tensorboard,
     )
+    if chosen.preset == "auto":
+        result = evaluate.with_evaluation(result, dataset, network, method=FLAGS.method)
     condensed.save(result, workdir / "condensed")
     figures.save_metrics(workdir / "losses.png", workdir / "metrics.jsonl", FLAGS.method)
-    if evaluated:
-        assess(workdir, result, dataset, network)
+    if test is not None:
+        assess(workdir, result, dataset, test, network)
     common.say(f"condensed set: {workdir / 'condensed'}")
 
 

@@ -10,14 +10,12 @@
 condensed from.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from dancejax import condensed, exchange
 from dancejax.errors import UserError
 
-from . import common
+from . import common, flagtypes
 
 FLAGS = flags.FLAGS
 
@@ -31,8 +29,8 @@ def numbers(name: str) -> list[float] | None:
 
 
 def main() -> None:
-    workdir = common.open_workdir()
-    source = Path(FLAGS.source).expanduser()
+    common.check_workdir()
+    source = FLAGS.source
     if exchange.is_export(source):
         made = exchange.read(source)
     else:
@@ -43,21 +41,22 @@ def main() -> None:
             mean=numbers("mean"),
             std=numbers("std"),
             factor=FLAGS.factor,
-            labels=Path(FLAGS.labels).expanduser() if FLAGS.labels else None,
+            labels=FLAGS.labels,
             method=FLAGS.method,
         )
+    workdir = common.make_workdir()
     condensed.save(made, workdir / "condensed")
     common.say(
         f"{len(made.images)} images of {made.num_classes} classes; look at "
         f"{workdir / 'condensed' / 'preview.png'} to see whether the pixels are right"
     )
-    print(workdir / "condensed")
+    common.show(str(workdir / "condensed"))
 
 
 if __name__ == "__main__":
     common.define_data()
-    flags.DEFINE_string("source", None, "the condensed set", required=True)
-    flags.DEFINE_string("labels", None, "a file with its labels, if they are not with the images")
+    flagtypes.define_path("source", None, "the condensed set", required=True)
+    flagtypes.define_path("labels", None, "a file with its labels, if they are not with the images")
     flags.DEFINE_enum(
         "pixel_values", "unit", exchange.readers.PIXELS,
         "what the numbers mean: unit is [0, 1], byte 0 to 255, normalised (pixel - mean) / std",
@@ -66,5 +65,5 @@ if __name__ == "__main__":
     flags.DEFINE_list("std", [], "of the normalisation (default: the data set's)")
     flags.DEFINE_integer("factor", 1, "tiles a side that each image is cut into", lower_bound=1)
     flags.DEFINE_string("method", "foreign", "the name that reports give it")
-    flags.DEFINE_string("workdir", None, "folder for the result", required=True)
+    flagtypes.define_path("workdir", None, "folder for the result", required=True)
     common.run(main)

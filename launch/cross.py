@@ -18,51 +18,64 @@ from dancejax import networks, runs, sweep
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
 
-from . import common
-from .evaluate import assess, check_source, define_protocol, load_set
+from . import common, flagtypes
+from .evaluate import (
+    assess,
+    check_source,
+    define_other_data,
+    define_protocol,
+    load_set,
+    own_settings,
+)
 
 FLAGS = flags.FLAGS
 
 
 def find_sets() -> dict[str, CondensedSet]:
-    """The sets that --condensed names, by the name of their run's folder."""
-    paths: list[Path] = []
-    for pattern in FLAGS.condensed:
-        found = sorted(glob.glob(str(Path(pattern).expanduser())))
-        if not found:
-            raise UserError(f"there is no condensed set {pattern}; check the path.")
-        paths += map(Path, found)
-    names = [p.absolute().parent.name if p.name == "condensed" else p.name for p in paths]
+    """The sets that --condensed names, by the name of their run's folder.
+
+    An entry is a path if there is something of that name, else a pattern.
+    """
+    found: list[Path] = []
+    for entry in FLAGS.condensed:
+        matches = [entry] if entry.exists() else sorted(map(Path, glob.glob(str(entry))))
+        if not matches:
+            raise UserError(f"there is no condensed set {entry}; check the path.")
+        found += matches
+    names = [p.absolute().parent.name if p.name == "condensed" else p.name for p in found]
     if len(set(names)) < len(names):
         again = next(name for name in names if names.count(name) > 1)
         raise UserError(f"two condensed sets are called {again!r}; rename a folder.")
-    return {name: load_set(path) for name, path in zip(names, paths, strict=True)}
+    return {name: load_set(path) for name, path in zip(names, found, strict=True)}
 
 
 def main() -> None:
-    workdir = common.open_workdir()
+    workdir = common.check_workdir()
     sets = find_sets()
-    test = common.load_as(next(iter(sets.values())), "test")
-    for label, made in sets.items():
-        check_source(made, label, test)
+    first = next(iter(sets.values()))
     chosen = {}
     for text in FLAGS.networks:
         name, options = networks.parse(text)
         chosen[text] = networks.create(
-            name, test.num_classes, test.image_shape, **{**common.precision_options(), **options}
+            name, first.num_classes, first.image_shape, **{**common.precision_options(), **options}
         )
-    common.start(workdir, {})
+    abouts = {label: check_source(made, label) for label, made in sets.items()}
+    test = common.load_as(first, "test")
+    common.start({})
     rows: list[dict[str, Any]] = []
     for number, (label, made) in enumerate(sets.items(), 1):
         for text, network in chosen.items():
             common.say(f"{label} ({number} of {len(sets)} sets) on {text}")
             folder = runs.open_workdir(workdir / f"{label}-{text.replace(':', '-')}")
-            result = assess(made, test, network, folder, method=made.method)
+            with own_settings(made):
+                result = assess(
+                    made, test, network, folder, method=made.method, about=abouts[label]
+                )
             rows.append({"set": label, "network": text, **_short(result)})
             runs.write_json(workdir / "result.json", rows)
             table = sweep.cross_table(rows)
             runs.write_bytes(workdir / "table.md", (table + "\n").encode())
-    print(table)
+    common.show(table)
 
 
 def _short(result: dict[str, Any]) -> dict[str, Any]:
@@ -74,13 +87,13 @@ if __name__ == "__main__":
     common.define_data()
     common.define_precision()
     common.define_run()
-    flags.DEFINE_list("condensed", None, "folders of condensed sets or patterns", required=True)
-    flags.DEFINE_list(
+    flagtypes.define_paths("condensed", "folders of condensed sets or patterns", required=True)
+    flagtypes.define_texts(
         "networks",
-        None,
         f"networks to train, NAME or NAME:OPTION=VALUE: {', '.join(networks.NETWORKS)}",
         required=True,
     )
     flags.DEFINE_integer("repeats", 3, "networks of each kind to train", lower_bound=1)
     define_protocol(points=5)
+    define_other_data()
     common.run(main)

@@ -1,4 +1,4 @@
-"""The whole road on embedded real images: experts, DANCE, evaluation, picture and report.
+"""Condenses embedded real images: experts, DANCE, evaluation, pictures and a table.
 
     python -m launch.demo --workdir=runs/demo
 
@@ -31,36 +31,42 @@ def assess(
         network,
         config,
         repeats=FLAGS.repeats,
+        seed=FLAGS.seed,
         points=5,
         workdir=folder,
         devices=FLAGS.devices,
+        checkpoint_seconds=FLAGS.checkpoint_seconds,
     )
     runs.write_json(folder / "result.json", {"protocol": "dance", **result})
     return result
 
 
 def main() -> None:
-    workdir = common.open_workdir()
+    workdir = common.check_workdir()
     train = data.load("fashion_mnist_mini", split="train")
-    common.start(workdir, {}, train)
     test = data.load("fashion_mnist_mini", split="test")
     network = networks.create("convnet", train.num_classes, train.image_shape, width=FLAGS.width)
+    method = methods.create("dance", network=network, batch_real=64)
+    coreset.check_ipc(train, FLAGS.ipc)
+    common.start({}, train)
 
     common.say(f"1/4 {FLAGS.experts} experts, {FLAGS.expert_epochs} epochs each")
     config = experts.expert_training(28, epochs=FLAGS.expert_epochs)
-    experts.train_pool(workdir / "experts", train, network, config, count=FLAGS.experts, test=test,
-                       devices=FLAGS.devices)  # fmt: skip
+    experts.train_pool(
+        workdir / "experts", train, network, config, count=FLAGS.experts, seed=FLAGS.seed,
+        test=test, devices=FLAGS.devices, checkpoint_seconds=FLAGS.checkpoint_seconds,
+    )  # fmt: skip
     pool, _, _ = experts.load_pool(workdir / "experts", count=FLAGS.experts, dataset=train)
 
     common.say(f"2/4 DANCE, {FLAGS.ipc} images per class, {FLAGS.steps} iterations")
-    method = methods.create("dance", network=network, batch_real=64)
     made = condense.condense(
-        method, train, ipc=FLAGS.ipc, steps=FLAGS.steps, pool=pool, workdir=workdir,
-        picture_every=max(1, FLAGS.steps // 5), devices=FLAGS.devices,
+        method, train, ipc=FLAGS.ipc, steps=FLAGS.steps, pool=pool, seed=FLAGS.seed,
+        workdir=workdir, picture_every=max(1, FLAGS.steps // 5), devices=FLAGS.devices,
         settings={"network": networks.describe(network)},
+        checkpoint_seconds=FLAGS.checkpoint_seconds,
     )  # fmt: skip
     condensed.save(made, workdir / "condensed")
-    chosen = coreset.random(train, FLAGS.ipc)
+    chosen = coreset.random(train, FLAGS.ipc, seed=FLAGS.seed)
     condensed.save(chosen, workdir / "random")
 
     common.say(f"3/4 evaluation, {FLAGS.repeats} networks each")
@@ -75,29 +81,33 @@ def main() -> None:
             train, test, network, workdir / "evaluation_whole", FLAGS.whole_epochs
         ),
     }
+    report(workdir, rows, train, test)
 
+
+def report(workdir: Path, rows: dict[str, Any], train: ImageDataset, test: ImageDataset) -> None:
+    """Write the table and the pictures on a page, and print the table."""
     common.say("4/4 report")
     lines = ["| training set | epochs | test accuracy, last epoch |", "|---|---|---|"]
     for name, row in rows.items():
-        accuracy = f"{row['accuracy_mean']:.1f} +- {row['accuracy_std']:.1f} %"
+        accuracy = common.accuracy(row["accuracy_mean"], row["accuracy_std"], FLAGS.repeats, 1)
         lines.append(f"| {name} | {row['training']['epochs']} | {accuracy} |")
     table = "\n".join(lines)
-    report = (
+    page = (
         f"# {train.name}: DANCE against random images\n\n{table}\n\n"
         f"Mean and deviation of {FLAGS.repeats} networks (ConvNet-3, width {FLAGS.width}) on "
         f"{len(test.labels)} test images.\n\n![condensed set](condensed/preview.png)\n\n"
         "![random images](random/preview.png)\n"
     )
-    runs.write_bytes(workdir / "report.md", report.encode())
+    runs.write_bytes(workdir / "report.md", page.encode())
     runs.write_json(workdir / "result.json", rows)
-    print(table)
+    common.show(table)
     common.say(f"report: {workdir / 'report.md'}")
 
 
 if __name__ == "__main__":
     common.define_run("runs/demo")
     flags.DEFINE_integer("ipc", 10, "images per class", lower_bound=1)
-    flags.DEFINE_integer("width", 32, "channels of ConvNet", lower_bound=1)
+    flags.DEFINE_integer("width", 32, "channels of ConvNet", lower_bound=1, upper_bound=8192)
     flags.DEFINE_integer("experts", 3, "experts", lower_bound=1)
     flags.DEFINE_integer("expert_epochs", 8, "epochs of an expert", lower_bound=1)
     flags.DEFINE_integer("steps", 300, "iterations of DANCE", lower_bound=1)

@@ -28,11 +28,11 @@ REQUIRED = ("jax", "flax", "optax", "orbax-checkpoint", "chex", "numpy", "pillow
 OPTIONAL = {
     "tensorflow-datasets": "reading data sets that TFDS has prepared",
     "array_record": "reading data sets that TFDS has prepared",
-    "tensorflow": "preparing TFDS data sets, once: pip install 'dancejax[tfds]'",
-    "pyarrow": "exports as Hugging Face data sets: pip install pyarrow",
-    "torch": "reading .pt files, benchmarks: pip install torch",
-    "tensorboardX": "--tensorboard: pip install 'dancejax[tensorboard]'",
-    "jupytext": "the notebooks: pip install 'dancejax[notebooks]'",
+    "tensorflow": "preparing TFDS data sets, once",
+    "pyarrow": "exports as Hugging Face data sets",
+    "torch": "reading .pt files, benchmarks",
+    "tensorboardX": "--tensorboard",
+    "jupytext": "the notebooks",
 }
 
 
@@ -83,25 +83,33 @@ def machine() -> dict[str, str]:
 
 
 def main() -> None:
-    print(f"dancejax {dancejax.__version__}")
-    for name, text in machine().items():
-        print(f"  {name:<20} {text}")
-    print("needed")
+    lines = [f"dancejax {dancejax.__version__}", "needed"]
     missing = []
     for package in REQUIRED:
         found = version(package)
         missing += [] if found else [package]
-        print(f"  {package:<20} {found or 'MISSING'}")
-    print("optional")
+        lines.append(f"  {package:<20} {found or 'MISSING'}")
+    lines.append("optional")
     for package, purpose in OPTIONAL.items():
-        print(f"  {package:<20} {version(package) or f'not there; for {purpose}'}")
+        absent = f"not there; for {purpose}: pip install {package}"
+        lines.append(f"  {package:<20} {version(package) or absent}")
+    common.show("\n".join(lines))
+    try:
+        found_machine = machine()
+    except common.BACKEND_ERRORS as error:
+        common.say(f"error: {common.backend_problem(error)}")
+        sys.exit(1)
+    common.show("machine")
+    common.show("\n".join(f"  {name:<20} {text}" for name, text in found_machine.items()))
     if jax.default_backend() == "cpu":
-        print("There is no accelerator that JAX sees: the papers' settings would take days here;")
-        print("use --preset=auto, which chooses settings for two cores.")
+        common.show(
+            "There is no accelerator that JAX sees: the papers' settings would take days here;\n"
+            "use --preset=auto, which chooses settings for two cores."
+        )
     if missing:
         common.say(f"error: {', '.join(missing)} is missing; install dancejax again.")
         sys.exit(1)
 
 
 if __name__ == "__main__":
-    common.run(main)
+    common.run(main, backend=False)

@@ -4,23 +4,29 @@
         --workdir=runs/cifar10/ipc10/evaluation
 
 The result is the accuracy after the last epoch, mean and deviation over the networks. Without
---condensed the networks train on the whole set.
+--condensed the networks train on the whole set. A set of your own images is evaluated with the
+network and settings that it was made for, one of the papers' data sets by the paper's protocol;
+flags overrule both. The set must have been made from the data set that is named, as it is now.
 """
 
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
 from absl import flags
 
-from dancejax import condensed, evaluate, exchange, runs
-from dancejax.condensed import CondensedSet
+from dancejax import condensed, evaluate, exchange, networks, runs
+from dancejax.condensed import CondensedSet, dataset_source
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.methods import presets
 from dancejax.training import TrainConfig
 
-from . import common
+from . import common, flagtypes
 
 FLAGS = flags.FLAGS
 
@@ -34,7 +40,7 @@ def define_protocol(points: int) -> None:
     )
     flags.DEFINE_integer("epochs", None, "epochs (default: the protocol's)", lower_bound=1)
     flags.DEFINE_integer("batch_size", None, "batch size (default: the protocol's)", lower_bound=1)
-    flags.DEFINE_float("rate", None, "learning rate (default: the protocol's)", lower_bound=0)
+    flagtypes.define_number("rate", None, "learning rate (default: the protocol's)", above=0)
     flags.DEFINE_integer(
         "test_points", points, "epochs at which to test, the last too", lower_bound=1
     )
@@ -52,13 +58,57 @@ def protocol_for_method(method: str, test: ImageDataset) -> tuple[str, TrainConf
     return name, evaluate.protocol(name, test.name, **given)
 
 
-def check_source(made: CondensedSet, path: str | Path, test: ImageDataset) -> None:
-    """Raises UserError unless a condensed set is of the data set that the flags name."""
-    if made.source["name"] != test.name:
-        raise UserError(
-            f"{path} was made from {made.source['name']!r}, not from {test.name!r}; "
-            "give that --dataset."
+def define_other_data() -> None:
+    flags.DEFINE_bool(
+        "other_data",
+        False,
+        "take a set that was made from other data than the flags name; its test images may be "
+        "among those that it was made from",
+    )
+
+
+def check_source(made: CondensedSet, path: str | Path) -> dict[str, Any]:
+    """Compare what a condensed set was made from with the training set that the flags name.
+
+    A seeded split falls otherwise when images are added, so that a set of a folder as it was may
+    hold the test images of the folder as it is. The name does not tell.
+
+    Returns:
+      What a result says of it: nothing, or with --other_data what the set was made from.
+
+    Raises:
+      UserError: they differ, and --other_data is not given.
+    """
+    common.choose_size_of(made)
+    source, shape = _training_set(FLAGS.image_size)
+    name = made.source.get("name")
+    if made.source.get("fingerprint") == source["fingerprint"]:
+        return {}
+    if FLAGS.other_data:
+        return {"other_data": {"made_from": made.source, "given": source}}
+    hint = "give the data as it was then, or say --other_data"
+    if made.image_shape != shape:
+        hint = (
+            f"the set has images of {_size(made.image_shape)}, these are {_size(shape)}"
+            "; give the --image_size that it was made with"
         )
+    elif FLAGS.image_size is not None and FLAGS["image_size"].present:
+        hint = f"it may be --image_size={FLAGS.image_size}; {hint}"
+    what = f"was made from {name!r}, not from {source['name']!r}"
+    if name == source["name"]:
+        what = f"was made from other training images than those of {name!r} as it is now"
+    raise UserError(f"{path} {what}: {hint}.")
+
+
+@functools.cache
+def _training_set(image_size: int | None) -> tuple[dict[str, Any], tuple[int, int, int]]:
+    """What a set made from the training set that the flags name records, and the images' shape."""
+    train = common.load("train")
+    return dataset_source(train), train.image_shape
+
+
+def _size(shape: tuple[int, int, int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def assess(
@@ -68,8 +118,12 @@ def assess(
     folder: Path,
     *,
     method: str = "",
+    about: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Evaluates a set as the flags and a method say, into a folder; returns its result.json."""
+    """Evaluates a set as the flags and a method say, into a folder; returns its result.json.
+
+    about: what the result says beside.
+    """
     name, config = protocol_for_method(method, test)
     result = evaluate.evaluate(
         chosen,
@@ -83,40 +137,101 @@ def assess(
         devices=FLAGS.devices,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
     )
-    result = {"protocol": name, **result}
+    result = {"protocol": name, **result, **(about or {})}
     runs.write_json(folder / "result.json", result)
     return result
 
 
-def load_set(path: str | Path) -> CondensedSet:
-    """A condensed set, a coreset, or an export of one."""
-    path = Path(path).expanduser()
+def with_evaluation(
+    made: CondensedSet, dataset: ImageDataset, network: nn.Module, *, method: str
+) -> CondensedSet:
+    """A set with the network and settings of its evaluation in the manifest, for `own_settings`."""
+    name, config = protocol_for_method(method, dataset)
+    evaluation = {
+        "protocol": name,
+        "epochs": config.epochs,
+        "batch_size": config.batch_size,
+        "rate": config.learning_rate,
+        "repeats": FLAGS.repeats,
+    }
+    settings = {
+        **made.settings, "network": networks.describe(network), "evaluation": evaluation,
+    }  # fmt: skip
+    return dataclasses.replace(made, settings=settings)
+
+
+@contextlib.contextmanager
+def own_settings(made: CondensedSet | None) -> Iterator[None]:
+    """Have flags of the evaluation that were not given take the values that a set records."""
+    recorded = made.settings.get("evaluation") if made else None
+    known = ("protocol", "epochs", "batch_size", "rate", "repeats")
+    values = {k: v for k, v in recorded.items() if k in known} if recorded else {}
+    before = {name: FLAGS[name].default for name in values}
+    for name, value in values.items():
+        FLAGS.set_default(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            FLAGS.set_default(name, value)
+
+
+def network_for(made: CondensedSet | None, test: ImageDataset) -> nn.Module:
+    """The network that the flags name; what they leave open a set of own images may record."""
+    settings = made.settings if made else {}
+    recorded = settings.get("network", {}) if "evaluation" in settings else {}
+    name = FLAGS.network if FLAGS["network"].present else recorded.get("name", FLAGS.network)
+    options = common.network_options()
+    if name == recorded.get("name"):
+        known = {k: v for k, v in recorded.items() if k not in ("name", "num_classes")}
+        options = {**known, **options}
+    return networks.create(name, test.num_classes, test.image_shape, **options)
+
+
+def load_set(path: Path) -> CondensedSet:
+    """A condensed set, a coreset, or an export of one; the work folder of a run stands for its."""
+    if not (path / "manifest.json").exists() and (path / "condensed" / "manifest.json").exists():
+        path = path / "condensed"
     return exchange.read(path) if exchange.is_export(path) else condensed.load(path)
 
 
 def main() -> None:
-    workdir = common.open_workdir()
+    common.check_workdir()
     chosen = load_set(FLAGS.condensed) if FLAGS.condensed else None
-    test = common.load_as(chosen, "test") if chosen else common.load("test")
-    if chosen:
-        check_source(chosen, FLAGS.condensed, test)
+    about = check_source(chosen, FLAGS.condensed) if chosen else {}
+    train = chosen or common.load_train()
+    test = common.load("test")
+    network = network_for(chosen, test)
     method = chosen.method if chosen else ""
-    common.start(workdir, {"protocol": protocol_for_method(method, test)[0]})
-    train = chosen or common.load("train")
-    result = assess(train, test, common.network(test), workdir, method=method)
+    with own_settings(chosen):
+        name, config = protocol_for_method(method, test)
+        if chosen and "evaluation" in chosen.settings:
+            common.say(
+                f"as the set records, where no flag says otherwise: {_words(network)}, protocol "
+                f"{name}, {config.epochs} epochs, {FLAGS.repeats} networks"
+            )
+        workdir = common.start({"protocol": name})
+        result = assess(train, test, network, workdir, method=method, about=about)
     common.show(result)
+    accuracy = common.accuracy(result["accuracy_mean"], result["accuracy_std"], result["repeats"])
     common.say(
-        f"accuracy {result['accuracy_mean']:.2f} +- {result['accuracy_std']:.2f} % "
-        f"(last epoch, {result['repeats']} networks); best over epochs, chosen on the test set: "
-        f"{result['best_over_epochs_mean']:.2f} %"
+        f"accuracy {accuracy} (last epoch, {result['repeats']} networks); best over epochs, "
+        f"chosen on the test set: {result['best_over_epochs_mean']:.2f} %"
     )
+
+
+def _words(network: nn.Module) -> str:
+    """A network as a sentence names it."""
+    about = networks.describe(network)
+    return f"{about['name']} of width {about['width']}" if "width" in about else about["name"]
 
 
 if __name__ == "__main__":
     common.define_data()
     common.define_network()
     common.define_run()
-    flags.DEFINE_string("condensed", None, "folder of a condensed set, a coreset or an export")
+    flagtypes.define_path("condensed", None, "folder of a condensed set, a coreset or an export")
     flags.DEFINE_integer("repeats", 10, "networks to train", lower_bound=1)
     define_protocol(points=10)
+    define_other_data()
     common.run(main)

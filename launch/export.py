@@ -20,7 +20,7 @@ from dancejax import condensed, exchange, runs
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
 
-from . import common
+from . import common, flagtypes
 
 FLAGS = flags.FLAGS
 
@@ -29,7 +29,7 @@ def accuracy_sentence() -> str | None:
     """What --evaluation says, for the READMEs."""
     if not FLAGS.evaluation:
         return None
-    result = runs.read_json(Path(FLAGS.evaluation).expanduser() / "result.json")
+    result = runs.read_json(FLAGS.evaluation / "result.json")
     try:
         return (
             f"{result['accuracy_mean']:.1f} +- {result['accuracy_std']:.1f} % on the test set of "
@@ -58,12 +58,10 @@ def check(made: CondensedSet, path: Path, about: dict[str, Any]) -> float:
 
 
 def main() -> None:
-    workdir = common.open_workdir()
+    common.check_workdir()
     made = condensed.load(FLAGS.condensed)
     sentence = accuracy_sentence()
-    for form in FLAGS.formats:
-        if form not in exchange.FORMS:
-            raise UserError(f"unknown form {form!r}; choose some of {', '.join(exchange.FORMS)}.")
+    workdir = common.make_workdir()
     for form in FLAGS.formats:
         about = exchange.export(
             made,
@@ -79,17 +77,19 @@ def main() -> None:
             f", {share:.2f} % of the pixels cut off" if about["outside_of_range"]["cut_off"] else ""
         )
         common.say(f"{form}: read back, largest difference {worst:.2g}{lost}")
-        print(workdir / form)
+        common.show(str(workdir / form))
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("condensed", None, "folder of a condensed set or coreset", required=True)
-    flags.DEFINE_list("formats", None, f"some of {', '.join(exchange.FORMS)}", required=True)
+    flagtypes.define_path("condensed", None, "folder of a condensed set or coreset", required=True)
+    flagtypes.define_choices(
+        "formats", None, f"some of {', '.join(exchange.FORMS)}", exchange.FORMS, required=True
+    )
     flags.DEFINE_enum(
         "images", "decoded", ["decoded", "stored"],
         "the training images, or the stored ones that readers decode (png, npz, safetensors)",
     )  # fmt: skip
-    flags.DEFINE_string("evaluation", None, "work folder of launch.evaluate, for the READMEs")
+    flagtypes.define_path("evaluation", None, "work folder of launch.evaluate, for the READMEs")
     flags.DEFINE_string("licence", "unknown", "of the source data, an identifier such as mit")
-    flags.DEFINE_string("workdir", None, "folder for the exports", required=True)
+    flagtypes.define_path("workdir", None, "folder for the exports", required=True)
     common.run(main)

@@ -18,7 +18,7 @@ from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.training import TrainConfig
 
-from . import common
+from . import common, flagtypes
 
 FLAGS = flags.FLAGS
 
@@ -30,7 +30,7 @@ def define_training() -> None:
         lower_bound=1,
     )  # fmt: skip
     flags.DEFINE_integer("expert_batch", 64, "batch size of an expert", lower_bound=1)
-    flags.DEFINE_float("expert_rate", 0.01, "learning rate of an expert", lower_bound=0)
+    flagtypes.define_number("expert_rate", 0.01, "learning rate of an expert", above=0)
     flags.DEFINE_integer(
         "snapshots", 0, "intermediate parameters to store per expert", lower_bound=0
     )
@@ -38,7 +38,7 @@ def define_training() -> None:
 
 
 def define_expert_dir() -> None:
-    flags.DEFINE_string("expert_dir", None, "pool of experts (default: WORKDIR/experts)")
+    flagtypes.define_path("expert_dir", None, "pool of experts (default: WORKDIR/experts)")
 
 
 def training_config(dataset: ImageDataset, **overrides: Any) -> TrainConfig:
@@ -53,25 +53,52 @@ def training_config(dataset: ImageDataset, **overrides: Any) -> TrainConfig:
     )
 
 
-def pool_folder(workdir: Path, count: int, *, tensorboard: bool = False) -> Path:
+def check_pool(dataset: ImageDataset, count: int | None) -> None:
+    """Check the pool that --expert_dir names, if it does: its network, data and size.
+
+    Raises:
+      UserError: it has another network than the flags say, other data, or fewer than `count`.
+    """
+    if not FLAGS.expert_dir:
+        return
+    about = experts.read_description(FLAGS.expert_dir)
+    stored = about["network"]
+    for name, value in {"name": FLAGS.network, **common.network_options()}.items():
+        if stored.get(name) != value:
+            raise UserError(
+                f"the experts in {FLAGS.expert_dir} have {name}={stored.get(name)}, not {value}; "
+                "leave the network's flags out, or train a pool of such networks."
+            )
+    if about["dataset"]["fingerprint"] != dataset.fingerprint:
+        raise UserError(
+            f"the experts in {FLAGS.expert_dir} were trained on {about['dataset']['name']!r} as it "
+            f"was then ({about['image_shape']}), not on this {dataset.name!r} "
+            f"({list(dataset.image_shape)}); give the same data set and --image_size, or train a "
+            "pool of its own with launch.pretrain."
+        )
+    available = experts.finished(FLAGS.expert_dir)
+    if available < (count or 1):
+        raise UserError(
+            f"{FLAGS.expert_dir} holds {available} finished experts, {count or 1} are asked for; "
+            "train more with launch.pretrain --experts."
+        )
+
+
+def pool_folder(
+    workdir: Path, count: int, dataset: ImageDataset, *, tensorboard: bool = False
+) -> Path:
     """The pool that --expert_dir names, or one of `count` experts trained in the work folder."""
     if FLAGS.expert_dir:
-        folder = Path(FLAGS.expert_dir)
-        stored = experts.read_description(folder)["network"]
-        for name, value in {"name": FLAGS.network, **common.network_options()}.items():
-            if stored.get(name) != value:
-                raise UserError(
-                    f"the experts in {folder} have {name}={stored.get(name)}, not {value}; leave "
-                    "the network's flags out, or train a pool of such networks."
-                )
-        return folder
-    train(workdir / "experts", count, tensorboard=tensorboard)
+        return Path(FLAGS.expert_dir)
+    train(workdir / "experts", count, dataset, tensorboard=tensorboard)
     return workdir / "experts"
 
 
-def train(folder: Path, count: int, *, tensorboard: bool = False) -> dict[str, Any]:
+def train(
+    folder: Path, count: int, dataset: ImageDataset, *, tensorboard: bool = False
+) -> dict[str, Any]:
     """Trains the pool that the flags describe, and says so on stderr; returns its result.json."""
-    dataset, test = common.load("train"), common.load("test")
+    test = common.load("test")
     network = common.network(dataset)
     config = training_config(dataset)
     common.say(
@@ -108,9 +135,10 @@ def train(folder: Path, count: int, *, tensorboard: bool = False) -> dict[str, A
 
 
 def main() -> None:
-    folder = common.open_workdir()
-    common.start(folder, {})
-    common.show(train(folder, FLAGS.experts, tensorboard=FLAGS.tensorboard))
+    common.check_workdir()
+    dataset = common.load_train()
+    folder = common.start({}, dataset)
+    common.show(train(folder, FLAGS.experts, dataset, tensorboard=FLAGS.tensorboard))
 
 
 if __name__ == "__main__":

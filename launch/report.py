@@ -7,23 +7,18 @@ evaluations below. The report is one page in three forms, report.html (with curv
 and nothing beside it), report.md and report.csv. The Markdown goes to stdout, too.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from dancejax import report, runs
-from dancejax.errors import UserError
 
-from . import common
+from . import common, flagtypes
 
 FLAGS = flags.FLAGS
 
 
 def main() -> None:
-    folders = [Path(folder).expanduser() for folder in FLAGS.runs if folder]
-    if not folders:
-        raise UserError("--runs names no folder; give the --workdir of one run or more.")
-    entries = report.collect(folders)
+    runs.check_workdir(FLAGS.workdir)
+    entries = report.collect(FLAGS.runs)
     workdir = runs.open_workdir(FLAGS.workdir)
     report.write(
         entries,
@@ -32,13 +27,13 @@ def main() -> None:
         command=common.command(),
         pictures_of=FLAGS.pictures_of,
     )
-    print(report.to_markdown(entries, FLAGS.title, common.command()), end="")
+    common.show(report.to_markdown(entries, FLAGS.title, common.command()).rstrip("\n"))
     common.say(f"report: {workdir / 'report.html'}")
 
 
 if __name__ == "__main__":
-    flags.DEFINE_list("runs", None, "work folders to report on", required=True)
-    flags.DEFINE_string("workdir", None, "folder for the report", required=True)
+    flagtypes.define_paths("runs", "work folders to report on", required=True)
+    flagtypes.define_path("workdir", None, "folder for the report", required=True)
     flags.DEFINE_list(
         "pictures_of",
         None,

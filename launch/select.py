@@ -22,7 +22,6 @@ FLAGS = flags.FLAGS
 
 
 def choose(dataset: ImageDataset, workdir: Path) -> CondensedSet:
-    coreset.check_ipc(dataset, FLAGS.ipc)
     if FLAGS.method == "random":
         return coreset.random(dataset, FLAGS.ipc, seed=FLAGS.seed)
     if FLAGS.method == "forgetting":
@@ -38,7 +37,7 @@ def choose(dataset: ImageDataset, workdir: Path) -> CondensedSet:
             placement=FLAGS.data_placement,
             checkpoint_seconds=FLAGS.checkpoint_seconds,
         )
-    folder = pretrain.pool_folder(workdir, count=1)
+    folder = pretrain.pool_folder(workdir, 1, dataset)
     pool, network, about = experts.load_pool(folder, count=1, dataset=dataset)
     settings = {"network": networks.describe(network), "training": about["training"]}
     variables = interpolate.select(pool.final, 0)
@@ -48,10 +47,13 @@ def choose(dataset: ImageDataset, workdir: Path) -> CondensedSet:
 
 
 def main() -> None:
-    workdir = common.open_workdir()
-    dataset = common.load("train")
+    common.check_workdir()
+    dataset = common.load_train()
+    coreset.check_ipc(dataset, FLAGS.ipc)
+    if FLAGS.method in coreset.BY_FEATURES:
+        pretrain.check_pool(dataset, 1)
+    workdir = common.start({"method": FLAGS.method, "ipc": FLAGS.ipc, "seed": FLAGS.seed}, dataset)
     chosen = choose(dataset, workdir)
-    common.start(workdir, {"method": chosen.method, **chosen.settings}, dataset)
     condensed.save(chosen, workdir / "condensed")
     fit.clear(workdir / "training")
     common.say(f"coreset: {workdir / 'condensed'}")

@@ -13,12 +13,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 from absl import flags
 
-from dancejax import coreset, methods, runs, sweep
+from dancejax import condense, coreset, methods, runs, sweep
+from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 
-from . import common, pretrain
+from . import common, flagtypes, pretrain
 from .condense import config_fields, define_config
 
 FLAGS = flags.FLAGS
@@ -26,10 +28,7 @@ FLAGS = flags.FLAGS
 
 def epochs_of(ipcs: list[int]) -> dict[int, dict[str, Any]]:
     """--epochs as overrides of the protocol by IPC."""
-    try:
-        values = [int(value) for value in FLAGS.epochs]
-    except ValueError as error:
-        raise UserError(f"--epochs must be whole numbers, not {FLAGS.epochs}.") from error
+    values: list[int] = FLAGS.epochs or []
     if len(values) not in (0, 1, len(ipcs)):
         raise UserError(f"--epochs needs one number, or one for each of the {len(ipcs)} IPCs.")
     if not values:
@@ -37,38 +36,51 @@ def epochs_of(ipcs: list[int]) -> dict[int, dict[str, Any]]:
     return {ipc: {"epochs": values[i if len(values) > 1 else 0]} for i, ipc in enumerate(ipcs)}
 
 
-def whole_numbers(name: str) -> list[int]:
-    try:
-        return [int(value) for value in FLAGS[name].value or []]
-    except ValueError as error:
-        raise UserError(f"--{name} must be whole numbers, not {FLAGS[name].value}.") from error
-
-
-def main() -> None:
-    ipcs, seeds = whole_numbers("ipcs"), whole_numbers("seeds")
-    overrides = epochs_of(ipcs)
+def cells_of(ipcs: list[int]) -> list[sweep.Cell]:
+    """The grid that the flags name."""
     cells = [
         sweep.Cell(method, ipc, seed, variant)
         for ipc in ipcs
         for method in FLAGS.methods
         for variant in sweep.variants_of(method, FLAGS.variant)
-        for seed in seeds
+        for seed in FLAGS.seeds
     ]
     for variant in FLAGS.variant:
         if not any(cell.variant == variant for cell in cells):
             sweep.Cell(FLAGS.methods[0], ipcs[0], 0, variant)
-    workdir = common.open_workdir()
-    dataset, test = common.load("train"), common.load("test")
-    for ipc in ipcs:
-        coreset.check_ipc(dataset, ipc)
+    return cells
+
+
+def check_cells(cells: list[sweep.Cell], dataset: ImageDataset, network: nn.Module) -> int:
+    """Check every cell before the first is made; how many experts the grid needs."""
+    by_hand = common.given(*config_fields())
+    for cell in cells:
+        coreset.check_ipc(dataset, cell.ipc)
+        if cell.method not in methods.METHODS:
+            continue
+        config = sweep.plan_of(cell, dataset, FLAGS.steps, by_hand).config
+        method = methods.create(cell.method, network=network, **config)
+        condense.initial_pixels(dataset, cell.ipc, method.factor)
+    whole_pool = FLAGS.expert_dir and not FLAGS["experts"].present
+    usual = 1 if whole_pool else FLAGS.experts
+    most = max(cell.experts_needed(network, usual) for cell in cells)
+    if most:
+        pretrain.check_pool(dataset, most)
+    return most
+
+
+def main() -> None:
+    overrides = epochs_of(FLAGS.ipcs)
+    cells = cells_of(FLAGS.ipcs)
+    workdir = common.check_workdir()
+    dataset, test = common.load_train(), common.load("test")
     network = common.network(dataset)
-    settings = common.given(*config_fields())
-    common.start(workdir, {}, dataset)
-    most = max(cell.experts_needed(network, FLAGS.experts) for cell in cells)
-    expert_dir = pretrain.pool_folder(workdir, most) if most else workdir / "experts"
+    most = check_cells(cells, dataset, network)
+    kept = earlier_rows(workdir, cells)
+    common.start({}, dataset)
+    expert_dir = pretrain.pool_folder(workdir, most, dataset) if most else workdir / "experts"
     whole_pool = FLAGS.expert_dir and not FLAGS["experts"].present
     rows: list[dict[str, Any]] = []
-    kept = earlier_rows(workdir, cells)
     for number, cell in enumerate(cells, 1):
         common.say(f"{number}/{len(cells)} {cell.folder(Path()).name}")
         made = sweep.make(
@@ -79,7 +91,7 @@ def main() -> None:
             workdir=workdir,
             steps=FLAGS.steps,
             experts_used=None if whole_pool else FLAGS.experts,
-            settings=settings,
+            settings=common.given(*config_fields()),
             forgetting_config=pretrain.training_config(dataset, cutmix=0.0),
             placement=FLAGS.data_placement,
             devices=FLAGS.devices,
@@ -96,20 +108,32 @@ def main() -> None:
                 overrides=overrides[cell.ipc],
                 protocol=FLAGS.protocol,
                 devices=FLAGS.devices,
+                checkpoint_seconds=FLAGS.checkpoint_seconds,
             )
         )
         runs.write_json(workdir / "result.json", rows + kept)
         runs.write_bytes(workdir / "table.md", (sweep.table(rows + kept) + "\n").encode())
-    print(sweep.table(rows + kept))
+    common.show(sweep.table(rows + kept))
 
 
 def earlier_rows(workdir: Path, cells: list[sweep.Cell]) -> list[dict[str, Any]]:
-    """Lines of an earlier call's table for cells that are not among these."""
+    """Lines of an earlier call's table for cells that are not among these.
+
+    Lines that are none of this version's are left out, and that is said.
+    """
     if not (workdir / "result.json").exists():
         return []
     rows = runs.read_json(workdir / "result.json")
     names = [field.name for field in dataclasses.fields(sweep.Cell)]
-    return [r for r in rows if sweep.Cell(**{n: r[n] for n in names if n in r}) not in cells]
+    kept = []
+    for row in rows if isinstance(rows, list) else [rows]:
+        try:
+            sweep.table([row])
+            if sweep.Cell(**{n: row[n] for n in names if n in row}) not in cells:
+                kept.append(row)
+        except (KeyError, TypeError, ValueError, AttributeError, UserError):
+            common.say(f"left out of {workdir / 'result.json'}: an entry that is no line of a grid")
+    return kept
 
 
 if __name__ == "__main__":
@@ -120,9 +144,9 @@ if __name__ == "__main__":
     pretrain.define_expert_dir()
     define_config()
     every = [*methods.METHODS, *coreset.CORESETS]
-    flags.DEFINE_list("methods", every, f"some of {', '.join(every)}")
-    flags.DEFINE_list("ipcs", ["1", "10", "50"], "images per class")
-    flags.DEFINE_list("seeds", ["0"], "a condensed set each")
+    flagtypes.define_choices("methods", every, "methods and coresets", every)
+    flagtypes.define_integers("ipcs", [1, 10, 50], "images per class", lower_bound=1)
+    flagtypes.define_integers("seeds", [0], "a condensed set each", lower_bound=0)
     flags.DEFINE_multi_string(
         "variant",
         [],
@@ -132,5 +156,8 @@ if __name__ == "__main__":
     flags.DEFINE_integer("steps", None, "iterations (default: the paper's)", lower_bound=1)
     flags.DEFINE_integer("repeats", 3, "networks per evaluation", lower_bound=1)
     flags.DEFINE_enum("protocol", None, ["dm", "dance"], "default: the paper's of each method")
-    flags.DEFINE_list("epochs", [], "of the evaluation: one number, or one per IPC")
+    flagtypes.define_integers(
+        "epochs", None, "of the evaluation: one number, or one per IPC (default: the protocol's)",
+        lower_bound=1, repeats=True,
+    )  # fmt: skip
     common.run(main)

@@ -136,3 +136,24 @@ def test_installed_command_exists(wheel: Path, tmp_path: Path) -> None:
         [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_installed_programs_name_one_another_as_they_are(wheel: Path, tmp_path: Path) -> None:
+    """`dancejax NAME`, in errors and in --help: there is no `python -m launch` then."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import runpy\n"
+    code += "runpy.run_module('dancejax', run_name='__main__', alter_sys=True)\n"
+    for words, status in (
+        (["report", f"--runs={tmp_path}", f"--workdir={tmp_path / 'report'}"], 2),
+        (["condense", "--help"], 0),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", code, *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == status, output
+        assert "dancejax evaluate" in output and "launch." not in output

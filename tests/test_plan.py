@@ -73,12 +73,7 @@ def test_estimates_count_every_part(train, network):
     }  # fmt: skip
     found = plan.estimate(method, train, network, steps=10, expert_count=2, repeats=2, **common)
     assert min(found.experts, found.condensation, found.evaluation, found.step_memory_mb) > 0
-    assert found.seconds == found.experts + found.condensation + found.evaluation
+    parts = (found.experts, found.condensation, found.evaluation, found.setup)
+    assert found.seconds == pytest.approx(sum(parts)) and found.setup > 1
     less = plan.estimate(method, train, network, steps=0, expert_count=0, repeats=0, **common)
-    assert less.seconds == 0
-
-
-def test_durations_are_legible():
-    assert [plan.duration(s) for s in (3.2, 80, 95, 3600, 10_000)] == [
-        "3 s", "80 s", "2 min", "60 min", "2.8 h",
-    ]  # fmt: skip
+    assert less.seconds == less.setup

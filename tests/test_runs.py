@@ -75,6 +75,11 @@ def test_first_signal_sets_the_flag_and_handlers_come_back(signum, capsys):
     assert "saving, then stopping" in capsys.readouterr().err
 
 
+def test_durations_are_as_people_say_them():
+    said = [runs.duration(s) for s in (3.2, 80, 95, 3600, 10_000, 1_199_485)]
+    assert said == ["3 s", "80 s", "2 min", "60 min", "2 h 47 min", "13 d 21 h"]
+
+
 def test_folders_that_cannot_be_are_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write to the folder"):

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ Launched = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="session")
-def start(environment: dict[str, str]) -> Iterator[Callable[[list[str]], Launched]]:
+def start(environment: dict[str, str]) -> Iterator[Callable[..., Launched]]:
     """Runs a launcher in a process of its own, which has its imports from the one it is forked off:
     they take longer than most runs here."""
     with subprocess.Popen(
@@ -48,9 +49,9 @@ def start(environment: dict[str, str]) -> Iterator[Callable[[list[str]], Launche
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     ) as forker:  # fmt: skip
 
-        def run(arguments: list[str]) -> Launched:
+        def run(arguments: list[str], **how: Any) -> Launched:
             assert forker.stdin and forker.stdout
-            print(json.dumps(arguments), file=forker.stdin, flush=True)
+            print(json.dumps({"arguments": arguments, **how}), file=forker.stdin, flush=True)
             return subprocess.CompletedProcess(arguments, *json.loads(forker.stdout.readline()))
 
         yield run
@@ -59,9 +60,11 @@ def start(environment: dict[str, str]) -> Iterator[Callable[[list[str]], Launche
 
 
 @pytest.fixture(scope="session")
-def launch(start: Callable[[list[str]], Launched]) -> Callable[..., Launched]:
-    def run(*arguments: str, status: int = 0) -> Launched:
-        done = start(list(arguments))
+def launch(start: Callable[..., Launched]) -> Callable[..., Launched]:
+    """Runs a launcher and checks its status. how: what `forker.run` takes beside."""
+
+    def run(*arguments: str, status: int = 0, **how: Any) -> Launched:
+        done = start(list(arguments), **how)
         assert done.returncode == status, done.stderr
         assert "Traceback" not in done.stderr
         return done

@@ -1,7 +1,7 @@
 """Runs launcher commands as programs, each in a fork of one process that has imported everything.
 
-Reads commands from standard input, a JSON list of arguments a line, and answers each with a line,
-[status, stdout, stderr].
+Reads commands from standard input, the arguments of `run` as JSON a line, and answers each with a
+line, [status, stdout, stderr].
 """
 
 import json
@@ -10,6 +10,10 @@ import runpy
 import signal
 import sys
 import tempfile
+import time
+from typing import TextIO
+
+import jax
 
 from dancejax import condense, evaluate, experts, report, sweep  # noqa: F401
 
@@ -36,7 +40,9 @@ def launch(arguments: list[str]) -> int:
     return status
 
 
-def start(arguments: list[str], stdout: int, stderr: int) -> int:
+def start(
+    arguments: list[str], stdout: int, stderr: int, environment: dict[str, str] | None = None
+) -> int:
     """Forks a launcher that writes to these files; returns its process id."""
     child = os.fork()
     if child == 0:
@@ -44,13 +50,40 @@ def start(arguments: list[str], stdout: int, stderr: int) -> int:
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         signal.alarm(LONGEST)
+        os.environ.update(environment or {})
+        if environment and "JAX_PLATFORMS" in environment:  # read when it was imported
+            jax.config.update("jax_platforms", environment["JAX_PLATFORMS"])
         os._exit(launch(arguments))
     return child
 
 
-def run(arguments: list[str]) -> tuple[int, str, str]:
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        child = start(arguments, out.fileno(), err.fileno())
+def send_once(child: int, signum: int, text: str, said: TextIO) -> None:
+    """Sends a signal as soon as the child has said a text."""
+    deadline = time.monotonic() + LONGEST
+    while (
+        time.monotonic() < deadline
+        and os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    ):
+        said.seek(0)
+        if text in said.read():
+            os.kill(child, signum)
+            return
+        time.sleep(0.01)
+
+
+def run(
+    arguments: list[str],
+    stdout: str | None = None,
+    environment: dict[str, str] | None = None,
+    stop: tuple[int, str] | None = None,
+) -> tuple[int, str, str]:
+    """(status, stdout, stderr). stdout: a file that takes it. stop: (signal, once it said this)."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.NamedTemporaryFile("w+") as err:
+        target = os.open(stdout, os.O_WRONLY) if stdout else out.fileno()
+        child = start(arguments, target, err.fileno(), environment)
+        if stop is not None:
+            with open(err.name) as said:  # a place in the file of its own
+                send_once(child, *stop, said)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         out.seek(0)
         err.seek(0)
@@ -59,4 +92,4 @@ def run(arguments: list[str]) -> tuple[int, str, str]:
 
 if __name__ == "__main__":
     for line in sys.stdin:
-        print(json.dumps(run(json.loads(line))), flush=True)
+        print(json.dumps(run(**json.loads(line))), flush=True)

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -110,7 +111,8 @@ def test_ones_own_folder_in_one_command(launch, photos, tmp_path):
     command = own_folder_command(photos, tmp_path / "run")
     dry = launch(*command, "--dry_run")
     assert "images are resized and centre-cropped to 32" in dry.stderr
-    assert "chosen for 57 images in 3 classes: width=32, batch_real=19, experts=3" in dry.stderr
+    chosen = r"chosen for 57 images in 3 classes: width=4, batch_real=19, experts=3, .*epochs=2"
+    assert re.search(chosen, dry.stderr)  # what holds, flags first
     assert re.search(r"expected: experts \d+ s, condensation \d+ s, evaluation \d+ s", dry.stderr)
     assert dry.stdout == "" and not (tmp_path / "run").exists()
     done = launch(*command)
@@ -128,10 +130,33 @@ def test_ones_own_folder_in_one_command(launch, photos, tmp_path):
         assert result["repeats"] == 3 and result["training"]["epochs"] == 2
     assert "data:image/webp" in (tmp_path / "run" / "report" / "report.html").read_text()
     (tmp_path / "run" / "pictures" / "evolution.gif").unlink()
+    check_own_evaluation(launch, photos, tmp_path)
     drawn = launch("picture", f"--run={tmp_path / 'run'}")
     names = [Path(line).name for line in drawn.stdout.splitlines()]
     assert names == ["before_after.png", "evolution.gif"]
     check_picture(tmp_path / "run" / "pictures" / "evolution.gif")
+
+
+def check_own_evaluation(launch, photos, tmp_path) -> None:
+    """launch.evaluate needs no flags to do what the run did, and refuses data that have changed."""
+    command = ("evaluate", f"--condensed={tmp_path / 'run'}", f"--workdir={tmp_path / 'again'}")
+    done = launch(*command, f"--dataset={photos}")
+    before = json.loads((tmp_path / "run" / "evaluation" / "result.json").read_text())
+    assert json.loads(done.stdout)["accuracies"] == before["accuracies"]
+    assert "where no flag says otherwise: convnet of width 4" in done.stderr
+    changed = tmp_path / "clothes"
+    shutil.copytree(photos, changed)
+    (folder,) = changed.glob("shirt")
+    first = sorted(folder.iterdir())[0]
+    Image.new("RGB", (40, 36), (9, 99, 199)).save(folder / f"a{first.name}")
+    new = f"--workdir={tmp_path / 'other'}"
+    refused = launch(*command, f"--dataset={changed}", new, status=2)
+    assert "as it is now" in refused.stderr and not (tmp_path / "other").exists()
+    refused = launch(*command, f"--dataset={photos}", "--image_size=16", new, status=2)
+    assert "--image_size" in refused.stderr
+    done = launch(*command, f"--dataset={changed}", new, "--other_data", "--repeats=1")
+    result = json.loads(done.stdout)
+    assert result["repeats"] == 1 and result["other_data"]["made_from"]["name"] == "clothes"
 
 
 @pytest.mark.slow

@@ -1,0 +1,193 @@
+"""Where a program meets its user: streams, flags, errors and stops, each said in one sentence."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+import jax
+from absl import app, flags, logging
+
+from dancejax import backend, runs, stopping
+from dancejax.errors import UserError
+
+from . import begin
+
+FLAGS = flags.FLAGS
+INSTALLED = __package__ != "launch"
+"""Whether the programs are `dancejax NAME` rather than `python -m launch.NAME` in a checkout."""
+
+
+class _State:
+    """What a program knows of itself until it ends."""
+
+    quiet = False
+    locks: list[TextIO | None] = []  # noqa: RUF012
+    made: list[Path] = []  # noqa: RUF012
+
+
+def spell(text: str) -> str:
+    """A sentence with the programs named as they are here, `dancejax NAME` where installed."""
+    if not INSTALLED:
+        return text
+    return re.sub(r"\b(?:python -m )?launch\.([a-z]+)\b", r"dancejax \1", text)
+
+
+def program() -> str:
+    """The name of the program that runs."""
+    return Path(sys.argv[0]).stem
+
+
+def command() -> str:
+    """The command that was given, as a user would type it."""
+    start = ["dancejax", program()] if INSTALLED else ["python", "-m", f"launch.{program()}"]
+    return shlex.join([*start, *sys.argv[1:]])
+
+
+def quiet(value: bool) -> None:
+    """Say and show nothing from here on: another process of the run does."""
+    _State.quiet = value
+
+
+def say(text: str) -> None:
+    """Log to stderr; results go to stdout."""
+    if not _State.quiet:
+        runs.say(spell(text))
+
+
+def show(result: Any) -> None:
+    """Print a result, text or JSON, to stdout."""
+    if not _State.quiet:
+        print(result if isinstance(result, str) else json.dumps(result, indent=2))
+
+
+def open_workdir(path: Path, config: dict[str, Any] | None = None) -> Path:
+    """Make and lock a work folder; config.json, if any, is written when the run begins."""
+    workdir = runs.check_workdir(path)
+    missing = [p for p in (workdir, *workdir.parents) if not p.exists()]
+    runs.open_workdir(workdir)
+    _State.made += missing
+    _State.locks.append(runs.lock(workdir))
+    if config is not None:
+        runs.when_it_begins(lambda: runs.write_json(workdir / "config.json", config))
+    return workdir
+
+
+def _tidy() -> None:
+    """Remove the folders that a refused command made and put nothing into."""
+    while _State.locks:
+        lock = _State.locks.pop()
+        if lock is not None:
+            lock.close()
+    for made in _State.made:
+        with contextlib.suppress(OSError):
+            if [p.name for p in made.iterdir()] in ([".lock"], []):
+                shutil.rmtree(made)
+
+
+def parse(argv: list[str]) -> list[str]:
+    """absl's parsing, with errors as one sentence and status 2, and --help with status 0."""
+    argv = ["--help" if argument == "-h" else argument for argument in argv]
+    try:
+        return FLAGS(argv)
+    except flags.Error as error:
+        text = " ".join(str(error).split()).rstrip(".")
+        raise UserError(f"{text}; --help lists the flags.") from error
+    except stopping.Stopped:
+        raise
+    except SystemExit:  # after --help, which absl ends with status 1
+        sys.exit(0)
+
+
+def run(main: Callable[[], None], prepare: Callable[[], None]) -> None:
+    """Run a program, and end it with its status: every end but success is said in one sentence.
+
+    prepare: called before main, with the flags parsed.
+    """
+    begin()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names of classes may be any
+            stream.reconfigure(errors="backslashreplace")
+
+    def work(argv: list[str]) -> None:
+        if len(argv) > 1:
+            raise UserError(f"unexpected argument {argv[1]!r}; options are given as --name=value.")
+        backend.tune_allocator()
+        if "DANCEJAX_NO_CACHE" not in os.environ:
+            backend.enable_compilation_cache()
+        prepare()
+        main()
+        runs.begin()
+
+    _describe()
+    logging.set_verbosity(logging.WARNING)
+    sys.exit(_status(lambda: app.run(work, flags_parser=parse)))
+
+
+def _describe() -> None:
+    """Have --help list all flags of ours, and name the programs as they are here."""
+    main = sys.modules["__main__"]
+    main.__doc__ = spell(main.__doc__ or "")
+    for module, own in FLAGS.flags_by_module_dict().items():
+        if module.startswith(__package__):
+            for flag in own:
+                flag.help = spell(flag.help or "")
+                FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
+def _status(work: Callable[[], None]) -> int:
+    """Run the program; its exit status."""
+    try:
+        try:
+            work()
+        except stopping.Stopped:
+            raise
+        except SystemExit as end:
+            sys.stdout.flush()
+            return end.code if isinstance(end.code, int) else int(end.code is not None)
+        return 0
+    except UserError as error:
+        _fail(str(error))
+    except (runs.Interrupted, stopping.Stopped) as stopped:
+        _tidy()
+        stopping.say()
+        return 128 + stopped.signum
+    except BrokenPipeError:  # the reader of stdout, as head, has seen enough
+        _drop_stdout()
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        _drop_stdout()
+        where = error.filename if error.filename is not None else "standard output or a file"
+        _fail(f"{where}: {error.strerror or error}; make room, or choose another place.")
+    except MemoryError:
+        _fail(_OUT_OF_MEMORY)
+    except jax.errors.JaxRuntimeError as error:
+        if not re.search("RESOURCE_EXHAUSTED|[Oo]ut of memory", str(error)):
+            raise
+        _fail(_OUT_OF_MEMORY)
+    return 2
+
+
+_OUT_OF_MEMORY = (
+    "out of memory; choose a smaller --batch_real, --class_chunk, --width, --ipc or data set, or "
+    "--data_placement=host."
+)
+
+
+def _fail(sentence: str) -> None:
+    """Say why the program ends; what it has not begun leaves nothing behind."""
+    _tidy()
+    runs.say(f"error: {spell(sentence)}")
+
+
+def _drop_stdout() -> None:
+    """Lead what is still to come to stdout nowhere, so that the interpreter's end is quiet."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
