@@ -327,6 +327,34 @@ def _record(
     }
 
 
+def check_resume(
+    workdir: Path,
+    method: Method,
+    dataset: ImageDataset,
+    *,
+    ipc: int,
+    init: str | CondensedSet,
+    seed: int,
+) -> None:
+    """Compare a run with the one whose checkpoints a work folder holds, before anything is made.
+
+    Its experts, network and what else is told in the settings are compared when it goes on.
+
+    Raises:
+      UserError: it is another run.
+    """
+    found = checkpoint.latest_metadata(workdir / "checkpoints")
+    if found is None:
+        return
+    if not dataset.flip:
+        method = methods.without_flips(method)
+    wanted = _record(method, dataset, ipc, init, seed, {})
+    settings = found.get("settings") or {}
+    known = {name: settings[name] for name in wanted["settings"] if name in settings}
+    parts = {"method": found.get("method"), "source": found.get("source"), "settings": known}
+    checkpoint.check_same(parts, wanted, workdir, missing=EARLIER, ignored=_NOT_THE_RUN)
+
+
 class _Stopwatch:
     """Seconds that iterations take, without those of compiling, pictures and checkpoints."""
 

@@ -23,7 +23,7 @@ from dancejax import (
 )
 from dancejax.checkpoint import check_same
 from dancejax.condensed import CondensedSet
-from dancejax.data import normalisation
+from dancejax.data import known
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.training import TrainConfig, TrainData, TrainState
@@ -86,7 +86,7 @@ def protocol(
             fields["cutmix"] = 0.0
     else:
         raise UserError(f"unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}.")
-    if not (normalisation.keeps_labels_mirrored(dataset_name) if flip is None else flip):
+    if not (known.flip(dataset_name) if flip is None else flip):
         fields["augmentation"] = augment.without(fields["augmentation"], "flip")
     return TrainConfig(**{**fields, **overrides})
 
@@ -99,20 +99,23 @@ def _dance_epochs(side: int, num_classes: int, decoded: int | None) -> int:
     return epochs * 2 // 3 if num_classes >= 100 else epochs
 
 
+def size_of(train: CondensedSet | ImageDataset) -> dict[str, int]:
+    """What `protocol` has to know of a set: {"decoded": ..., "factor": ...}."""
+    factor = 1 if isinstance(train, ImageDataset) else train.factor
+    return {"decoded": int(np.bincount(train.labels).max()) * factor**2, "factor": factor}
+
+
 def protocol_for(
     name: str, train: CondensedSet | ImageDataset, test: ImageDataset, **overrides: Any
 ) -> TrainConfig:
     """`protocol` for training on a set and testing on a split of its data set."""
-    factor = 1 if isinstance(train, ImageDataset) else train.factor
-    counts = np.bincount(train.labels)
     return protocol(
         name,
         test.name,
         flip=test.flip,
         side=min(train.image_shape[:2]),
         num_classes=train.num_classes,
-        decoded=int(counts.max()) * factor**2,
-        factor=factor,
+        **size_of(train),
         **overrides,
     )
 
@@ -248,6 +251,61 @@ def evaluate(
         "repeats": repeats,
         **about,
     }
+
+
+BEST = "best_over_checkpoints.json"
+
+
+def over_checkpoints(
+    sets: dict[int, CondensedSet],
+    test: ImageDataset,
+    network: nn.Module,
+    config: TrainConfig,
+    *,
+    repeats: int,
+    scouts: int = 1,
+    workdir: Path,
+    **options: Any,
+) -> dict[str, Any]:
+    """Select the best of a run's kept sets on the test set, as the papers' figures are selected.
+
+    Each set is tested by `scouts` networks; the one with the best accuracy over their epochs is
+    then evaluated by `repeats` networks. The figure is no result: it is chosen on the test set.
+
+    Args:
+      sets: condensed sets by the iterations they were kept after.
+      test, network, config, options: as in `evaluate`.
+      repeats: networks that evaluate the set that was selected.
+      workdir: folder for the evaluations and for best_over_checkpoints.json.
+
+    Returns:
+      What best_over_checkpoints.json says.
+
+    Raises:
+      UserError: there are no sets, or as in `evaluate`.
+    """
+    if not sets:
+        raise UserError("there are no kept sets; condense with --keep_every.")
+    tested = []
+    for iteration, made in sorted(sets.items()):
+        folder = runs.open_workdir(workdir / f"step_{iteration:06d}")
+        found = evaluate(made, test, network, config, repeats=scouts, workdir=folder, **options)
+        names = ("accuracy_mean", "best_over_epochs_mean")
+        tested.append({"iteration": iteration, **{name: found[name] for name in names}})
+    best = max(tested, key=lambda entry: entry["best_over_epochs_mean"])
+    chosen = sets[best["iteration"]]
+    folder = runs.open_workdir(workdir / "best")
+    found = evaluate(chosen, test, network, config, repeats=repeats, workdir=folder, **options)
+    names = ("accuracy_mean", "accuracy_std", "best_over_epochs_mean", "repeats")
+    result = {
+        "kind": "best over checkpoints",
+        "selected_on": "the test set",
+        "networks_per_checkpoint": scouts,
+        "checkpoints": tested,
+        "best": {"iteration": best["iteration"], **{name: found[name] for name in names}},
+    }
+    runs.write_json(workdir / BEST, result)
+    return result
 
 
 class _Finished:

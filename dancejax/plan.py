@@ -9,7 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dancejax import backend, condense, experts, fit, interpolate, parallel, training
+from dancejax import (
+    backend,
+    condense,
+    experts,
+    fit,
+    interpolate,
+    networks,
+    parallel,
+    training,
+)
 from dancejax.data import embedded
 from dancejax.data.dataset import ImageDataset
 from dancejax.data.normalisation import known
@@ -77,6 +86,53 @@ def image_size(sizes: list[tuple[int, int]]) -> int | None:
         return 32
     usual = float(np.median([min(size) for size in sizes]))
     return max(side for side in (32, 64, 128) if side <= max(32, usual))
+
+
+INIT = "real"
+"""What stored images start from without a paper's settings (`condense.INITS`)."""
+
+
+def step_seconds(
+    method: Method, dataset: ImageDataset, network: nn.Module, ipc: int
+) -> tuple[float, str]:
+    """Foresee an iteration's seconds from its arithmetic and the machine's speed.
+
+    Nothing of the iteration is compiled: a forward pass is counted for each real image, three (the
+    gradient's two and its own) for each one with a gradient.
+
+    Returns:
+      (seconds, the setting that most of them are due to).
+    """
+    config = method.config
+    classes, decoded = dataset.num_classes, ipc * config.factor**2
+    synthetic = min(decoded, config.batch_syn or decoded) * classes
+    passes = {"batch_real": config.batch_real * classes, "factor": 3 * synthetic}
+    if method.needs_experts:
+        passes["factor"] *= 2  # calibration's
+    trained = getattr(config, "networks_trained", 0) * getattr(config, "train_steps", 0)
+    if trained:
+        passes["train_batch"] = 3 * trained * config.train_batch
+    images = jax.ShapeDtypeStruct((1, *dataset.image_shape), jnp.float32)
+    variables = jax.eval_shape(
+        lambda key: networks.init(network, key, dataset.image_shape), jax.random.key(0)
+    )
+    lowered = jax.jit(lambda v, x: networks.infer(network, v, x)).lower(variables, images)
+    flops = float((lowered.cost_analysis() or {}).get("flops", 0.0))
+    speed = matmul_speed() * jax.local_device_count()
+    return flops * sum(passes.values()) / speed, max(passes, key=lambda name: passes[name])
+
+
+def matmul_speed(side: int = 1024) -> float:
+    """Float32 operations a second of matrix products on one device, the best of five."""
+    a = jnp.ones((side, side))
+    product = jax.jit(lambda x: x @ x)
+    jax.block_until_ready(product(a))
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        jax.block_until_ready(product(a))
+        seconds.append(time.perf_counter() - began)
+    return 2 * side**3 / min(seconds)
 
 
 def _epochs(images: int, count: int, least: int, most: int) -> int:

@@ -134,11 +134,11 @@ def make(
     plan = plan_of(cell, dataset, steps, settings or {}) if cell.method in methods.METHODS else None
     if (folder / "condensed" / "manifest.json").exists():
         made = condensed.load(folder / "condensed")
-        _check_made(made, cell, dataset, plan, folder)
+        _check_made(made, cell, dataset, network, plan, folder)
         return made
     if cell.method == "random":
         made = coreset.random(dataset, cell.ipc, seed=cell.seed)
-    elif cell.method == "forgetting":
+    elif cell.method.startswith("forgetting"):
         config = forgetting_config or experts.expert_training(
             min(dataset.image_shape[:2]), cutmix=0.0
         )
@@ -147,6 +147,7 @@ def make(
             cell.ipc,
             network,
             config,
+            least=cell.method == "forgetting_least",
             seed=cell.seed,
             workdir=folder,
             placement=placement,
@@ -192,7 +193,7 @@ def row(
     """
     folder = cell.folder(workdir)
     name = protocol or presets.PROTOCOLS.get(cell.method, "dance")
-    config = evaluate.protocol(name, test.name, **(overrides or {}))
+    config = evaluate.protocol_for(name, made, test, **(overrides or {}))
     evaluation = runs.open_workdir(folder / "evaluation")
     result = evaluate.evaluate(
         made, test, network, config,
@@ -260,30 +261,41 @@ def plan_of(
 ) -> presets.Preset:
     """Iterations and settings of a cell: the paper's, the grid's over them, then the variant's."""
     side = min(dataset.image_shape[:2])
-    preset = presets.paper(cell.method, dataset=dataset.name, image_side=side, ipc=cell.ipc)
+    preset = presets.paper(
+        cell.method,
+        dataset=dataset.name,
+        image_side=side,
+        ipc=cell.ipc,
+        flip=dataset.flip,
+        smallest=int(dataset.class_counts.min()),
+    )
     types = methods.setting_types(cell.method)
     given = {**settings, **cell.settings()}
     own = {name: value for name, value in given.items() if name in types}
-    return presets.Preset(steps or preset.steps, {**preset.config, **own})
+    return dataclasses.replace(preset, steps=steps or preset.steps, config={**preset.config, **own})
 
 
 def _check_made(
     made: CondensedSet,
     cell: Cell,
     dataset: ImageDataset,
+    network: nn.Module,
     plan: presets.Preset | None,
     folder: Path,
 ) -> None:
     """Raises UserError if a finished set was made otherwise than its cell asks for."""
     wanted = {"ipc": cell.ipc}
     if plan is not None:
-        config = methods.METHODS[cell.method].Config(**plan.config)
-        wanted |= {**dataclasses.asdict(config), "steps": plan.steps, "seed": cell.seed}
-    made_as = {**made.settings, "data set": made.source["fingerprint"]}
+        method = methods.create(cell.method, network=network, **plan.config)
+        wanted |= method.settings(cell.ipc, dataset.image_shape)
+        wanted |= {"steps": plan.steps, "seed": cell.seed, "init": plan.init}
+    known = {name: made.settings[name] for name in wanted if name in made.settings}
     checkpoint.check_same(
-        {name: made_as.get(name) for name in (*wanted, "data set")},
-        checkpoint.plain({**wanted, "data set": dataset.fingerprint}),
+        {"settings": known, "data set": made.source["fingerprint"]},
+        {"settings": wanted, "data set": dataset.fingerprint},
         folder,
+        missing=condense.EARLIER,
+        ignored=("settings.class_chunk",),
     )
 
 
@@ -314,5 +326,5 @@ def _condense(
         }
     return condense.condense(
         method, dataset, ipc=cell.ipc, steps=plan.steps, pool=pool, seed=cell.seed,
-        settings=about, **options,
+        init=plan.init, settings=about, **options,
     )  # fmt: skip

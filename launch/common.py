@@ -98,6 +98,13 @@ def define_run(workdir: str | None = None, *, named: bool = False) -> None:
         lower_bound=1,
         upper_bound=1024,
     )
+    flags.DEFINE_integer(
+        "networks_at_once",
+        None,
+        "networks trained side by side at most (default: as many as suit the devices and their "
+        "memory)",
+        lower_bound=1,
+    )
     flagtypes.define_address(
         "coordinator",
         "for several processes, each with its own devices and all with one --workdir: HOST:PORT of "

@@ -23,7 +23,6 @@ from absl import flags
 
 from dancejax import (
     backend,
-    checkpoint,
     condense,
     condensed,
     coreset,
@@ -33,12 +32,15 @@ from dancejax import (
     methods,
     networks,
     parallel,
+    paths,
     plan,
     report,
     runs,
 )
+from dancejax import evaluate as library
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import ImageDataset
+from dancejax.errors import UserError
 from dancejax.methods import Method, presets
 
 from . import common, evaluate, flagtypes, pretrain
@@ -64,7 +66,15 @@ def define_flags() -> None:
     )
     flags.DEFINE_integer("repeats", 10, "networks of the evaluation", lower_bound=1)
     flags.DEFINE_integer("steps", None, "iterations (default: the preset's)", lower_bound=1)
-    flags.DEFINE_enum("init", "real", condense.INITS, "what the stored images start from")
+    flags.DEFINE_string(
+        "init",
+        None,
+        f"what the stored images start from: {', '.join(condense.INITS)}, or the folder of a "
+        "condensed set or coreset (default: the preset's)",
+    )
+    flags.DEFINE_integer(
+        "keep_every", 0, "iterations between whole sets in the folder kept (0: none)", lower_bound=0
+    )
     flags.DEFINE_integer("log_every", 10, "iterations between lines of metrics", lower_bound=1)
     flags.DEFINE_integer(
         "picture_every", None, "iterations between pictures (default: a tenth of all; 0: none)",
@@ -119,6 +129,7 @@ class Settings:
     steps: int
     config: dict[str, Any]
     chosen: plan.Plan | None
+    init: str
 
 
 def resolve(dataset: ImageDataset) -> Settings:
@@ -130,9 +141,11 @@ def resolve(dataset: ImageDataset) -> Settings:
         dataset=dataset.name,
         image_side=min(dataset.image_shape[:2]),
         ipc=FLAGS.ipc,
+        flip=dataset.flip,
+        smallest=int(dataset.class_counts.min()),
     )
     by_hand = common.given(*config_fields())
-    steps, config = paper.steps, {**paper.config}
+    steps, config, init = paper.steps, {**paper.config}, paper.init
     chosen = None
     coreset.check_ipc(dataset, FLAGS.ipc)
     if name == "auto":
@@ -145,11 +158,15 @@ def resolve(dataset: ImageDataset) -> Settings:
             FLAGS.set_default(flag, getattr(chosen, flag))
         if FLAGS.network == "convnet" and not FLAGS.expert_dir:
             FLAGS.set_default("width", chosen.width)
+        init = plan.INIT
+    elif FLAGS.network == "convnet":
+        for option, value in paper.network.items():
+            FLAGS.set_default(option, value)
     common.say(f"preset {name}: {_listing({'steps': steps, **config} | by_hand)}")
     given = {**common.given("steps"), **by_hand}
     if given:
         common.say(f"given by hand: {_listing(given)}")
-    return Settings(name, FLAGS.steps or steps, {**config, **by_hand}, chosen)
+    return Settings(name, FLAGS.steps or steps, {**config, **by_hand}, chosen, init)
 
 
 def say_choice(dataset: ImageDataset, chosen: plan.Plan, method: Method) -> None:
@@ -175,7 +192,10 @@ def foresee(
     finished = experts.finished(FLAGS.expert_dir or FLAGS.workdir / "experts")
     missing = 0 if FLAGS.expert_dir else max(0, FLAGS.experts - finished)
     whole_pool = FLAGS.expert_dir and not FLAGS["experts"].present
-    _, evaluation = evaluate.protocol_for_method(FLAGS.method, dataset)
+    decoded = FLAGS.ipc * method.factor**2
+    _, evaluation = evaluate.protocol_for_method(
+        FLAGS.method, dataset, decoded=decoded, factor=method.factor
+    )
     found = plan.estimate(
         method,
         dataset,
@@ -212,8 +232,9 @@ def assess(
         coreset.random(dataset, FLAGS.ipc, seed=FLAGS.seed), test, network, method=FLAGS.method
     )
     condensed.save(chosen, random / "condensed")
-    _, config = evaluate.protocol_for_method(FLAGS.method, test)
     for text, made, own in (("random images", chosen, random), (FLAGS.method, result, workdir)):
+        size = library.size_of(made)
+        _, config = evaluate.protocol_for_method(FLAGS.method, test, **size)
         common.say(f"evaluation: {text}, {FLAGS.repeats} networks of {config.epochs} epochs")
         target = runs.open_workdir(own / "evaluation")
         evaluate.assess(made, test, network, target, method=FLAGS.method)
@@ -242,34 +263,30 @@ def default_workdir() -> Path:
     return Path("runs") / f"{name}-{FLAGS.method}-ipc{FLAGS.ipc}"
 
 
-def check_resume(workdir: Path, method: Method, dataset: ImageDataset) -> None:
-    """Raises UserError where the work folder holds another run, before experts are trained."""
-    found = checkpoint.latest_metadata(workdir / "checkpoints")
-    if found is None:
-        return
-    own = {"ipc": FLAGS.ipc, "init": FLAGS.init, "seed": FLAGS.seed}
-    settings = {**dataclasses.asdict(method.config), **own}
-    settings.pop("class_chunk")  # the machine's business
-    there = found.get("settings") or {}
-    checkpoint.check_same(
-        {
-            "method": found.get("method"),
-            "data set": (found.get("source") or {}).get("fingerprint"),
-            **{name: there.get(name) for name in settings},
-        },
-        {"method": method.name, "data set": dataset.fingerprint, **settings},
-        workdir,
-    )
+def start_of(preset: str) -> str | CondensedSet:
+    """What --init names: a start by name, or a condensed set or coreset; else the preset's."""
+    if FLAGS.init is None or FLAGS.init in condense.INITS:
+        return FLAGS.init or preset
+    path = paths.expand(FLAGS.init, "--init")
+    if not path.exists():
+        raise UserError(
+            f"--init={FLAGS.init} is neither one of {', '.join(condense.INITS)} nor a folder."
+        )
+    return evaluate.load_set(path)
 
 
-def log_every(workdir: Path, steps: int) -> int:
-    """--log_every; for a run that is finished what it was, since nothing is logged any more."""
-    found = checkpoint.latest_metadata(workdir / "checkpoints") or {}
-    if "log_every" in found and (workdir / "condensed" / "manifest.json").exists():
-        done = condensed.load(workdir / "condensed").settings.get("steps")
-        if done == steps:
-            return int(found["log_every"])
-    return int(FLAGS.log_every)
+def warn_of_long_steps(method: Method, dataset: ImageDataset, network: nn.Module) -> None:
+    """Say beforehand where an iteration takes long on this machine, and what shortens it."""
+    seconds, flag = plan.step_seconds(method, dataset, network, FLAGS.ipc)
+    if seconds > LONG:
+        common.say(
+            f"an iteration will take about {runs.duration(seconds)} on this machine, mostly by "
+            f"--{flag}={getattr(method.config, flag)}; a smaller --{flag} shortens it"
+        )
+
+
+LONG = 5.0
+"""Seconds of an iteration from which on that is said."""
 
 
 def main() -> None:
@@ -287,11 +304,13 @@ def main() -> None:
     if chosen.chosen is not None:
         say_choice(dataset, chosen.chosen, method)
     # Said before hours of training experts: what cannot fit.
-    condense.initial_pixels(dataset, FLAGS.ipc, method.factor, init=FLAGS.init, seed=FLAGS.seed)
+    init = start_of(chosen.init)
+    condense.initial_pixels(dataset, FLAGS.ipc, method.factor, init=init, seed=FLAGS.seed)
     count = FLAGS.experts if FLAGS["experts"].present or not FLAGS.expert_dir else None
     if method.needs_experts:
         pretrain.check_pool(dataset, count)
-    check_resume(workdir, method, dataset)
+    condense.check_resume(workdir, method, dataset, ipc=FLAGS.ipc, init=init, seed=FLAGS.seed)
+    warn_of_long_steps(method, dataset, network)
     if FLAGS.dry_run or chosen.preset == "auto":
         foresee(method, dataset, network, steps, evaluated)
     if FLAGS.dry_run:
@@ -328,11 +347,12 @@ def main() -> None:
         ipc=FLAGS.ipc,
         steps=steps,
         pool=pool,
-        init=FLAGS.init,
+        init=init,
         seed=FLAGS.seed,
         settings=settings,
         workdir=workdir,
-        log_every=log_every(workdir, steps),
+        log_every=FLAGS.log_every,
+        keep_every=FLAGS.keep_every,
         picture_every=max(1, steps // 10) if picture_every is None else picture_every,
         placement=FLAGS.data_placement,
         devices=FLAGS.devices,

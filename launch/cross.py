@@ -3,7 +3,8 @@
     python -m launch.cross --dataset=cifar10 --condensed='runs/sweep/*-ipc10-*/condensed' \\
         --networks=convnet,resnet10,densenet121 --workdir=runs/cross
 
-A network's options follow its name: resnet18:width=16:norm=batch. Each set is a line of the table,
+A network's options follow its name: resnet18:width=16:norm=batch. ResNet-10 and DenseNet-121 have
+batch norm unless told otherwise, as in the papers' tables. Each set is a line of the table,
 each network a column. The same command goes on after an interruption; more sets or networks add to
 what is there.
 """
@@ -31,6 +32,10 @@ from .evaluate import (
 FLAGS = flags.FLAGS
 
 
+BATCH_NORM = ("resnet10", "densenet121")
+"""Networks that have batch norm in the papers' tables across networks."""
+
+
 def find_sets() -> dict[str, CondensedSet]:
     """The sets that --condensed names, by the name of their run's folder.
 
@@ -56,6 +61,8 @@ def main() -> None:
     chosen = {}
     for text in FLAGS.networks:
         name, options = networks.parse(text)
+        if name in BATCH_NORM:
+            options.setdefault("norm", "batch")
         chosen[text] = networks.create(
             name, first.num_classes, first.image_shape, **{**common.precision_options(), **options}
         )
@@ -94,6 +101,7 @@ if __name__ == "__main__":
         required=True,
     )
     flags.DEFINE_integer("repeats", 3, "networks of each kind to train", lower_bound=1)
+    common.define_placement()
     define_protocol(points=5)
     define_other_data()
     common.run(main)

@@ -19,7 +19,7 @@ from typing import Any
 import flax.linen as nn
 from absl import flags
 
-from dancejax import condensed, evaluate, exchange, networks, runs
+from dancejax import augment, condensed, evaluate, exchange, networks, runs
 from dancejax.condensed import CondensedSet, dataset_source
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
@@ -41,21 +41,45 @@ def define_protocol(points: int) -> None:
     flags.DEFINE_integer("epochs", None, "epochs (default: the protocol's)", lower_bound=1)
     flags.DEFINE_integer("batch_size", None, "batch size (default: the protocol's)", lower_bound=1)
     flagtypes.define_number("rate", None, "learning rate (default: the protocol's)", above=0)
+    flags.DEFINE_enum(
+        "draw",
+        None,
+        augment.DRAWS,
+        "what draws its own choice among crop, scale and rotation in training: batch (default), as "
+        "in the authors' setups, or image, as versions before 0.2 had it; strengths are each "
+        "image's own",
+    )
     flags.DEFINE_integer(
         "test_points", points, "epochs at which to test, the last too", lower_bound=1
     )
 
 
-def protocol_for_method(method: str, test: ImageDataset) -> tuple[str, TrainConfig]:
-    """The protocol that the flags and a set's method name, and how it trains."""
+def protocol_for_method(
+    method: str, test: ImageDataset, *, decoded: int | None = None, factor: int = 1
+) -> tuple[str, TrainConfig]:
+    """The protocol that the flags and a set's method name, and how it trains.
+
+    decoded, factor: training images per class and tiles a side of the set.
+    """
     overrides = {
         "epochs": FLAGS.epochs,
         "batch_size": FLAGS.batch_size,
         "learning_rate": FLAGS.rate,
+        "draw": FLAGS.draw,
     }
     given = {k: v for k, v in overrides.items() if v is not None}
     name = FLAGS.protocol or presets.PROTOCOLS.get(method, "dance")
-    return name, evaluate.protocol(name, test.name, **given)
+    config = evaluate.protocol(
+        name,
+        test.name,
+        flip=test.flip,
+        side=min(test.image_shape[:2]),
+        num_classes=test.num_classes,
+        decoded=decoded,
+        factor=factor,
+        **given,
+    )
+    return name, config
 
 
 def define_other_data() -> None:
@@ -124,7 +148,7 @@ def assess(
 
     about: what the result says beside.
     """
-    name, config = protocol_for_method(method, test)
+    name, config = protocol_for_method(method, test, **evaluate.size_of(chosen))
     result = evaluate.evaluate(
         chosen,
         test,
@@ -134,7 +158,9 @@ def assess(
         seed=FLAGS.seed,
         points=FLAGS.test_points,
         workdir=folder,
+        placement=FLAGS.data_placement,
         devices=FLAGS.devices,
+        at_once=FLAGS.networks_at_once,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
     )
     result = {"protocol": name, **result, **(about or {})}
@@ -146,7 +172,7 @@ def with_evaluation(
     made: CondensedSet, dataset: ImageDataset, network: nn.Module, *, method: str
 ) -> CondensedSet:
     """A set with the network and settings of its evaluation in the manifest, for `own_settings`."""
-    name, config = protocol_for_method(method, dataset)
+    name, config = protocol_for_method(method, dataset, **evaluate.size_of(made))
     evaluation = {
         "protocol": name,
         "epochs": config.epochs,
@@ -195,8 +221,59 @@ def load_set(path: Path) -> CondensedSet:
     return exchange.read(path) if exchange.is_export(path) else condensed.load(path)
 
 
+def kept_sets(folder: Path) -> dict[int, CondensedSet]:
+    """The sets that `condense --keep_every` left in a folder, by iteration."""
+    found = sorted(folder.glob("step_*")) or sorted((folder / "kept").glob("step_*"))
+    sets = {}
+    for path in found:
+        number = path.name.removeprefix("step_")
+        if number.isdecimal():
+            sets[int(number)] = condensed.load(path)
+    if not sets:
+        raise UserError(f"{folder} holds no kept sets; condense with --keep_every.")
+    return sets
+
+
+def select_checkpoint() -> None:
+    """Test the sets kept along a run, and evaluate the best of them."""
+    sets = kept_sets(FLAGS.kept)
+    last = sets[max(sets)]
+    about = check_source(last, FLAGS.kept)
+    test = common.load("test")
+    network = network_for(last, test)
+    with own_settings(last):
+        name, config = protocol_for_method(last.method, test, **evaluate.size_of(last))
+        workdir = common.start({"protocol": name, **about})
+        result = evaluate.over_checkpoints(
+            sets,
+            test,
+            network,
+            config,
+            repeats=FLAGS.repeats,
+            workdir=workdir,
+            seed=FLAGS.seed,
+            points=FLAGS.test_points,
+            placement=FLAGS.data_placement,
+            devices=FLAGS.devices,
+            at_once=FLAGS.networks_at_once,
+            checkpoint_seconds=FLAGS.checkpoint_seconds,
+        )
+    common.show(result)
+    best = result["best"]
+    accuracy = common.accuracy(best["accuracy_mean"], best["accuracy_std"], best["repeats"])
+    common.say(
+        f"best over checkpoints, selected on the test set and no result: {accuracy} after "
+        f"{best['iteration']} iterations (last epoch, {best['repeats']} networks)"
+    )
+
+
 def main() -> None:
     common.check_workdir()
+    if FLAGS.kept and FLAGS.condensed:
+        raise UserError("--kept and --condensed exclude each other; give one of them.")
+    if FLAGS.kept:
+        select_checkpoint()
+        return
     chosen = load_set(FLAGS.condensed) if FLAGS.condensed else None
     about = check_source(chosen, FLAGS.condensed) if chosen else {}
     train = chosen or common.load_train()
@@ -204,7 +281,7 @@ def main() -> None:
     network = network_for(chosen, test)
     method = chosen.method if chosen else ""
     with own_settings(chosen):
-        name, config = protocol_for_method(method, test)
+        name, config = protocol_for_method(method, test, **evaluate.size_of(train))
         if chosen and "evaluation" in chosen.settings:
             common.say(
                 f"as the set records, where no flag says otherwise: {_words(network)}, protocol "
@@ -232,6 +309,13 @@ if __name__ == "__main__":
     common.define_run()
     flagtypes.define_path("condensed", None, "folder of a condensed set, a coreset or an export")
     flags.DEFINE_integer("repeats", 10, "networks to train", lower_bound=1)
+    flagtypes.define_path(
+        "kept",
+        None,
+        "work folder of a run of condense --keep_every: each kept set is tested by one network, the "
+        "best one is evaluated; best over checkpoints, as the papers' figures, is no result",
+    )
+    common.define_placement()
     define_protocol(points=10)
     define_other_data()
     common.run(main)

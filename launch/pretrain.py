@@ -29,7 +29,10 @@ def define_training() -> None:
         "expert_epochs", None, "epochs of an expert (default: the paper's 60, 80 from 128 pixels)",
         lower_bound=1,
     )  # fmt: skip
-    flags.DEFINE_integer("expert_batch", 64, "batch size of an expert", lower_bound=1)
+    flags.DEFINE_integer(
+        "expert_batch", None, "batch size of an expert (default: the paper's 64, 128 from 128 pixels)",
+        lower_bound=1,
+    )  # fmt: skip
     flagtypes.define_number("expert_rate", 0.01, "learning rate of an expert", above=0)
     flags.DEFINE_integer(
         "snapshots", 0, "intermediate parameters to store per expert", lower_bound=0
@@ -45,9 +48,10 @@ def training_config(dataset: ImageDataset, **overrides: Any) -> TrainConfig:
     """How the flags have experts trained."""
     if FLAGS.expert_epochs is not None:
         overrides["epochs"] = FLAGS.expert_epochs
+    if FLAGS.expert_batch is not None:
+        overrides["batch_size"] = FLAGS.expert_batch
     return experts.expert_training(
         min(dataset.image_shape[:2]),
-        batch_size=FLAGS.expert_batch,
         learning_rate=FLAGS.expert_rate,
         **overrides,
     )
@@ -116,6 +120,7 @@ def train(
         test=test,
         placement=FLAGS.data_placement,
         devices=FLAGS.devices,
+        at_once=FLAGS.networks_at_once,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
         tensorboard=tensorboard,
     )

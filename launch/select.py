@@ -3,9 +3,10 @@
     python -m launch.select --dataset=cifar10 --method=herding --ipc=10 \\
         --expert_dir=runs/cifar10/experts --workdir=runs/cifar10/herding10
 
-Herding and k-center take the features of the first network of --expert_dir, by default the folder
+Herding, k-center and k-means take the features of the first network of --expert_dir, by default the folder
 "experts" in the work folder, where it is trained if it is missing. Forgetting trains a network of
-its own in the same way and watches it.
+its own in the same way and watches it; it takes the images most often forgotten, as the papers'
+tables do, forgetting_least those least often forgotten.
 """
 
 from pathlib import Path
@@ -24,7 +25,7 @@ FLAGS = flags.FLAGS
 def choose(dataset: ImageDataset, workdir: Path) -> CondensedSet:
     if FLAGS.method == "random":
         return coreset.random(dataset, FLAGS.ipc, seed=FLAGS.seed)
-    if FLAGS.method == "forgetting":
+    if FLAGS.method.startswith("forgetting"):
         config = pretrain.training_config(dataset, cutmix=0.0)
         network = common.network(dataset)
         return coreset.forgetting(
@@ -32,6 +33,7 @@ def choose(dataset: ImageDataset, workdir: Path) -> CondensedSet:
             FLAGS.ipc,
             network,
             config,
+            least=FLAGS.method == "forgetting_least",
             seed=FLAGS.seed,
             workdir=workdir,
             placement=FLAGS.data_placement,

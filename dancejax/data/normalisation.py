@@ -48,16 +48,7 @@ CONSTANTS = {
     "imagewoof": _IMAGENET,
     "imagewoof2": _IMAGENET,
 }
-_NO_FLIP = frozenset(
-    {"mnist", "svhn", "svhn_cropped", "emnist", "kmnist", "qmnist", "omniglot", "usps"}
-)
-"""Digits and letters, which are others when mirrored."""
 _BLOCK = 1 << 24
-
-
-def keeps_labels_mirrored(name: str) -> bool:
-    """Whether a mirrored image keeps its label, by a data set's name; True for unknown ones."""
-    return _key(name) not in _NO_FLIP
 
 
 def known(name: str) -> bool:

@@ -3,11 +3,13 @@
 import dataclasses
 from typing import Any
 
-from dancejax import checkpoint, evaluate, experts, methods, networks, papers
+from dancejax import checkpoint, condense, evaluate, experts, methods, networks, papers, training
+from dancejax.data import known
 from dancejax.errors import UserError
 from dancejax.methods import presets
 from dancejax.papers import Accuracy
 from dancejax.report.collect import Entry
+from dancejax.training import TrainConfig
 
 Shape = tuple[int, int, int]
 TRAINING_IMAGES = {
@@ -25,7 +27,7 @@ NETWORKS = {"dm": 100, "m3d": 10, "dance": 10}
 """Networks behind a published mean (DM: 20 for each of 5 sets)."""
 _ALIASES = {"svhn_cropped": "svhn", "tinyimagenet": "tiny_imagenet", "kcenter": "k_center",
             "whole": "whole_dataset"}  # fmt: skip
-_OWN_CHOICES = ("class_chunk", "seed", "ipc", "init", "num_classes")
+_OWN_CHOICES = ("class_chunk", "seed", "ipc", "num_classes")
 """Settings that are no part of a paper's protocol, or that the table shows anyway."""
 
 
@@ -101,6 +103,9 @@ def differences(entry: Entry) -> list[Difference]:
         found.append(Difference("training images", entry.images, size))
     if entry.settings:
         found += _condensation(entry, entry.settings)
+    if entry.method == "forgetting":
+        first = entry.settings.get("first", "least often forgotten")
+        found += _compare({"images": first}, {"images": "most often forgotten"})
     return found
 
 
@@ -111,15 +116,25 @@ def _condensation(entry: Entry, settings: dict[str, Any]) -> list[Difference]:
     assert shape is not None and entry.ipc is not None
     side = min(shape[:2])
     try:
-        preset = presets.paper(entry.method, dataset=entry.dataset, image_side=side, ipc=entry.ipc)
+        preset = presets.paper(
+            entry.method,
+            dataset=_ALIASES.get(entry.dataset, entry.dataset),
+            image_side=side,
+            ipc=entry.ipc,
+            flip=known.flip(entry.dataset),
+        )
     except UserError:
         return []
     config = methods.METHODS[entry.method].Config(**preset.config)
+    earlier = {k.removeprefix("settings."): v for k, v in condense.EARLIER.items()}
+    earlier = {k: v for k, v in earlier.items() if v is not checkpoint.UNKNOWN}
     # No rate means the method's own, which is the paper's.
     given = {k: v for k, v in settings.items() if (k, v) != ("learning_rate", None)}
+    if settings.get("pltda", True):
+        earlier.pop("without_pltda")  # of no effect
     found = _compare(
-        {**given, "iterations": settings["steps"]},
-        {**dataclasses.asdict(config), "iterations": preset.steps},
+        {**earlier, **given, "iterations": settings["steps"]},
+        {**dataclasses.asdict(config), "init": preset.init, "iterations": preset.steps},
     )
     if "network" in settings:
         network = settings["network"]
@@ -143,13 +158,29 @@ def _training(entry: Entry) -> list[Difference]:
         return [Difference("protocol", "that of experts", name)]
     used = entry.protocol or name
     found = [] if used == name else [Difference("protocol", used, name)]
-    paper = dataclasses.asdict(evaluate.protocol(used, entry.dataset))
+    paper = dataclasses.asdict(_protocol(used, entry))
     whose = "paper" if used == name else f"{used} protocol"
-    found += _compare(entry.training, paper, prefix="evaluation's ", whose=whose)
+    trained = {"draw": training.EARLIER["training.draw"], **entry.training}
+    found += _compare(trained, paper, prefix="evaluation's ", whose=whose)
     wanted = NETWORKS.get(entry.method, 0)
     if len(entry.accuracies) < wanted:
         found.append(Difference("networks", len(entry.accuracies), wanted))
     return found
+
+
+def _protocol(name: str, entry: Entry) -> TrainConfig:
+    """How a protocol trains on an entry's set, as far as the set is known."""
+    dataset = _ALIASES.get(entry.dataset, entry.dataset)
+    if not entry.runs:
+        return evaluate.protocol(name, dataset)
+    made = entry.runs[0].made
+    return evaluate.protocol(
+        name,
+        dataset,
+        side=min(made.image_shape[:2]),
+        num_classes=made.num_classes,
+        **evaluate.size_of(made),
+    )
 
 
 def _network(network: dict[str, Any], verb: str, shape: Shape | None) -> list[Difference]:
