@@ -99,7 +99,7 @@ def _dance_epochs(side: int, num_classes: int, decoded: int | None) -> int:
     return epochs * 2 // 3 if num_classes >= 100 else epochs
 
 
-def size_of(train: CondensedSet | ImageDataset) -> dict[str, int]:
+def size_of(train: CondensedSet | ImageDataset) -> dict[str, Any]:
     """What `protocol` has to know of a set: {"decoded": ..., "factor": ...}."""
     factor = 1 if isinstance(train, ImageDataset) else train.factor
     return {"decoded": int(np.bincount(train.labels).max()) * factor**2, "factor": factor}
@@ -296,13 +296,13 @@ def over_checkpoints(
     chosen = sets[best["iteration"]]
     folder = runs.open_workdir(workdir / "best")
     found = evaluate(chosen, test, network, config, repeats=repeats, workdir=folder, **options)
-    names = ("accuracy_mean", "accuracy_std", "best_over_epochs_mean", "repeats")
+    said = ("accuracy_mean", "accuracy_std", "best_over_epochs_mean", "repeats")
     result = {
         "kind": "best over checkpoints",
         "selected_on": "the test set",
         "networks_per_checkpoint": scouts,
         "checkpoints": tested,
-        "best": {"iteration": best["iteration"], **{name: found[name] for name in names}},
+        "best": {"iteration": best["iteration"], **{name: found[name] for name in said}},
     }
     runs.write_json(workdir / BEST, result)
     return result

@@ -284,7 +284,7 @@ def _check_made(
     folder: Path,
 ) -> None:
     """Raises UserError if a finished set was made otherwise than its cell asks for."""
-    wanted = {"ipc": cell.ipc}
+    wanted: dict[str, Any] = {"ipc": cell.ipc}
     if plan is not None:
         method = methods.create(cell.method, network=network, **plan.config)
         wanted |= method.settings(cell.ipc, dataset.image_shape)

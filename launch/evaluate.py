@@ -312,8 +312,8 @@ if __name__ == "__main__":
     flagtypes.define_path(
         "kept",
         None,
-        "work folder of a run of condense --keep_every: each kept set is tested by one network, the "
-        "best one is evaluated; best over checkpoints, as the papers' figures, is no result",
+        "work folder of a run of condense --keep_every: each kept set is tested by one network "
+        "and the best one evaluated; best over checkpoints, as in the papers, is no result",
     )
     common.define_placement()
     define_protocol(points=10)

@@ -30,9 +30,11 @@ def define_training() -> None:
         lower_bound=1,
     )  # fmt: skip
     flags.DEFINE_integer(
-        "expert_batch", None, "batch size of an expert (default: the paper's 64, 128 from 128 pixels)",
+        "expert_batch",
+        None,
+        "batch size of an expert (default: the paper's 64, 128 from 128 pixels)",
         lower_bound=1,
-    )  # fmt: skip
+    )
     flagtypes.define_number("expert_rate", 0.01, "learning rate of an expert", above=0)
     flags.DEFINE_integer(
         "snapshots", 0, "intermediate parameters to store per expert", lower_bound=0

@@ -3,10 +3,10 @@
     python -m launch.select --dataset=cifar10 --method=herding --ipc=10 \\
         --expert_dir=runs/cifar10/experts --workdir=runs/cifar10/herding10
 
-Herding, k-center and k-means take the features of the first network of --expert_dir, by default the folder
-"experts" in the work folder, where it is trained if it is missing. Forgetting trains a network of
-its own in the same way and watches it; it takes the images most often forgotten, as the papers'
-tables do, forgetting_least those least often forgotten.
+Herding, k-center and k-means take the features of the first network of --expert_dir, by default the
+folder "experts" in the work folder, where it is trained if it is missing. Forgetting trains a
+network of its own in the same way and watches it; it takes the images most often forgotten, as the
+papers' tables do, forgetting_least those least often forgotten.
 """
 
 from pathlib import Path
