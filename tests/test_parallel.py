@@ -1,9 +1,11 @@
 """Several devices and several processes give what one gives, each in processes of its own."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +71,7 @@ def test_eight_devices_give_what_one_gives(placement, tmp_path, one_device):
 @pytest.mark.slow
 def test_two_processes_save_once_and_one_goes_on(tmp_path, one_device):
     """Two processes of two devices; the second half on one process with three."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     flags = (*SETTINGS, "--method=dance", f"--workdir={tmp_path}")
     finish(*(
         start("condense", *flags, "--steps=2", f"--coordinator=127.0.0.1:{port}",
@@ -86,6 +86,76 @@ def test_two_processes_save_once_and_one_goes_on(tmp_path, one_device):
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     steps = [json.loads(line)["step"] for line in lines]
     assert steps == [2, 4]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_processes_that_come_late_save_and_decide_with_the_first(tmp_path):
+    """The second looks when the first has written: neither may wait for the other for ever."""
+    port = free_port()
+    pair = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.processes", str(port), str(number), str(tmp_path)],
+            cwd=Path(__file__).parents[1], env=as_for_users(), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )
+        for number in range(2)
+    ]  # fmt: skip
+    said = []
+    for process in pair:
+        try:
+            out, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
+        assert process.returncode == 0, errors[-2000:]
+        said.append([line for line in out.splitlines() if "Gloo" not in line])
+    assert said[0] == said[1] and "refused True" in said[0]
+    count = int(next(line for line in said[0] if line.startswith("agreed ")).split()[1])
+    assert 2 <= count < 199  # not at every step
+
+
+@pytest.mark.slow
+def test_a_process_that_pauses_or_dies_loses_nothing(tmp_path, one_device):
+    """One of two stands still for a while; then one is killed, and both are started again."""
+    flags = (*SETTINGS, "--method=dance", f"--workdir={tmp_path}", "--checkpoint_seconds=0",
+             f"--expert_dir={one_device / 'experts'}")  # fmt: skip
+    flags = tuple(flag for flag in flags if not flag.startswith("--expert_e"))
+
+    def both() -> list["subprocess.Popen[str]"]:
+        port = free_port()
+        return [
+            start("condense", *flags, "--steps=30", f"--coordinator=127.0.0.1:{port}",
+                  "--num_processes=2", f"--process_id={n}", devices=1)
+            for n in range(2)
+        ]  # fmt: skip
+
+    def wait_for(step: int) -> None:
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline:
+            found = [int(p.name[5:]) for p in (tmp_path / "checkpoints").glob("step_*")]
+            if found and max(found) >= step:
+                return
+            time.sleep(0.05)
+        raise AssertionError("no checkpoint appeared")
+
+    pair = both()
+    wait_for(2)
+    pair[1].send_signal(signal.SIGSTOP)
+    time.sleep(3)
+    pair[1].send_signal(signal.SIGCONT)
+    wait_for(5)
+    pair[1].kill()
+    time.sleep(1)
+    pair[0].kill()  # it waits for the other
+    for process in pair:
+        process.communicate()
+    finish(*both())
+    finish(start("condense", *flags, "--steps=30", f"--workdir={tmp_path / 'whole'}", devices=2))
+    np.testing.assert_allclose(pixels(tmp_path), pixels(tmp_path / "whole"), atol=2e-3)
 
 
 @pytest.mark.slow
