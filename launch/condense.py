@@ -145,7 +145,7 @@ def resolve(dataset: ImageDataset) -> Settings:
             FLAGS.set_default(flag, getattr(chosen, flag))
         if FLAGS.network == "convnet" and not FLAGS.expert_dir:
             FLAGS.set_default("width", chosen.width)
-    common.say(f"preset {name}: {_listing({'steps': steps, **config} | by_hand)}")
+    common.say(f"preset {name}: {_listing({'steps': FLAGS.steps or steps, **config} | by_hand)}")
     given = {**common.given("steps"), **by_hand}
     if given:
         common.say(f"given by hand: {_listing(given)}")
