@@ -162,7 +162,7 @@ def resolve(dataset: ImageDataset) -> Settings:
     elif FLAGS.network == "convnet":
         for option, value in paper.network.items():
             FLAGS.set_default(option, value)
-    common.say(f"preset {name}: {_listing({'steps': steps, **config} | by_hand)}")
+    common.say(f"preset {name}: {_listing({'steps': FLAGS.steps or steps, **config} | by_hand)}")
     given = {**common.given("steps"), **by_hand}
     if given:
         common.say(f"given by hand: {_listing(given)}")

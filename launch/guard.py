@@ -98,7 +98,7 @@ def parse(argv: list[str]) -> list[str]:
     try:
         return FLAGS(argv)
     except flags.Error as error:
-        text = " ".join(str(error).split()).rstrip(".")
+        text = " ".join(str(error).split()).removeprefix("ERROR:: ").rstrip(".")
         raise UserError(f"{text}; --help lists the flags.") from error
     except stopping.Stopped:
         raise
