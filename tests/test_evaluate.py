@@ -115,6 +115,24 @@ def test_accelerators_train_the_same_networks_side_by_side(monkeypatch, train, t
     np.testing.assert_allclose(together["accuracies"], alone["accuracies"], atol=100 / 60 + 1e-3)
 
 
+def test_best_over_checkpoints_is_selected_among_kept_sets(tmp_path, train, test, network):
+    """The one with the best epoch of its scout; evaluated by the networks that any set gets."""
+    empty = coreset.random(train, 2)
+    grey = dataclasses.replace(empty, images=np.full_like(empty.images, 0.5))
+    sets = {20: grey, 10: coreset.random(train, 8), 30: grey}
+    found = evaluate.over_checkpoints(
+        sets, test, network, config(epochs=20), repeats=2, points=2, workdir=tmp_path,
+        progress=False,
+    )  # fmt: skip
+    assert [entry["iteration"] for entry in found["checkpoints"]] == [10, 20, 30]
+    assert found["best"]["iteration"] == 10 and found["best"]["repeats"] == 2
+    alone = run(sets[10], test, network, config=config(epochs=20), repeats=2)
+    assert found["best"]["accuracy_mean"] == pytest.approx(alone["accuracy_mean"])
+    assert json.loads((tmp_path / evaluate.BEST).read_text()) == found
+    with pytest.raises(UserError, match="keep_every"):
+        evaluate.over_checkpoints({}, test, network, config(), repeats=1, workdir=tmp_path)
+
+
 def test_finished_networks_are_not_trained_again(tmp_path, monkeypatch, train, test, network):
     workdir = runs.open_workdir(tmp_path)
     whole = run(train, test, network)

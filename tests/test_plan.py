@@ -77,3 +77,19 @@ def test_estimates_count_every_part(train, network):
     assert found.seconds == pytest.approx(sum(parts)) and found.setup > 1
     less = plan.estimate(method, train, network, steps=0, expert_count=0, repeats=0, **common)
     assert less.seconds == less.setup
+
+
+def test_long_steps_are_foreseen_from_their_arithmetic(train, network, monkeypatch):
+    """In proportion to the images of the setting that most of the time goes to."""
+    monkeypatch.setattr(plan, "matmul_speed", lambda: 1e9)
+
+    def foreseen(**options):
+        method = methods.create("idm", network=network, train_batch=8, **options)
+        return plan.step_seconds(method, train, network, 1)
+
+    seconds, flag = foreseen(batch_real=4000)
+    twice, _ = foreseen(batch_real=8000)
+    assert flag == "batch_real"
+    assert twice / seconds == pytest.approx(2, rel=0.1)
+    _, flag = foreseen(batch_real=1, train_steps=5000)
+    assert flag == "train_batch"
