@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dancejax import backend, checkpoint, coreset, multiformation, parallel, runs
-from dancejax.condensed import CondensedSet, dataset_source
+from dancejax.condensed import CondensedSet, dataset_source, describe_source
 from dancejax.data import sampling, streaming
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
@@ -123,7 +123,7 @@ def condense(
             std=dataset.std,
             factor=method.factor,
             method=method.name,
-            source=dataset_source(dataset),
+            source=describe_source(dataset),
             settings={**settings, "steps": int(state.step)},
         )
 

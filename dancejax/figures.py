@@ -145,7 +145,7 @@ def curves_figure(curves: Curves, *, xlabel: str, ylabel: str, title: str = "") 
         x, y = zip(*points, strict=True)
         style = _STYLES[i // len(_COLOURS) % len(_STYLES)]
         axes.plot(
-            x, y, label=names.short(name, 40), color=_COLOURS[i % len(_COLOURS)], linestyle=style
+            x, y, label=names.short(name, 70), color=_COLOURS[i % len(_COLOURS)], linestyle=style
         )
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)

@@ -7,14 +7,13 @@
 
 --source is a folder with a folder of images for each class, an .npz, .safetensors or PyTorch file
 (which is read without running any code in it), or an export of ours. --dataset is what it was
-condensed from.
+condensed from. Numbers that fit another meaning of the pixels far better are refused, and so are
+collages without --factor.
 """
-
-from pathlib import Path
 
 from absl import flags
 
-from dancejax import condensed, exchange
+from dancejax import condensed, exchange, paths
 from dancejax.errors import UserError
 
 from . import common
@@ -31,8 +30,8 @@ def numbers(name: str) -> list[float] | None:
 
 
 def main() -> None:
-    workdir = common.open_workdir()
-    source = Path(FLAGS.source).expanduser()
+    source = paths.expand(FLAGS.source, "--source")
+    labels = paths.expand(FLAGS.labels, "--labels") if FLAGS.labels is not None else None
     if exchange.is_export(source):
         made = exchange.read(source)
     else:
@@ -43,9 +42,11 @@ def main() -> None:
             mean=numbers("mean"),
             std=numbers("std"),
             factor=FLAGS.factor,
-            labels=Path(FLAGS.labels).expanduser() if FLAGS.labels else None,
+            labels=labels,
             method=FLAGS.method,
+            check_pixels=FLAGS.check_pixels,
         )
+    workdir = common.open_workdir()
     condensed.save(made, workdir / "condensed")
     common.say(
         f"{len(made.images)} images of {made.num_classes} classes; look at "
@@ -59,12 +60,21 @@ if __name__ == "__main__":
     flags.DEFINE_string("source", None, "the condensed set", required=True)
     flags.DEFINE_string("labels", None, "a file with its labels, if they are not with the images")
     flags.DEFINE_enum(
-        "pixel_values", "unit", exchange.readers.PIXELS,
+        "pixel_values", "unit", exchange.PIXELS,
         "what the numbers mean: unit is [0, 1], byte 0 to 255, normalised (pixel - mean) / std",
     )  # fmt: skip
     flags.DEFINE_list("mean", [], "of the normalisation (default: the data set's)")
     flags.DEFINE_list("std", [], "of the normalisation (default: the data set's)")
-    flags.DEFINE_integer("factor", 1, "tiles a side that each image is cut into", lower_bound=1)
+    flags.DEFINE_integer(
+        "factor",
+        None,
+        "tiles a side that each image is cut into (default: 1, but images that look like collages "
+        "are refused)",
+        lower_bound=1,
+    )
+    flags.DEFINE_bool(
+        "check_pixels", True, "refuse --pixel_values where another choice fits the data far better"
+    )
     flags.DEFINE_string("method", "foreign", "the name that reports give it")
     flags.DEFINE_string("workdir", None, "folder for the result", required=True)
     common.run(main)
