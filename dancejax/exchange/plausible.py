@@ -16,7 +16,7 @@ from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 
 PIXELS = ("unit", "byte", "normalised")
-_DOUBTFUL, _BETTER = 1.0, 0.4
+_DOUBTFUL, _BETTER = 0.5, 0.4
 """Distance from which a reading is in doubt, and share of it at which another is far better."""
 _TILES = 0.6
 """Share of the whole images' distance from the data set below which tiles are what it is made of.
