@@ -25,7 +25,7 @@ from dancejax import (
     parallel,
     runs,
 )
-from dancejax.condensed import CondensedSet, dataset_source
+from dancejax.condensed import CondensedSet, dataset_source, describe_source
 from dancejax.data import sampling, streaming
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
@@ -202,7 +202,7 @@ def condense(
             std=dataset.std,
             factor=method.factor,
             method=method.name,
-            source=dataset_source(dataset),
+            source=describe_source(dataset),
             settings={**record["settings"], "steps": int(state.step)},
         )
 

@@ -18,11 +18,15 @@ import jax
 import numpy as np
 
 import dancejax
-from dancejax import checkpoint, figures, multiformation, parallel, runs
+from dancejax import checkpoint, disk, figures, multiformation, parallel, runs
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 
 FORMAT = 1
+SHA256_OF = (
+    "the text 'DTYPE SHAPE' as NumPy writes both (dtype.str and str(shape), for instance "
+    "'<f4 (10, 32, 32, 3)'), then the array's bytes in C order; not the file"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +35,9 @@ class CondensedSet:
 
     images: float32 [n, h, w, c] in [0, 1] units before normalisation (methods that work in
     normalised space may leave the range; manifest's pixel_range says so). labels: int32 [n].
-    factor: each stored image decodes into factor**2 training images.
+    factor: each stored image decodes into factor**2 training images. origin: of a set read back
+    from an export, the set that was exported: its "fingerprint", "ipc" and "factor", and the
+    "form" of the export.
     """
 
     images: np.ndarray
@@ -43,6 +49,7 @@ class CondensedSet:
     method: str
     source: dict[str, Any]  # data set name and fingerprint
     settings: dict[str, Any]
+    origin: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -70,7 +77,9 @@ class CondensedSet:
 
     @property
     def ipc(self) -> int:
-        """Stored images per class (of the largest class)."""
+        """Stored images per class (of the largest class); of an export, those of its origin."""
+        if self.origin is not None:
+            return int(self.origin["ipc"])
         return int(np.bincount(self.labels).max())
 
     def decoded(self) -> tuple[jax.Array, jax.Array]:
@@ -90,19 +99,23 @@ def save(condensed: CondensedSet, path: Path) -> None:
 
 
 def _write(condensed: CondensedSet, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary, old = (path.with_name(f".{path.name}.{kind}") for kind in ("tmp", "old"))
+    for stale in (temporary, old):  # of a process that was killed
+        shutil.rmtree(stale, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
         np.save(temporary / "images.npy", condensed.images, allow_pickle=False)
         np.save(temporary / "labels.npy", condensed.labels, allow_pickle=False)
         figures.save_grid(temporary / "preview.png", condensed)
         runs.write_json(temporary / "manifest.json", checkpoint.seal(manifest(condensed)))
-        shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
         temporary.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
+        why = disk.reason(error, path.parent)
         shutil.rmtree(temporary, ignore_errors=True)
-        raise UserError(f"cannot save the set to {path} ({error.strerror}); make room.") from error
+        raise UserError(f"cannot save the set to {path} ({why}); make room.") from error
 
 
 def export(condensed: CondensedSet, path: str | Path, form: str, **options: Any) -> dict[str, Any]:
@@ -128,6 +141,7 @@ def manifest(condensed: CondensedSet) -> dict[str, Any]:
             "layout": "NHWC",
         },
         "labels": {"file": "labels.npy", "sha256": checkpoint.digest(condensed.labels)},
+        "sha256_of": SHA256_OF,
         "pixel_range": {
             "units": "[0, 1] before normalisation",
             "min": low,
@@ -143,18 +157,31 @@ def manifest(condensed: CondensedSet) -> dict[str, Any]:
             "factor": condensed.factor,
             "rule": "cut into factor x factor tiles (pad with 0.5 at bottom and right if needed), "
             "resize each to full size, bilinear, half-pixel centres",
+            "order": "a stored image's tiles follow each other, row by row from the top left",
             "images_per_stored_image": condensed.factor**2,
         },
         "classes": list(condensed.classes),
         "ipc": condensed.ipc,
         "source": condensed.source,
         "settings": condensed.settings,
+        "training_recipe": training_recipe(condensed),
+        **({} if condensed.origin is None else {"origin": condensed.origin}),
         "versions": {
             "dancejax": dancejax.__version__,
             "python": sys.version.split()[0],
             **{name: metadata.version(name) for name in names},
         },
     }
+
+
+def training_recipe(condensed: CondensedSet) -> dict[str, Any]:
+    """Return how networks are trained on a set by the published protocol of its method."""
+    from dancejax import evaluate  # it needs this module
+    from dancejax.methods import presets
+
+    name = presets.PROTOCOLS.get(condensed.method, "dance")
+    config = evaluate.protocol(name, str(condensed.source.get("name", "")))
+    return {"protocol": name, **dataclasses.asdict(config)}
 
 
 def load(path: str | Path) -> CondensedSet:
@@ -178,6 +205,7 @@ def load(path: str | Path) -> CondensedSet:
             method=about["method"],
             source=about["source"],
             settings=about["settings"],
+            origin=about.get("origin"),
         )
     except (KeyError, TypeError) as error:
         raise UserError(f"{path}/manifest.json lacks or garbles {error}.") from error
@@ -190,8 +218,19 @@ def fingerprint(condensed: CondensedSet) -> str:
 
 
 def dataset_source(dataset: ImageDataset) -> dict[str, Any]:
-    """The manifest's entry for the data set that a condensed set was made from."""
+    """The name and fingerprint of the data set that a condensed set was made from."""
     return {"name": dataset.name, "fingerprint": dataset.fingerprint, "split": dataset.split}
+
+
+def describe_source(dataset: ImageDataset) -> dict[str, Any]:
+    """The manifest's entry for the data set that a condensed set was made from."""
+    return {
+        **dataset_source(dataset),
+        "images": len(dataset),
+        "image_shape": list(dataset.image_shape),
+        "resized": "images of another size: the shorter side resized to it, bilinear, antialiased, "
+        "and the centre cut out (ImageOps.fit of Pillow)",
+    }
 
 
 def _read_array(path: Path, sha256: str) -> np.ndarray:

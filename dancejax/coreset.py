@@ -8,7 +8,7 @@ import flax.linen as nn
 import numpy as np
 
 from dancejax import fit, keys, networks, parallel, runs, training
-from dancejax.condensed import CondensedSet, dataset_source
+from dancejax.condensed import CondensedSet, describe_source
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.networks import Variables
@@ -278,6 +278,6 @@ def from_indices(
         std=dataset.std,
         factor=1,
         method=method,
-        source=dataset_source(dataset),
+        source=describe_source(dataset),
         settings=settings,
     )

@@ -249,6 +249,7 @@ def evaluate(
             "accuracy_mean": [statistics.fmean(c) for c in zip(*taken, strict=True)],
         },
         "repeats": repeats,
+        "test_images": len(test),
         **about,
     }
 
@@ -360,9 +361,10 @@ def describe_set(train: CondensedSet | ImageDataset) -> dict[str, Any]:
         return {
             "name": train.name, "method": "whole", "ipc": None, "fingerprint": train.fingerprint,
         }  # fmt: skip
-    return {
+    about = {
         "name": train.source["name"],
         "method": train.method,
         "ipc": train.ipc,
         "fingerprint": condensed.fingerprint(train),
     }
+    return about if train.origin is None else {**about, "origin": train.origin}

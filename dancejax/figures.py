@@ -1,74 +1,136 @@
 """Pictures: grids of condensed sets and curves of a run."""
 
+import contextlib
 import io
 import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from dancejax import parallel, runs
+from dancejax import names, parallel, runs
 
 if TYPE_CHECKING:
     from dancejax.condensed import CondensedSet
 
-matplotlib.use("Agg")
+# Figures are drawn without pyplot, so that a notebook's choice of a backend stays its own.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 """Okabe and Ito's, which the colour-blind can tell apart."""
 _STYLES = ("-", "--", ":", "-.")
 
 
 def grid(condensed: "CondensedSet", *, most: int = 10) -> np.ndarray:
-    """Stored images side by side, a row of up to `most` for each of up to 20 classes, [0, 1]."""
-    rows = [np.flatnonzero(condensed.labels == c)[:most] for c in range(condensed.num_classes)][:20]
-    columns = max(len(row) for row in rows)
-    h, w, channels = condensed.image_shape
-    gap = _gap(h)
-    canvas = np.ones((len(rows) * (h + gap) - gap, columns * (w + gap) - gap, channels))
-    for y, row in enumerate(rows):
+    """Lay stored images side by side, a row for each class.
+
+    Args:
+      condensed: the set.
+      most: images of a class that are shown; of the classes the first 20.
+
+    Returns:
+      An image [H, W, c] in [0, 1], enlarged to at least 64 pixels an image, with white between the
+      images and a grey line between the tiles of each.
+    """
+    layout = _Layout(condensed, most)
+    canvas = np.ones((*layout.size, condensed.image_shape[2]))
+    for y, row in enumerate(layout.rows):
         for x, index in enumerate(row):
-            top, left = y * (h + gap), x * (w + gap)
-            canvas[top : top + h, left : left + w] = np.clip(condensed.images[index], 0, 1)
+            image = np.clip(condensed.images[index], 0, 1)
+            image = image.repeat(layout.scale, 0).repeat(layout.scale, 1)
+            for axis in (0, 1):
+                image = np.insert(image, layout.seams(axis), _LINE, axis)
+            top, left = layout.corner(y, x)
+            canvas[top : top + image.shape[0], left : left + image.shape[1]] = image
     return canvas
 
 
-def _gap(height: int) -> int:
-    return max(1, height // 16)
+_LINE = 0.6
+"""Grey of the line between tiles, seen on black and on white."""
+
+
+class _Layout:
+    """Where the images of a grid lie, in pixels of the enlarged canvas."""
+
+    def __init__(self, condensed: "CondensedSet", most: int) -> None:
+        labels, classes = condensed.labels, min(20, condensed.num_classes)
+        self.rows = [np.flatnonzero(labels == c)[:most] for c in range(classes)]
+        self.columns = max(1, *map(len, self.rows))
+        self._shape, self._factor = condensed.image_shape[:2], condensed.factor
+        self.scale = max(1, -(-64 // self._shape[0]))
+        self._gap = self.scale * max(1, self._shape[0] // 16)
+
+    def seams(self, axis: int) -> list[int]:
+        """Where tiles meet along an axis, before the lines are put in."""
+        tile = -(-self._shape[axis] // self._factor)
+        return [self.scale * tile * i for i in range(1, self._factor)]
+
+    def extent(self, axis: int) -> int:
+        """Height or width of an image with its lines."""
+        return self.scale * self._shape[axis] + self._factor - 1
+
+    def corner(self, row: int, column: int) -> tuple[int, int]:
+        """Top and left of an image."""
+        return tuple(  # type: ignore[return-value]
+            number * (self.extent(axis) + self._gap) for axis, number in enumerate((row, column))
+        )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the canvas."""
+        bottom, right = self.corner(len(self.rows), self.columns)
+        return bottom - self._gap, right - self._gap
+
+
+def grid_figure(
+    condensed: "CondensedSet", *, most: int = 10, note: str | None = None, title: bool = True
+) -> Figure:
+    """Draw a grid of stored images, a row for each class with the class's name.
+
+    Args:
+      condensed: the set.
+      most: images of a class that are shown; of the classes the first 20.
+      note: what the title ends with.
+      title: whether to say above what the set is.
+    """
+    layout, canvas = _Layout(condensed, most), grid(condensed, most=most)
+    count, columns = len(layout.rows), layout.columns
+    height = 0.62 * count * layout.extent(0) / layout.extent(1)
+    figure = Figure(figsize=(1.6 + 0.62 * columns, 0.4 + height), dpi=120)
+    axes = figure.add_axes(
+        (1.5 / (1.6 + 0.62 * columns), 0.01, 0.98 - 1.5 / (1.6 + 0.62 * columns), 0.93)
+    )
+    axes.imshow(canvas.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_yticks([layout.corner(y, 0)[0] + layout.extent(0) / 2 for y in range(count)])
+    shown = [names.short(name) for name in condensed.classes[:count]]
+    axes.set_yticklabels(shown, fontsize=8, parse_math=False)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if title:
+        axes.set_title(_grid_title(condensed, most, note), fontsize=8, parse_math=False)
+    return figure
+
+
+def _grid_title(condensed: "CondensedSet", most: int, note: str | None) -> str:
+    parts = [
+        f"{names.short(condensed.source['name'], 40)}: {names.method(condensed.method)}",
+        f"{condensed.ipc} images per class",
+    ]
+    if condensed.factor > 1:
+        parts.append(f"each of {condensed.factor}x{condensed.factor} tiles")
+    if condensed.ipc > most:
+        parts.append(f"first {most} of each class")
+    return ", ".join(parts + ([note] if note else []))
 
 
 def save_grid(
     path: Path, condensed: "CondensedSet", *, most: int = 10, note: str | None = None
 ) -> None:
-    """One row per class with its name: up to `most` stored images each, at most 20 classes.
-
-    note: what the title ends with.
-    """
-    canvas = grid(condensed, most=most)
-    h, w, _ = condensed.image_shape
-    gap = _gap(h)
-    count, columns = (canvas.shape[0] + gap) // (h + gap), (canvas.shape[1] + gap) // (w + gap)
-    figure = Figure(figsize=(1.6 + 0.62 * columns, 0.4 + 0.62 * count * h / w), dpi=120)
-    axes = figure.add_axes(
-        (1.5 / (1.6 + 0.62 * columns), 0.01, 0.98 - 1.5 / (1.6 + 0.62 * columns), 0.93)
-    )
-    axes.imshow(canvas.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_yticks([y * (h + gap) + h / 2 for y in range(count)])
-    names = [condensed.classes[y] for y in range(count)]
-    axes.set_yticklabels(names, fontsize=8, parse_math=False)
-    axes.set_xticks([])
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    shown = f", first {most} of each class" if condensed.ipc > most else ""
-    title = (
-        f"{condensed.source['name']}: {condensed.method}, {condensed.ipc} images per class{shown}"
-    )
-    axes.set_title(f"{title}, {note}" if note else title, fontsize=8, parse_math=False)
-    _save(path, figure)
+    """Write `grid_figure` as a PNG file."""
+    _save(path, grid_figure(condensed, most=most, note=note))
 
 
 Curves = Mapping[str, Sequence[tuple[float, float]]]
@@ -82,10 +144,12 @@ def curves_figure(curves: Curves, *, xlabel: str, ylabel: str, title: str = "") 
     for i, (name, points) in enumerate(curves.items()):
         x, y = zip(*points, strict=True)
         style = _STYLES[i // len(_COLOURS) % len(_STYLES)]
-        axes.plot(x, y, label=name, color=_COLOURS[i % len(_COLOURS)], linestyle=style)
+        axes.plot(
+            x, y, label=names.short(name, 70), color=_COLOURS[i % len(_COLOURS)], linestyle=style
+        )
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    axes.set_title(title, fontsize=9, parse_math=False)
+    axes.set_title(names.short(title, 110), fontsize=9, parse_math=False)
     axes.grid(alpha=0.3)
     if many:  # beside the curves, not over them
         legend = figure.legend(loc="outside right upper", frameon=False, fontsize=8)
@@ -96,9 +160,9 @@ def curves_figure(curves: Curves, *, xlabel: str, ylabel: str, title: str = "") 
     return figure
 
 
-def save_curves(path: Path, curves: Curves, *, xlabel: str, ylabel: str) -> None:
-    """`curves_figure` as a PNG file."""
-    _save(path, curves_figure(curves, xlabel=xlabel, ylabel=ylabel))
+def save_curves(path: Path, curves: Curves, *, xlabel: str, ylabel: str, title: str = "") -> None:
+    """Write `curves_figure` as a PNG file."""
+    _save(path, curves_figure(curves, xlabel=xlabel, ylabel=ylabel, title=title))
 
 
 def _save(path: Path, figure: Figure) -> None:
@@ -110,20 +174,48 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # Names in scripts that the font lacks are drawn as boxes.
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        warnings.filterwarnings("ignore", ".*[Gg]lyph|.*font", UserWarning)
         figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
 def save_metrics(path: Path, metrics: Path, kind: str) -> None:
-    """The losses of a run's metrics.jsonl over its iterations."""
+    """Write the losses of a run's metrics.jsonl over its iterations as a picture.
+
+    Args:
+      path: of the PNG file.
+      metrics: the run's metrics.jsonl.
+      kind: the method whose lines are drawn.
+    """
     if not parallel.is_primary():
         return
-    lines = [
-        json.loads(line)
-        for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines()
-    ]
-    own = [line for line in lines if line["kind"] == kind]
-    names = [name for name in own[0] if name not in ("kind", "step")]
-    curves = {name: [(line["step"], line[name]) for line in own] for name in names}
-    save_curves(path, curves, xlabel="iteration", ylabel="loss, mean over classes")
+    lines = []
+    for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError):  # being written when the machine stopped
+            lines.append(json.loads(line))
+    curves = loss_curves([line for line in lines if line.get("kind") == kind])
+    if not curves:
+        return
+    title = f"{names.method(kind)}: losses of the condensation"
+    save_curves(path, curves, xlabel="iteration", ylabel=LOSS_AXIS, title=title)
+
+
+LOSS_AXIS = "loss, mean over classes"
+_LOSSES = {
+    "matching": "distance between real and synthetic features",
+    "pltda": "distance between real and synthetic features",
+    "calibration": "cross-entropy of the experts on synthetic images",
+    "cross_entropy": "of the networks on synthetic images",
+    "network_accuracy": "of the networks",
+}
+
+
+def loss_curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Return the curve of each loss in lines of metrics.jsonl, named for readers of a diagram."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for line in lines:
+        for name, value in line.items():
+            if name not in ("kind", "step") and isinstance(value, int | float):
+                label = f"{name}: {_LOSSES[name]}" if name in _LOSSES else name
+                found.setdefault(label, []).append((line["step"], value))
+    return found

@@ -11,12 +11,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dancejax import networks, runs, training
+from dancejax import names, networks, runs, training
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 
 EMBEDDINGS = ("pca", "tsne")
+_AXES = {"pca": "first two principal components", "tsne": "t-SNE in two dimensions"}
 _COLOURS = (
     "#332288", "#88CCEE", "#44AA99", "#117733", "#999933",
     "#DDCC77", "#CC6677", "#882255", "#AA4499", "#777777",
@@ -39,11 +40,11 @@ def pair(before: bytes, after: bytes) -> bytes:
 
 
 def animation(pictures: Sequence[Path], *, seconds: float = 0.5) -> bytes:
-    """PNG files as a GIF that repeats, the last one shown three times as long."""
+    """PNG files as a GIF that repeats, with a pause on the last one that shows where it ends."""
     if len(pictures) < 2:
         raise UserError("an animation needs at least two pictures; condense with --picture_every.")
     frames = [Image.open(path).convert("RGB") for path in pictures]
-    shown = [int(1000 * seconds)] * (len(frames) - 1) + [int(3000 * seconds)]
+    shown = [int(1000 * seconds)] * (len(frames) - 1) + [int(1000 * max(2.5, 5 * seconds))]
     # One palette for all frames, or the colours of what stands still would flicker.
     strip = Image.new("RGB", (frames[0].width, sum(frame.height for frame in frames)))
     for number, frame in enumerate(frames):
@@ -112,11 +113,16 @@ def features_figure(
             axes.scatter(*real.T, s=14, color=colour, alpha=0.7, linewidths=0)
             axes.scatter(
                 *own[numbers == c].T, s=46, color=colour, edgecolors="black", linewidths=0.8,
-                marker=_MARKERS[i], label=dataset.classes[c],
+                marker=_MARKERS[i], label=names.short(dataset.classes[c]),
             )  # fmt: skip
-        axes.set_title(f"{name}: real (dots), synthetic (outlined)", fontsize=9, parse_math=False)
+        title = f"{names.method(name)}: real (dots), synthetic (outlined)"
+        axes.set_title(title, fontsize=9, parse_math=False)
         axes.set_xticks([])
         axes.set_yticks([])
+    figure.suptitle(
+        f"features before the classifier of a network trained on all images, {_AXES[embedding]}",
+        fontsize=9,
+    )
     legend = figure.legend(
         *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8,
         frameon=False,

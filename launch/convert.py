@@ -7,7 +7,8 @@
 
 --source is a folder with a folder of images for each class, an .npz, .safetensors or PyTorch file
 (which is read without running any code in it), or an export of ours. --dataset is what it was
-condensed from.
+condensed from. Numbers that fit another meaning of the pixels far better are refused, and so are
+collages without --factor.
 """
 
 from absl import flags
@@ -43,6 +44,7 @@ def main() -> None:
             factor=FLAGS.factor,
             labels=FLAGS.labels,
             method=FLAGS.method,
+            check_pixels=FLAGS.check_pixels,
         )
     workdir = common.make_workdir()
     condensed.save(made, workdir / "condensed")
@@ -58,12 +60,21 @@ if __name__ == "__main__":
     flagtypes.define_path("source", None, "the condensed set", required=True)
     flagtypes.define_path("labels", None, "a file with its labels, if they are not with the images")
     flags.DEFINE_enum(
-        "pixel_values", "unit", exchange.readers.PIXELS,
+        "pixel_values", "unit", exchange.PIXELS,
         "what the numbers mean: unit is [0, 1], byte 0 to 255, normalised (pixel - mean) / std",
     )  # fmt: skip
     flags.DEFINE_list("mean", [], "of the normalisation (default: the data set's)")
     flags.DEFINE_list("std", [], "of the normalisation (default: the data set's)")
-    flags.DEFINE_integer("factor", 1, "tiles a side that each image is cut into", lower_bound=1)
+    flags.DEFINE_integer(
+        "factor",
+        None,
+        "tiles a side that each image is cut into (default: 1, but images that look like collages "
+        "are refused)",
+        lower_bound=1,
+    )
+    flags.DEFINE_bool(
+        "check_pixels", True, "refuse --pixel_values where another choice fits the data far better"
+    )
     flags.DEFINE_string("method", "foreign", "the name that reports give it")
     flagtypes.define_path("workdir", None, "folder for the result", required=True)
     common.run(main)

@@ -214,10 +214,16 @@ def network_for(made: CondensedSet | None, test: ImageDataset) -> nn.Module:
     return networks.create(name, test.num_classes, test.image_shape, **options)
 
 
-def load_set(path: Path) -> CondensedSet:
-    """A condensed set, a coreset, or an export of one; the work folder of a run stands for its."""
+def set_folder(path: Path) -> Path:
+    """The folder of a condensed set; the work folder of a run stands for its."""
     if not (path / "manifest.json").exists() and (path / "condensed" / "manifest.json").exists():
-        path = path / "condensed"
+        return path / "condensed"
+    return path
+
+
+def load_set(path: Path) -> CondensedSet:
+    """A condensed set, a coreset, or an export of one."""
+    path = set_folder(path)
     return exchange.read(path) if exchange.is_export(path) else condensed.load(path)
 
 

@@ -34,7 +34,7 @@ def test_the_animation_shows_every_picture_and_rests_on_the_last(tmp_path):
         durations.append(film.info["duration"])
         colour = film.convert("RGB").getpixel((5, 5))
         assert colour == pytest.approx((value, 0, 255 - value), abs=4)
-    assert durations == [200, 200, 600]
+    assert durations[:2] == [200, 200] and durations[2] >= 2500
     with pytest.raises(UserError, match="at least two pictures"):
         gallery.animation(paths[:1])
 

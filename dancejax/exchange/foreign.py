@@ -1,0 +1,180 @@
+"""Reading condensed sets that other programs made."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dancejax.condensed import CondensedSet, describe_source
+from dancejax.data.dataset import ImageDataset
+from dancejax.errors import UserError
+from dancejax.exchange import plausible, readers
+from dancejax.exchange.plausible import PIXELS
+
+_IMAGES = ("images", "x", "x_train", "data", "image")
+_LABELS = ("labels", "y", "y_train", "targets", "label")
+
+
+def read_foreign(
+    path: Path,
+    dataset: ImageDataset,
+    *,
+    pixel_values: str = "unit",
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    factor: int | None = None,
+    labels: Path | None = None,
+    method: str = "foreign",
+    check_pixels: bool = True,
+) -> CondensedSet:
+    """Reads someone else's condensed set of a data set, to be evaluated as our own are.
+
+    An export of ours, or a file out of one, is recognised and read as what it is.
+
+    Args:
+      path: a folder with a folder of images for each class (named as the data set's classes, or
+        such that their order is that of the labels), an .npz, a .safetensors or a PyTorch .pt or
+        .pth file with images and labels, or with images alone. Images are [n, h, w, c] or
+        [n, c, h, w]. No code in a file is run.
+      dataset: the training set that it was condensed from.
+      pixel_values: "unit" is [0, 1], "byte" 0 to 255, "normalised" (pixel - mean) / std.
+      mean: a number for each channel, or one for all; the data set's unless given.
+      std: the same.
+      factor: tiles a side that each image is cut into. None takes the images for plain ones, but
+        refuses what looks like collages.
+      labels: another such file that has the labels.
+      method: the name that reports give the set.
+      check_pixels: refuse pixel_values where another choice fits the data set far better.
+
+    Raises:
+      UserError: for whatever does not fit the data set.
+    """
+    if pixel_values not in PIXELS:
+        raise UserError(
+            f"unknown pixel values {pixel_values!r}; choose one of {', '.join(PIXELS)}."
+        )
+    path = Path(path)
+    if (own := readers.read_own(path)) is not None:
+        return own
+    channels = dataset.image_shape[2]
+    if path.is_dir():
+        names, images, found = readers.class_folders(path, channels)
+        numbers: np.ndarray = _match(names, dataset.classes, path)[found]
+        pixel_values = "unit"
+    else:
+        images, numbers = _foreign_arrays(path, labels)
+    images = _channels_last(images, channels, path)
+    numbers = _whole_labels(numbers, len(images), dataset.num_classes, path)
+    used_mean, used_std = (_per_channel(name, given, usual, channels) for name, given, usual in (
+        ("mean", mean, dataset.mean), ("std", std, dataset.std)
+    ))  # fmt: skip
+    if (used_std <= 0).any():
+        raise UserError(f"std must be positive, not {used_std.tolist()}.")
+    if images.shape[1:] != dataset.image_shape:
+        raise UserError(
+            f"{path} has images of {list(images.shape[1:])}, {dataset.name} of "
+            f"{list(dataset.image_shape)}; give the --image_size they were made for."
+        )
+    if check_pixels:
+        plausible.check_units(images, pixel_values, dataset, used_mean, used_std, path)
+    images = plausible.to_unit(images, pixel_values, used_mean, used_std)
+    factor = plausible.check_factor(images, factor, dataset, path)
+    return CondensedSet(
+        images=np.ascontiguousarray(images),
+        labels=numbers,
+        classes=dataset.classes,
+        mean=tuple(used_mean.tolist()),
+        std=tuple(used_std.tolist()),
+        factor=factor,
+        method=method,
+        source=describe_source(dataset),
+        settings={"imported": path.name, "pixel_values": pixel_values, "factor": factor},
+    )
+
+
+def _match(names: list[str], classes: tuple[str, ...], path: Path) -> np.ndarray:
+    """The label of each folder: by its class name, else by order if there are as many."""
+    if set(names) <= set(classes):
+        return np.array([classes.index(name) for name in names])
+    if len(names) == len(classes):
+        return np.arange(len(names))
+    raise UserError(
+        f"{path} has {len(names)} folders that are not named as the {len(classes)} classes are; "
+        "name them so, or give one for each class."
+    )
+
+
+def _foreign_arrays(path: Path, labels: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    arrays = readers.named_arrays(path)
+    images = _pick(arrays, _IMAGES, path)
+    if labels is not None:
+        return images, _pick(readers.named_arrays(labels), _LABELS, labels)
+    if not set(_LABELS) & set(arrays):
+        raise UserError(f"{path} has no labels; give them in a file of their own with --labels.")
+    return images, _pick(arrays, _LABELS, path)
+
+
+def _pick(arrays: dict[str, np.ndarray], names: tuple[str, ...], path: Path) -> np.ndarray:
+    found = [name for name in names if name in arrays]
+    if found:
+        return arrays[found[0]]
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    raise UserError(
+        f"{path} has {', '.join(arrays) or 'no arrays'}; one must be called {names[0]}."
+    )
+
+
+def _channels_last(images: np.ndarray, channels: int, path: Path) -> np.ndarray:
+    if images.dtype.kind not in "uifb":
+        raise UserError(f"the images in {path} are {images.dtype}; they must be numbers.")
+    if images.size == 0:
+        raise UserError(f"{path} has no images: their shape is {list(images.shape)}.")
+    if images.ndim == 4 and images.shape[3] == channels:
+        return images
+    if images.ndim == 4 and images.shape[1] == channels:
+        return images.transpose(0, 2, 3, 1)
+    raise UserError(
+        f"{path} has images of shape {list(images.shape)}; with {channels} channels they must be "
+        "[n, h, w, c] or [n, c, h, w]."
+    )
+
+
+def _whole_labels(labels: np.ndarray, count: int, num_classes: int, path: Path) -> np.ndarray:
+    """Labels as int32 [count]; raises UserError for all that are not one class an image."""
+    wanted = f"one whole number an image, from 0 to {num_classes - 1}"
+    if labels.dtype.kind not in "uifb":
+        raise UserError(f"the labels of {path} are text or objects, not numbers; give {wanted}.")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2 and len(labels) == count:
+        raise UserError(
+            f"the labels of {path} are soft or one-hot ones, {list(labels.shape)}; only hard "
+            f"labels can be evaluated: give {wanted}, as labels.argmax(1)."
+        )
+    if labels.ndim != 1 or len(labels) != count:
+        raise UserError(
+            f"{path} has {count} images and labels of shape {list(labels.shape)}; give {wanted}."
+        )
+    values = labels.astype(np.float64)
+    if not np.isfinite(values).all() or (values != np.round(values)).any():
+        odd = labels[~np.isfinite(values) | (values != np.round(values))][0]
+        raise UserError(f"the labels of {path} hold {odd:g}; give {wanted}.")
+    if values.min() < 0 or values.max() >= num_classes:
+        raise UserError(
+            f"the labels of {path} run from {values.min():g} to {values.max():g}; give {wanted}."
+        )
+    return values.astype(np.int32)
+
+
+def _per_channel(
+    name: str, given: Sequence[float] | None, usual: Sequence[float], channels: int
+) -> np.ndarray:
+    values = np.array(usual if given is None else given, np.float32).reshape(-1)
+    if len(values) == 1:
+        values = values.repeat(channels)
+    if len(values) != channels or not np.isfinite(values).all():
+        raise UserError(
+            f"{name} is {values.tolist()}; give {channels} numbers, one a channel, or one for all."
+        )
+    return values

@@ -1,0 +1,174 @@
+"""Whether another program's arrays are what their owner says they are: units and collages.
+
+Pixels in wrong units still train networks, only badly, so that nobody would see why a set is worth
+little. What the numbers would be under each reading is compared with the data set they came from.
+"""
+
+import math
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dancejax import multiformation
+from dancejax.data.dataset import ImageDataset
+from dancejax.errors import UserError
+
+PIXELS = ("unit", "byte", "normalised")
+_DOUBTFUL, _BETTER = 0.5, 0.4
+"""Distance from which a reading is in doubt, and share of it at which another is far better."""
+_TILES = 0.6
+"""Share of the whole images' distance from the data set below which tiles are what it is made of.
+Of plain images it is above 0.7 (CIFAR-10, MNIST, Fashion-MNIST), of MNIST's collages 0.3."""
+_SEAM = 1.5
+"""How many times the change beside the lines between tiles the change across them is, from which
+on they are seams; 0.9 to 1.1 in plain images of CIFAR-10, 2 and more in collages."""
+
+
+def to_unit(images: np.ndarray, values: str, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Return images [n, h, w, c] in [0, 1] units, float32, from one of PIXELS."""
+    images = images.astype(np.float32)
+    if values == "byte":
+        return images / 255
+    return images * std + mean if values == "normalised" else images
+
+
+def check_units(
+    images: np.ndarray,
+    values: str,
+    dataset: ImageDataset,
+    mean: np.ndarray,
+    std: np.ndarray,
+    path: Path,
+) -> None:
+    """Raise UserError where another reading of the pixels fits the data set far better.
+
+    Args:
+      images: as they are in the file, [n, h, w, c].
+      values: one of PIXELS, as the user says.
+      dataset: what the set was condensed from.
+      mean: of the normalisation, as the user says.
+      std: the same.
+      path: of the file, for the error.
+    """
+    if not np.isfinite(images.astype(np.float32)).all():
+        raise UserError(f"{path} has values that are not finite (NaN or infinity).")
+    half = np.full(images.shape[3], 0.5, np.float32)
+    readings = {
+        "--pixel_values=unit": ("unit", half, half),
+        "--pixel_values=byte": ("byte", half, half),
+        "--pixel_values=normalised": ("normalised", dataset.mean, dataset.std),
+        "--pixel_values=normalised --mean=0.5 --std=0.5, which is [-1, 1]": (
+            "normalised", half, half
+        ),
+    }  # fmt: skip
+    own = _distance(to_unit(images, values, mean, std), dataset)
+    found = {
+        name: _distance(
+            to_unit(images, kind, np.array(m, np.float32), np.array(s, np.float32)), dataset
+        )
+        for name, (kind, m, s) in readings.items()
+    }
+    best = min(found, key=lambda name: found[name])
+    if own > _DOUBTFUL and found[best] < _BETTER * own:
+        raise UserError(
+            f"the numbers in {path} run from {images.min():.3g} to {images.max():.3g}; taken as "
+            f"{values!r} they are far from {dataset.name}, but they fit with {best}. If they are "
+            "right all the same, give --nocheck_pixels."
+        )
+
+
+def _distance(images: np.ndarray, dataset: ImageDataset) -> float:
+    """How far the channels' means and deviations are from a data set's, and pixels from [0, 1]."""
+    flat = images.reshape(-1, images.shape[3]).astype(np.float64)
+    mean, std = np.array(dataset.mean), np.array(dataset.std)
+    shift = np.abs(flat.mean(0) - mean) / std
+    scale = np.abs(np.log(np.maximum(flat.std(0), 1e-6) / std))
+    low, high = np.quantile(flat, [0.01, 0.99])
+    outside = max(0.0, -low, high - 1)
+    return float(np.mean(np.minimum(shift, 9) + np.minimum(scale, 9)) + min(outside, 9))
+
+
+def check_factor(images: np.ndarray, factor: int | None, dataset: ImageDataset, path: Path) -> int:
+    """Return the factor of a set; without one given, raise UserError for what looks like collages.
+
+    Args:
+      images: [n, h, w, c] in [0, 1] units, of the data set's shape.
+      factor: tiles a side as the user says, None where they said nothing.
+      dataset: what the set was condensed from.
+      path: of the file, for the error.
+    """
+    if factor is not None:
+        return factor
+    found = collage(images, dataset)
+    if found > 1:
+        raise UserError(
+            f"the images in {path} look like collages of {found}x{found} images of {dataset.name} "
+            f"each; give --factor={found} if they are, --factor=1 if they are plain images."
+        )
+    return 1
+
+
+def collage(images: np.ndarray, dataset: ImageDataset) -> int:
+    """Return how many tiles a side images seem to have: 1, 2 or 3.
+
+    Tiles that look much more like images of the data set than the whole image does make a collage
+    (things that are centred: digits, clothes), and so do pixels that change much more across the
+    lines where tiles would meet than beside them (photographs).
+    """
+    typical = _Typical(dataset)
+    whole = typical.distance(images)
+    for factor in (2, 3):
+        if min(images.shape[1:3]) // factor < 4:
+            break
+        tiles = np.asarray(multiformation.decode(jnp.asarray(images), factor))
+        ratio = typical.distance(tiles) / max(whole, 1e-6)
+        if ratio < _TILES or (ratio < 1 and seam(images, factor) > _SEAM):
+            return factor
+    return 1
+
+
+class _Typical:
+    """What images of a data set look like: mean and covariance of small versions of some."""
+
+    def __init__(self, dataset: ImageDataset) -> None:
+        rng = np.random.default_rng(0)
+        some = np.sort(rng.permutation(len(dataset))[:2000])
+        small = _small(dataset.images[some] / np.float32(255))
+        self._mean = small.mean(0)
+        covariance = np.atleast_2d(np.cov(small.T))
+        size = len(covariance)
+        floor = max(float(np.trace(covariance)) / size, 1e-6)
+        self._inverse = np.linalg.inv(covariance + 0.05 * floor * np.eye(size))
+
+    def distance(self, images: np.ndarray) -> float:
+        """Median over the images of the Mahalanobis distance a dimension."""
+        off = _small(images) - self._mean
+        squares = np.einsum("ni,ij,nj->n", off, self._inverse, off) / off.shape[1]
+        return float(np.median(np.sqrt(squares)))
+
+
+def _small(images: np.ndarray) -> np.ndarray:
+    """[n, h, w, c] -> 8x8 pixels, flat."""
+    shape = (len(images), 8, 8, images.shape[3])
+    resized = jax.image.resize(jnp.asarray(images, jnp.float32), shape, "bilinear", antialias=True)
+    return np.asarray(resized).reshape(len(images), -1).astype(np.float64)
+
+
+def seam(images: np.ndarray, factor: int) -> float:
+    """Return how much pixels change across the lines that would cut images into tiles.
+
+    Relative to the change one pixel before and after those lines: about 1 in plain images. The
+    smaller one of the two directions counts, since tiles meet in both.
+    """
+    ratios = []
+    for axis in (1, 2):
+        side = images.shape[axis]
+        change = np.abs(np.diff(images.astype(np.float32), axis=axis)).mean((0, 3))
+        change = change.mean(1 if axis == 1 else 0)  # at each of the side - 1 borders of pixels
+        lines = [-(-side // factor) * i - 1 for i in range(1, factor)]
+        across = np.mean([change[i] for i in lines])
+        beside = np.mean([change[i + j] for i in lines for j in (-2, -1, 1, 2)])
+        ratios.append(float(across / beside) if beside > 0 else math.inf * bool(across))
+    return float(np.nanmin(ratios)) if not np.isnan(ratios).all() else 1.0

@@ -1,0 +1,82 @@
+"""The program that exports: going on, adding forms, test images, and evaluations at hand."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from dancejax import condensed, coreset, data, evaluate, exchange, networks, runs
+
+from .test_interruption import small_disk  # noqa: F401  (a fixture)
+
+
+@pytest.fixture
+def chosen(train, tmp_path):
+    """A folder with a coreset of the tests' data set."""
+    folder = runs.open_workdir(tmp_path / "run")
+    condensed.save(coreset.random(train, 2), folder / "condensed")
+    return folder / "condensed"
+
+
+def test_the_same_command_goes_on_and_more_forms_add(launch, chosen, tmp_path):
+    out = tmp_path / "out"
+    command = ["export", f"--condensed={chosen}", f"--workdir={out}"]
+    launch(*command, "--formats=png")
+    stale = out / ".npz.tmp" / "half"  # of an export that was killed
+    stale.mkdir(parents=True)
+    done = launch(*command, "--formats=png,npz,npz")
+    assert done.stdout.split() == [str(out / "png"), str(out / "npz")]
+    assert "png: there already" in done.stderr and not stale.exists()
+    image = next((out / "png" / "images").rglob("*.png"))
+    image.write_bytes(image.read_bytes()[:50])
+    assert "image" in launch(*command, "--formats=png", status=2).stderr
+    shutil.rmtree(out / "png")
+    launch(*command, "--formats=png")
+    assert "--formats" in launch(*command, "--formats=,", status=2).stderr
+
+
+def test_test_images_are_those_of_the_same_data_set(launch, dataset, chosen, train, tmp_path):
+    command = ["export", f"--condensed={chosen}", f"--workdir={tmp_path / 'out'}", "--with_test"]
+    assert "--dataset" in launch(*command, "--formats=png", status=2).stderr
+    other = tmp_path / "other.npz"
+    np.savez(other, x_train=train.images[::-1], y_train=train.labels[::-1],
+             x_test=train.images[:3], y_test=np.arange(3))  # fmt: skip
+    done = launch(*command, "--formats=png", f"--dataset={other}", status=2)
+    assert "test images" in done.stderr and not (tmp_path / "out").exists()
+    path = dataset.partition("=")[2]
+    condensed.save(coreset.random(data.load(path), 2), chosen)
+    launch(*command, "--formats=png,torch", dataset)
+    assert len(exchange.read_test(tmp_path / "out" / "torch")[0]) == len(
+        data.load(path, split="test")
+    )
+
+
+def test_the_evaluation_beside_the_set_is_stated(launch, chosen, test, tmp_path):
+    network = networks.create("convnet", 3, test.image_shape, width=4, depth=2)
+    config = evaluate.protocol("dance", test.name, epochs=1)
+    folder = chosen.parent / "evaluation"
+    result = evaluate.evaluate(
+        condensed.load(chosen), test, network, config, repeats=1, workdir=folder, progress=False
+    )
+    runs.write_json(folder / "result.json", {"protocol": "dance", **result})
+    out = tmp_path / "out"
+    command = ["export", f"--condensed={chosen}", f"--workdir={out}", "--formats=npz"]
+    launch(*command)
+    about = json.loads((out / "npz" / "dancejax.json").read_text())
+    assert about["evaluation"]["accuracy_mean"] == result["accuracy_mean"]
+    assert f"{result['accuracy_mean']:.1f} % on" in (out / "npz" / "README.md").read_text()
+
+
+def test_a_full_disk_is_one_sentence_and_room_goes_on(launch, chosen, small_disk):  # noqa: F811
+    command = [
+        "export", f"--condensed={chosen}", f"--workdir={small_disk / 'out'}",
+        "--formats=npz,torch,png,huggingface,tfds",
+    ]  # fmt: skip
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - 40_000))
+    assert "room" in launch(*command, status=2).stderr
+    kept = {p.name for p in (small_disk / "out").iterdir()} - {".lock"}
+    assert kept <= {"npz"}
+    filler.unlink()
+    assert len(launch(*command).stdout.split()) == 5
