@@ -4,14 +4,13 @@
 
 --runs takes any work folders: of sweeps, cross-architecture evaluations, condensations with their
 evaluations below. The report is one page in three forms, report.html (with curves and pictures,
-and nothing beside it), report.md and report.csv. The Markdown goes to stdout, too.
+and nothing beside it), report.md and report.csv. The Markdown goes to stdout, too. A damaged file
+is named in the report and on stderr, and passed over.
 """
-
-from pathlib import Path
 
 from absl import flags
 
-from dancejax import report, runs
+from dancejax import paths, report, runs
 from dancejax.errors import UserError
 
 from . import common
@@ -20,10 +19,13 @@ FLAGS = flags.FLAGS
 
 
 def main() -> None:
-    folders = [Path(folder).expanduser() for folder in FLAGS.runs if folder]
+    folders = [paths.expand(folder, "--runs") for folder in FLAGS.runs if folder]
     if not folders:
         raise UserError("--runs names no folder; give the --workdir of one run or more.")
-    entries = report.collect(folders)
+    notes: list[str] = []
+    entries = report.collect(folders, notes=notes)
+    for note in notes:
+        common.say(f"report: {note}")
     workdir = runs.open_workdir(FLAGS.workdir)
     report.write(
         entries,
@@ -31,8 +33,9 @@ def main() -> None:
         title=FLAGS.title,
         command=common.command(),
         pictures_of=FLAGS.pictures_of,
+        notes=notes,
     )
-    print(report.to_markdown(entries, FLAGS.title, common.command()), end="")
+    print(report.to_markdown(entries, FLAGS.title, common.command(), notes), end="")
     common.say(f"report: {workdir / 'report.html'}")
 
 
