@@ -17,10 +17,13 @@ _UNPORTABLE = re.compile(r'[<>:"/\\|?*]')
 def clean(text: str) -> str:
     """Return a name on one line, with only characters that every encoding and format can take.
 
-    White space of all kinds, newlines among it, becomes one space; control characters, halves of
+    White space of other kinds, newlines among it, becomes a space; control characters, halves of
     surrogate pairs (bytes of a file name that are not UTF-8) and unassigned ones become U+FFFD.
     """
-    spaced = " ".join(str(text).split())
+    text = str(text).strip()
+    if text.isprintable():
+        return text
+    spaced = "".join(" " if c.isspace() else c for c in text)
     return "".join(c if c.isprintable() or c in _JOINERS else "\ufffd" for c in spaced)
 
 

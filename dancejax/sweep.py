@@ -5,6 +5,7 @@ that the same call goes on after an interruption, and a wider grid adds to a nar
 """
 
 import dataclasses
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from dancejax import (
     fit,
     interpolate,
     methods,
+    names,
     networks,
     runs,
 )
@@ -216,28 +218,57 @@ def row(
     }
 
 
-def accuracy(mean: float, std: float, count: int) -> str:
-    """Mean and deviation over networks as a table has them; a single network has no deviation."""
-    return f"{mean:.1f} +- {std:.1f}" if count > 1 else f"{mean:.1f}"
-
-
 def table(rows: list[dict[str, Any]]) -> str:
-    """Lines of `row` as a Markdown table."""
+    """Show lines of `row` as a Markdown table, the seeds of one cell together in a line.
+
+    The deviation is over the sets of several seeds (of their means over networks), or over the
+    networks of the one set; a column says which.
+    """
     head = (
-        "method", "variant", "IPC", "seed", "accuracy, last epoch (%)", "networks",
+        "method", "variant", "IPC", "accuracy, last epoch (%)", "deviation over", "seeds",
         "protocol, epochs", "iterations", "s/iteration", "step memory (MB)",
     )  # fmt: skip
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for r in rows:
-        seconds, memory = r["seconds_per_iteration"], r["step_memory_mb"]
-        values = (
-            r["method"], r.get("variant") or "-", r["ipc"], r["seed"],
-            accuracy(r["accuracy_mean"], r["accuracy_std"], r["repeats"]), r["repeats"],
-            f"{r['protocol']}, {r['epochs']}", r["iterations"] or "-",
-            f"{seconds:.3f}" if seconds else "-", f"{memory:.0f}" if memory else "-",
-        )  # fmt: skip
-        lines.append("| " + " | ".join(map(str, values)) + " |")
+        keys = ("method", "ipc", "protocol", "epochs", "repeats", "iterations")
+        groups.setdefault((*(r.get(k) for k in keys), r.get("variant") or ""), []).append(r)
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for group in groups.values():
+        lines.append("| " + " | ".join(map(names.markdown, _table_line(group))) + " |")
     return "\n".join(lines)
+
+
+def _accuracy(row: dict[str, Any]) -> str:
+    """A row's accuracy; one network has no deviation."""
+    spread = f" +- {row['accuracy_std']:.1f}" if row.get("repeats", 2) > 1 else ""
+    return f"{row['accuracy_mean']:.1f}{spread}"
+
+
+def _table_line(group: list[dict[str, Any]]) -> list[str]:
+    """A cell's line of the table, from its rows of one seed each."""
+    first = group[0]
+    seconds = [r["seconds_per_iteration"] for r in group if r.get("seconds_per_iteration")]
+    memory = [r["step_memory_mb"] for r in group if r.get("step_memory_mb")]
+    means = [r["accuracy_mean"] for r in group]
+    several = first["repeats"] > 1
+    if len(group) > 1:
+        over = f"{len(group)} sets, {first['repeats']} network{'s' if several else ''} each"
+        std: float | None = statistics.stdev(means)
+    else:
+        over = f"{first['repeats']} network{'s' if several else ''}"
+        std = first["accuracy_std"] if several else None
+    return [
+        names.method(first["method"]),
+        first.get("variant") or "-",
+        str(first["ipc"]),
+        f"{statistics.fmean(means):.1f}" + ("" if std is None else f" +- {std:.1f}"),
+        over,
+        ", ".join(str(r["seed"]) for r in group),
+        f"{first['protocol']}, {first['epochs']}",
+        str(first["iterations"] or "-"),
+        f"{statistics.fmean(seconds):.3f}" if seconds else "-",
+        f"{max(memory):.0f}" if memory else "-",
+    ]
 
 
 def cross_table(rows: list[dict[str, Any]]) -> str:
@@ -246,13 +277,8 @@ def cross_table(rows: list[dict[str, Any]]) -> str:
     lines = ["| " + " | ".join(["set", *columns]) + " |", "|---" * (1 + len(columns)) + "|"]
     for label in dict.fromkeys(row["set"] for row in rows):
         own = {row["network"]: row for row in rows if row["set"] == label}
-        cells = [
-            accuracy(own[c]["accuracy_mean"], own[c]["accuracy_std"], own[c]["repeats"])
-            if c in own
-            else "-"
-            for c in columns
-        ]
-        lines.append("| " + " | ".join([label, *cells]) + " |")
+        cells = [_accuracy(own[c]) if c in own else "-" for c in columns]
+        lines.append("| " + " | ".join(map(names.markdown, [label, *cells])) + " |")
     return "\n".join(lines)
 
 

@@ -4,7 +4,8 @@
 
 --runs takes any work folders: of sweeps, cross-architecture evaluations, condensations with their
 evaluations below. The report is one page in three forms, report.html (with curves and pictures,
-and nothing beside it), report.md and report.csv. The Markdown goes to stdout, too.
+and nothing beside it), report.md and report.csv. The Markdown goes to stdout, too. A damaged file
+is named in the report and on stderr, and passed over.
 """
 
 from absl import flags
@@ -18,7 +19,10 @@ FLAGS = flags.FLAGS
 
 def main() -> None:
     runs.check_workdir(FLAGS.workdir)
-    entries = report.collect(FLAGS.runs)
+    notes: list[str] = []
+    entries = report.collect(FLAGS.runs, notes=notes)
+    for note in notes:
+        common.say(f"report: {note}")
     workdir = runs.open_workdir(FLAGS.workdir)
     report.write(
         entries,
@@ -26,8 +30,10 @@ def main() -> None:
         title=FLAGS.title,
         command=common.command(),
         pictures_of=FLAGS.pictures_of,
+        notes=notes,
     )
-    common.show(report.to_markdown(entries, FLAGS.title, common.command()).rstrip("\n"))
+    text = report.to_markdown(entries, FLAGS.title, common.command(), notes)
+    common.show(text.rstrip("\n"))
     common.say(f"report: {workdir / 'report.html'}")
 
 

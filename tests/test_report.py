@@ -69,13 +69,15 @@ def test_published_settings_differ_in_nothing(tmp_path):
     store(tmp_path / "a", "dance", 10, [70.0] * 5 + [71.0] * 5)
     (entry,) = report.collect([tmp_path])
     assert compare.differences(entry) == []
-    assert compare.label(entry) == "dance"
+    assert compare.label(entry) == "DANCE"
     paper = compare.published(entry)
     assert (paper.accuracy, paper.std, paper.source) == (70.8, 0.2, "DANCE Table 1")
     (table,) = tables.accuracy_tables([entry])
     (row,) = [dict(zip(table.columns, line, strict=True)) for line in table.rows]
     assert row["accuracy"] == "70.5 +- 0.5" and row["difference"] == "-0.3"
-    assert row["best"] == "72.0" and row["networks"] == "10" and row["settings"] == ""
+    assert (
+        row["best"] == "72.0" and row["deviation over"] == "10 networks" and row["settings"] == ""
+    )
     assert "None." in report.to_markdown([entry], "title", "command").splitlines()[-1]
 
 
@@ -128,14 +130,24 @@ def test_seeds_are_one_line_and_networks_several(tmp_path):
     entries = tables.ordered(report.collect([tmp_path, tmp_path]))
     first, second = entries
     assert first.accuracies == [20.0, 22.0, 21.0, 23.0, 22.0, 24.0]
-    assert tables.accuracy(first) == f"22.0 +- {np.std(first.accuracies, ddof=1):.1f}"
+    assert first.by_set == [[20.0, 22.0], [21.0, 23.0], [22.0, 24.0]]
+    assert first.std_over_sets == pytest.approx(1.0)
+    assert first.std_over_networks == pytest.approx(2**0.5)
+    assert first.std == pytest.approx(np.std(first.accuracies, ddof=1))
+    assert tables.accuracy(first) == "22.0 +- 1.0"
+    assert tables.deviation_over(first) == "3 sets, 2 networks each"
+    assert tables.deviation_over(second) == "1 network"
     assert compare.network_name(second.network) == "resnet10 (width 16)"
     assert tables.accuracy(second) == "18.0" and second.std is None
     (table,) = tables.cross_tables(entries)
     assert table.columns == ("method", "convnet-3", "resnet10 (width 16)")
-    assert table.rows == [("dm", "22.0 +- 1.4", "18.0")]
+    assert table.rows == [("DM", "22.0 +- 1.0", "18.0")]
     lines = list(csv.DictReader(io.StringIO(tables.to_csv(entries))))
     assert [(line["sets"], line["networks"]) for line in lines] == [("3", "6"), ("1", "1")]
+    assert [line["method"] for line in lines] == ["dm", "dm"]
+    assert float(lines[0]["accuracy_std_over_sets"]) == pytest.approx(1.0)
+    assert float(lines[0]["accuracy_std_over_networks"]) == pytest.approx(2**0.5)
+    assert lines[1]["accuracy_std_over_sets"] == lines[1]["accuracy_std_over_networks"] == ""
     assert float(lines[0]["difference"]) == pytest.approx(22.0 - 26.0)
 
 
@@ -151,7 +163,7 @@ def test_cost_stands_beside_the_papers(tmp_path):
     store(tmp_path / "a", "dance", 10, [70.0])
     table = tables.cost_table(report.collect([tmp_path]))
     assert table.rows == [
-        ("cifar10", "dance", "10", "0.500", "64", "2 x cpu", "0.12", "3045", "A100")
+        ("cifar10", "DANCE", "10", "0.500", "64", "2 x cpu", "0.12", "3045", "A100")
     ]
 
 
@@ -169,14 +181,14 @@ def test_experts_stand_for_the_whole_set(tmp_path):
     entries = report.collect([tmp_path])
     (table,) = tables.accuracy_tables(entries)
     rows = [dict(zip(table.columns, line, strict=True)) for line in table.rows]
-    assert [row["method"] for row in rows] == ["dance", "whole (the experts)"]
+    assert [row["method"] for row in rows] == ["DANCE", "whole (the experts)"]
     whole = rows[1]
     assert (whole["IPC"], whole["accuracy"], whole["best"]) == ("all", "80.0 +- 1.0", "")
     assert (whole["paper"], whole["protocol"]) == ("84.8 +- 0.1", "experts, 60 epochs")
     notes = {letter: text for text, letter in tables.footnotes(entries).items()}
     assert notes[whole["settings"]] == "protocol that of experts (paper: dance)"
     assert "whole (the experts)" in report.to_html(entries, "title", "command")
-    assert "cifar10,whole (the experts),all,convnet-3,80.0,1.0,3" in tables.to_csv(entries)
+    assert "cifar10,whole,all,convnet-3,80.0,1.0,3" in tables.to_csv(entries)
 
 
 def test_data_sets_of_no_paper_have_no_columns_of_papers(tmp_path):
@@ -206,11 +218,142 @@ def test_a_set_that_is_not_there_is_said(tmp_path):
     assert "the condensed set is not among the folders" in tables.to_csv([entry])
 
 
-def test_damage_is_said(tmp_path):
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("result.json", '{"seconds'),
+        ("result.json", '{"seconds_per_iteration": "fast", "step_memory_mb": 1, "device": "x"}'),
+        ("evaluation/result.json", '{"accura'),
+        ("evaluation/result.json", b"\xff\xfe"),
+        ("evaluation/result.json", '{"accuracies": [1], "train": {}}'),
+        ("evaluation/result.json", {"accuracies": []}),
+        ("evaluation/result.json", {"accuracies": ["a"]}),
+        ("evaluation/result.json", {"network": {"name": "convnet9"}}),
+        ("evaluation/result.json", {"network": {"name": "convnet"}}),
+        ("evaluation/result.json", {"training": {"epochs": "x"}}),
+        ("evaluation/result.json", {"training": None}),
+        ("evaluation/result.json", {"protocol": "mine"}),
+        ("evaluation/result.json", {"protocol": 3}),
+        ("evaluation/result.json", {"test": []}),
+        ("evaluation/result.json", {"curve": {"epochs": [1], "accuracy_mean": []}}),
+        ("evaluation/result.json", {"train": {"name": "cifar10", "ipc": "1"}}),
+        ("evaluation/best_over_checkpoints.json", "[]"),
+        ("config.json", "{"),
+        ("config.json", '{"settings": {"dataset": {"fingerprint": [], "images": "x"}}}'),
+        ("condensed/manifest.json", "{}"),
+        ("condensed/images.npy", b"abc"),
+        ("metrics.jsonl", b"\xff\n[]\n{}\n"),
+    ],
+)
+def test_one_odd_file_does_not_stop_the_report(file, content, tmp_path, capsys):
+    store(tmp_path / "a", "dm", 1, [20.0, 21.0])
+    store(tmp_path / "b", "dance", 10, [70.0])
+    path = tmp_path / "a" / file
+    if isinstance(content, dict):
+        content = json.dumps({**json.loads(path.read_text()), **content})
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    notes: list[str] = []
+    entries = report.collect([tmp_path], notes=notes)
+    assert any(entry.method == "dance" for entry in entries)
+    lost = len(entries) == 1
+    assert not lost or any(str(path) in note for note in notes)
+    assert len(notes) <= 1
+    report.write(entries, tmp_path, title="t", command="c", notes=notes)
+    for page in ("report.md", "report.html"):
+        text = (tmp_path / page).read_text(encoding="utf-8")
+        assert ("Not in this report" in text) == bool(notes)
+    report.collect([tmp_path])
+    assert bool(capsys.readouterr().err) == bool(notes)
+
+
+def test_nothing_but_damage_is_said(tmp_path):
     store(tmp_path / "a", "dm", 1, [20.0])
-    (tmp_path / "a" / "result.json").write_text('{"seconds')
-    with pytest.raises(UserError, match=r"result\.json is damaged"):
+    (tmp_path / "a" / "evaluation" / "result.json").write_text('{"seconds')
+    with pytest.raises(UserError, match=r"result\.json"):
         report.collect([tmp_path])
+
+
+ODD = (
+    "caf\udce9", "a|b\n\n| c | d |", "<script>alert(1)</script>", "$x$", "\x00", "**b** `c` _d_",
+    '=1+2,"q"', "\u732b", "# title",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_names_of_any_kind_keep_the_form_of_a_report(name, tmp_path):
+    store(tmp_path / "a", "dm", 1, [20.0], dataset=name)
+    store(tmp_path / "b", name, 1, [20.0], dataset="plain", settings={})
+    entries = report.collect([tmp_path])
+    report.write(entries, tmp_path, title=name, command=name, notes=[name])
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    outside_code = [line for line in text.splitlines() if not line.startswith("    ")]
+    assert not any("<script" in line.replace("\\<", "") for line in outside_code)
+    rows = [line.replace("\\|", "") for line in text.splitlines() if line.startswith("| ")]
+    assert len(rows) == sum(
+        2 + len(table.rows)
+        for table in [*tables.accuracy_tables(entries), tables.cost_table(entries)]
+    )
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    with open(tmp_path / "report.csv", newline="", encoding="utf-8") as file:
+        lines = list(csv.reader(file))
+    assert len(lines) == 3 and len({len(line) for line in lines}) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "wanted"),
+    [
+        ("dance", {"experts": 1}, "DANCE, 1 expert"),
+        ("dance", {"experts": 3}, "DANCE, 3 experts"),
+        ("dance", {"pltda": False}, "DANCE, no PLTDA"),
+        ("dance", {"calibration": False, "factor": 1}, "DANCE, factor 1, no calibration"),
+        ("m3d", {"kernel": "linear"}, "M3D, kernel linear"),
+        ("idm", {}, "IDM"),
+    ],
+)
+def test_labels_are_for_people(method, changes, wanted, tmp_path):
+    if "experts" in changes:
+        training = dataclasses.asdict(experts.expert_training(32))
+        changes = {"experts": {"training": training, "count": changes["experts"]}}
+    store(tmp_path / "a", method, 10, [70.0], settings=as_published(method, 10, **changes))
+    (entry,) = report.collect([tmp_path])
+    assert sorted(compare.label(entry).split(", ")) == sorted(wanted.split(", "))
+    assert wanted.split(", ")[0] in report.summary([entry])
+
+
+def test_the_best_checkpoint_stands_under_its_own_name(tmp_path):
+    store(tmp_path / "a", "dm", 1, [20.0, 22.0])
+    store(tmp_path / "b", "dance", 10, [70.0])
+    (plain,) = tables.accuracy_tables(report.collect([tmp_path]))
+    assert "best over checkpoints" not in plain.columns
+    value = {
+        "kind": "best over checkpoints", "best": {"iteration": 5, "accuracy_mean": 23.5},
+        "checkpoints": [{"iteration": 5, "accuracy_mean": 23.5}],
+    }  # fmt: skip
+    path = tmp_path / "a" / "evaluation" / "best_over_checkpoints.json"
+    path.write_text(json.dumps(value))
+    entries = report.collect([tmp_path])
+    (table,) = tables.accuracy_tables(entries)
+    column = table.columns.index("best over checkpoints")
+    assert [row[column] for row in table.rows] == ["23.5", ""]
+    lines = list(csv.DictReader(io.StringIO(tables.to_csv(entries))))
+    assert [line["best_over_checkpoints_mean"] for line in lines] == ["23.5", ""]
+    assert "best over checkpoints" in report.to_html(entries, "t", "c")
+
+
+def test_an_export_stands_beside_its_set(tmp_path):
+    store(tmp_path / "a", "dance", 10, [70.0])
+    made = condensed.load(tmp_path / "a" / "condensed")
+    result = json.loads((tmp_path / "a" / "evaluation" / "result.json").read_text())
+    origin = {"fingerprint": condensed.fingerprint(made), "ipc": 10, "factor": 2, "form": "png"}
+    result["train"] |= {"fingerprint": "other", "origin": origin}
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "result.json").write_text(json.dumps({**result, "test_images": 200}))
+    entries = tables.ordered(report.collect([tmp_path]))
+    assert [compare.label(e) for e in entries] == ["DANCE", "DANCE, png export"]
+    assert [e.ipc for e in entries] == [10, 10] and entries[1].settings == made.settings
+    (table,) = tables.accuracy_tables(entries)
+    assert [row[table.columns.index("test images")] for row in table.rows] == ["", "200"]
 
 
 def test_papers_tables_are_whole():

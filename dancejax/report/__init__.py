@@ -1,6 +1,7 @@
 """A report of what was measured, beside the papers' numbers."""
 
-from dancejax.report.collect import Entry, Run, collect
+from dancejax.report.collect import collect
+from dancejax.report.entry import Entry, Run
 from dancejax.report.pages import to_html, to_markdown, write
 from dancejax.report.tables import summary
 

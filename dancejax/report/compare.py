@@ -3,12 +3,22 @@
 import dataclasses
 from typing import Any
 
-from dancejax import checkpoint, condense, evaluate, experts, methods, networks, papers, training
+from dancejax import (
+    checkpoint,
+    condense,
+    evaluate,
+    experts,
+    methods,
+    names,
+    networks,
+    papers,
+    training,
+)
 from dancejax.data import known
 from dancejax.errors import UserError
 from dancejax.methods import presets
 from dancejax.papers import Accuracy
-from dancejax.report.collect import Entry
+from dancejax.report.entry import Entry
 from dancejax.training import TrainConfig
 
 Shape = tuple[int, int, int]
@@ -45,11 +55,27 @@ class Difference:
 
 
 def label(entry: Entry) -> str:
-    """The method's name, with what is ablated or varied in it."""
+    """Name an entry for people: its method, with what is ablated or varied in it."""
+    method = names.method(entry.method)
     if entry.protocol == experts.PROTOCOL:
-        return f"{entry.method} (the experts)"
-    changed = [f"{d.name} {_short(d.here)}" for d in differences(entry) if d.name in _VARIED]
-    return f"{entry.method} ({', '.join(changed)})" if changed else entry.method
+        return f"{method} (the experts)"
+    parts = [_variation(d.name, d.here) for d in differences(entry) if d.name in _VARIED]
+    if entry.form is not None:
+        parts.append(f"{entry.form} export")
+    return ", ".join([method, *parts])
+
+
+def _variation(name: str, here: Any) -> str:
+    """A setting that differs, as people say it."""
+    if name == "number of experts":
+        return f"{here} expert" + ("" if here == 1 else "s")
+    spoken = _SPOKEN.get(name, name.replace("_", " "))
+    if isinstance(here, bool):
+        return spoken if here else f"no {spoken}"
+    return f"{spoken} {_short(here)}"
+
+
+_SPOKEN = {"pltda": "PLTDA"}
 
 
 _VARIED = (
@@ -61,7 +87,7 @@ _VARIED = (
 def network_name(network: dict[str, Any]) -> str:
     """A network with the options that differ from its published form."""
     name, usual = network["name"], _default(network, None)
-    options = [f"{k} {v}" for k, v in network.items() if usual[k] != v]
+    options = [f"{k} {v}" for k, v in network.items() if k not in usual or usual[k] != v]
     depth = f"-{network['depth']}" if "depth" in network else ""
     return f"{name}{depth}" + (f" ({', '.join(options)})" if options else "")
 
@@ -75,7 +101,7 @@ def published(entry: Entry) -> Accuracy | None:
         return None
     network = entry.network["name"]
     names = {network, f"{network}{entry.network.get('depth', '')}"}
-    if entry.network["norm"] == "batch":
+    if entry.network.get("norm") == "batch":
         names = {f"{network}_bn"}
     dataset = _ALIASES.get(entry.dataset, entry.dataset)
     return papers.published(method, dataset, entry.ipc, names)
@@ -186,7 +212,7 @@ def _protocol(name: str, entry: Entry) -> TrainConfig:
 def _network(network: dict[str, Any], verb: str, shape: Shape | None) -> list[Difference]:
     prefix = f"{verb} {network['name']} of "
     # The norm is a column of the papers' tables.
-    paper = {**_default(network, shape), "norm": network["norm"]}
+    paper = {**_default(network, shape), "norm": network.get("norm")}
     return _compare(network, paper, prefix=prefix)
 
 

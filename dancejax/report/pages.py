@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 import dancejax
-from dancejax import figures, runs
+from dancejax import figures, names, runs
 from dancejax.condensed import CondensedSet
 from dancejax.report import compare, tables
-from dancejax.report.collect import Entry
+from dancejax.report.entry import Entry
 from dancejax.report.tables import Table
 
 
@@ -26,25 +26,42 @@ def write(
     title: str,
     command: str,
     pictures_of: Sequence[str] | None = None,
+    notes: Sequence[str] = (),
 ) -> None:
-    """Writes report.md, report.csv and report.html into a folder.
+    """Write report.md, report.csv and report.html into a folder.
 
-    pictures_of: the data sets whose condensed sets are shown (None: all), for images that may not
-    be passed on.
+    Args:
+      entries: of `collect`.
+      folder: where to.
+      title: of the report.
+      command: that made it, as a user would type it.
+      pictures_of: the data sets whose condensed sets are shown (None: all), for images that may not
+        be passed on.
+      notes: sentences about files that were passed over.
     """
-    runs.write_bytes(folder / "report.md", to_markdown(entries, title, command).encode())
+    page = to_html(entries, title, command, pictures_of, notes)
+    runs.write_bytes(folder / "report.md", to_markdown(entries, title, command, notes).encode())
     runs.write_bytes(folder / "report.csv", tables.to_csv(entries).encode())
-    runs.write_bytes(folder / "report.html", to_html(entries, title, command, pictures_of).encode())
+    runs.write_bytes(folder / "report.html", page.encode())
 
 
-def to_markdown(entries: Sequence[Entry], title: str, command: str) -> str:
+def to_markdown(
+    entries: Sequence[Entry], title: str, command: str, notes: Sequence[str] = ()
+) -> str:
     """Tables and the settings that differ from the papers'."""
-    parts = [f"# {title}", f"    {command}", tables.EXPLANATION]
+    parts = [f"# {names.markdown(title)}", f"    {names.clean(command)}", tables.EXPLANATION]
     for table in _all_tables(entries):
-        parts += [f"## {table.title}", tables.markdown(table)]
-    notes = [f"- {letter}: {text}" for text, letter in tables.footnotes(entries).items() if text]
-    parts += ["## Settings that are not the papers'", "\n".join(notes) or "None."]
+        parts += [f"## {names.markdown(table.title)}", tables.markdown(table)]
+    settings = [f"- {letter}: {names.markdown(text)}" for letter, text in _footnotes(entries)]
+    parts += ["## Settings that are not the papers'", "\n".join(settings) or "None."]
+    if notes:
+        listing = "\n".join(f"- {names.markdown(note)}" for note in notes)
+        parts += ["## Not in this report", listing]
     return "\n\n".join(parts) + "\n"
+
+
+def _footnotes(entries: Sequence[Entry]) -> list[tuple[str, str]]:
+    return [(letter, text) for text, letter in tables.footnotes(entries).items() if text]
 
 
 def to_html(
@@ -52,20 +69,23 @@ def to_html(
     title: str,
     command: str,
     pictures_of: Sequence[str] | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """The same, with curves and a picture of each condensed set."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        # For names with what no encoding takes.
+        finalize=lambda value: names.clean(value) if type(value) is str else value,
+    )  # fmt: skip
     template = environment.from_string(
         (resources.files("dancejax.report") / "page.html").read_text(encoding="utf-8")
     )
-    notes = [(letter, text) for text, letter in tables.footnotes(entries).items() if text]
     return template.render(
         title=title,
         command=command,
         explanation=tables.EXPLANATION,
         tables=_all_tables(entries),
+        settings=_footnotes(entries),
         notes=notes,
         curves=_curves(entries),
         sets=_pictures([e for e in entries if pictures_of is None or e.dataset in pictures_of]),
@@ -87,7 +107,7 @@ def _curves(entries: Sequence[Entry]) -> list[dict[str, str]]:
         key = (e.dataset, e.ipc, compare.network_name(e.network), tables.evaluation(e))
         groups.setdefault(key, []).append(e)
     for (dataset, ipc, network, evaluation), own in groups.items():
-        lines = {compare.label(e): _mean_curve(e) for e in own if "curve" in e.results[0]}
+        lines = {compare.label(e): _mean_curve(e) for e in own if _has_curve(e)}
         if max(map(len, lines.values()), default=0) > 1:
             text = f"{dataset}, IPC {'all' if ipc is None else ipc}, {network} ({evaluation})"
             figure = figures.curves_figure(
@@ -100,14 +120,21 @@ def _curves(entries: Sequence[Entry]) -> list[dict[str, str]]:
             if not run.losses or run.folder in seen:
                 continue
             seen.add(run.folder)
-            names = [name for name in run.losses[0] if name not in ("kind", "step")]
+            curves = figures.loss_curves(run.losses)
+            if not curves:
+                continue
             text = f"{entry.dataset}, IPC {entry.ipc}, {compare.label(entry)}"
             figure = figures.curves_figure(
-                {name: [(line["step"], line[name]) for line in run.losses] for name in names},
-                xlabel="iteration", ylabel="mean over classes", title=text,
-            )  # fmt: skip
+                curves, xlabel="iteration", ylabel=figures.LOSS_AXIS, title=text
+            )
             found.append({"text": f"Losses: {text}", "png": _base64(figures.png(figure))})
     return found
+
+
+def _has_curve(entry: Entry) -> bool:
+    """Whether all evaluations have a curve, at the same epochs."""
+    epochs = [(result.get("curve") or {}).get("epochs") for result in entry.results]
+    return epochs[0] is not None and all(own == epochs[0] for own in epochs)
 
 
 def _mean_curve(entry: Entry) -> list[tuple[float, float]]:
@@ -129,13 +156,10 @@ def _pictures(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def _webp(made: CondensedSet) -> bytes:
-    """The grid, enlarged to be seen, in a form that is small."""
-    canvas = (figures.grid(made) * 255).round().astype(np.uint8)
-    image = Image.fromarray(canvas.squeeze())
-    scale = max(1, 64 // made.image_shape[0])
-    image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+    """The grid with the names of the classes, in a form that is small."""
+    picture = figures.png(figures.grid_figure(made, title=False))
     buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, format="webp", quality=80)
+    Image.open(io.BytesIO(picture)).convert("RGB").save(buffer, format="webp", quality=80)
     return buffer.getvalue()
 
 

@@ -5,18 +5,21 @@ import io
 from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from dancejax import papers
+from dancejax import names, papers
 from dancejax.methods import METHODS
 from dancejax.papers import Accuracy
 from dancejax.report import compare
-from dancejax.report.collect import Entry
+from dancejax.report.entry import Entry
 
 T = TypeVar("T", bound=Hashable)
 EXPLANATION = (
     "Accuracy is that of the last epoch of the last iteration, in percent: mean +- sample "
-    "deviation over the networks. Best is the best epoch's, chosen on the test set, and no result. "
-    "The letter names the settings that are not the paper's, listed below; an accuracy may only be "
-    "compared with the paper's where there are none."
+    "deviation. The column beside it says over what the deviation is: over condensed sets of "
+    "different seeds (of the sets' means over networks) where there are several, else over the "
+    "networks trained on the one set. Best is the best epoch's, and best over checkpoints the best "
+    "checkpoint's; both are chosen on the test set, and no results. The letter names the settings "
+    "that are not the paper's, listed below; an accuracy may only be compared with the paper's "
+    "where there are none."
 )
 
 
@@ -31,32 +34,39 @@ class Table(NamedTuple):
 
 def accuracy_tables(entries: Sequence[Entry]) -> list[Table]:
     """One for each data set."""
-    columns = ("method", "IPC", "network", "accuracy", "networks", "best", "paper", "difference",
-               "paper's table", "protocol", "settings")  # fmt: skip
-    numeric = frozenset(columns[1:2] + columns[3:8])
     letters = footnotes(entries)
     tables = []
     for dataset in _unique(entry.dataset for entry in entries):
-        rows = []
-        for entry in ordered([e for e in entries if e.dataset == dataset]):
-            paper = compare.published(entry)
-            rows.append(
-                (
-                    compare.label(entry),
-                    "all" if entry.ipc is None else str(entry.ipc),
-                    compare.network_name(entry.network),
-                    accuracy(entry),
-                    _networks(entry),
-                    "" if entry.best is None else f"{entry.best:.1f}",
-                    _paper(paper),
-                    f"{entry.mean - paper.accuracy:+.1f}" if paper else "",
-                    paper.source if paper else "",
-                    evaluation(entry),
-                    letters[_listing(entry)],
-                )
-            )
-        tables.append(_shortened(Table(dataset, columns, rows, numeric)))
+        own = ordered([e for e in entries if e.dataset == dataset])
+        rows = [_accuracy_row(entry, letters[_listing(entry)]) for entry in own]
+        columns = tuple(rows[0])
+        table = Table(dataset, columns, [tuple(row.values()) for row in rows], _NUMERIC)
+        tables.append(_shortened(table))
     return tables
+
+
+_NUMERIC = frozenset(
+    {"accuracy", "IPC", "best", "best over checkpoints", "paper", "difference", "test images"}
+)
+
+
+def _accuracy_row(entry: Entry, letter: str) -> dict[str, str]:
+    paper, checkpoints = compare.published(entry), entry.best_over_checkpoints
+    return {
+        "method": compare.label(entry),
+        "accuracy": accuracy(entry),
+        "deviation over": deviation_over(entry),
+        "IPC": "all" if entry.ipc is None else str(entry.ipc),
+        "network": compare.network_name(entry.network),
+        "best": "" if entry.best is None else f"{entry.best:.1f}",
+        "best over checkpoints": "" if checkpoints is None else f"{checkpoints:.1f}",
+        "paper": _paper(paper),
+        "difference": f"{entry.mean - paper.accuracy:+.1f}" if paper else "",
+        "paper's table": paper.source if paper else "",
+        "protocol": evaluation(entry),
+        "test images": "" if entry.test_images is None else str(entry.test_images),
+        "settings": letter,
+    }
 
 
 def cross_tables(entries: Sequence[Entry]) -> list[Table]:
@@ -67,8 +77,8 @@ def cross_tables(entries: Sequence[Entry]) -> list[Table]:
         kinds = _unique(_evaluation(e) for e in own)
         by_kind = {kind: [e for e in own if _evaluation(e) == kind] for kind in kinds}
         for (protocol, epochs), group in by_kind.items():
-            names = tuple(_unique(compare.network_name(e.network) for e in group))
-            if len(names) < 2:
+            columns = tuple(_unique(compare.network_name(e.network) for e in group))
+            if len(columns) < 2:
                 continue
             rows = []
             for name in _unique(compare.label(e) for e in group):
@@ -77,9 +87,9 @@ def cross_tables(entries: Sequence[Entry]) -> list[Table]:
                     for e in group
                     if compare.label(e) == name
                 }
-                rows.append((name, *(cells.get(network, "") for network in names)))
+                rows.append((name, *(cells.get(network, "") for network in columns)))
             title = f"{dataset}, IPC {ipc}, across networks ({protocol}, {epochs} epochs)"
-            tables.append(Table(title, ("method", *names), rows, frozenset(names)))
+            tables.append(Table(title, ("method", *columns), rows, frozenset(columns)))
     return tables
 
 
@@ -94,7 +104,7 @@ def cost_table(entries: Sequence[Entry]) -> Table | None:
         cost = entry.runs[0].cost
         if "seconds_per_iteration" not in cost:
             continue
-        plain = compare.label(entry) == entry.method
+        plain = compare.label(entry) == names.method(entry.method)
         paper = papers.published_cost(entry.method, entry.dataset, entry.ipc) if plain else None
         rows.append(
             (
@@ -115,11 +125,15 @@ def cost_table(entries: Sequence[Entry]) -> Table | None:
 
 
 def _shortened(table: Table) -> Table:
-    """A table without the columns of papers that have nothing to say."""
+    """A table without the columns that have nothing to say, of papers and the like."""
+
+    def optional(name: str) -> bool:
+        return "paper" in name or name in ("difference", "best over checkpoints", "test images")
+
     kept = [
         i
         for i, name in enumerate(table.columns)
-        if not ("paper" in name or name == "difference") or any(row[i] for row in table.rows)
+        if not optional(name) or any(row[i] for row in table.rows)
     ]
     rows = [tuple(row[i] for i in kept) for row in table.rows]
     return table._replace(columns=tuple(table.columns[i] for i in kept), rows=rows)
@@ -133,22 +147,24 @@ def footnotes(entries: Sequence[Entry]) -> dict[str, str]:
 
 
 def markdown(table: Table) -> str:
-    """A table as GitHub's Markdown."""
+    """A table as GitHub's Markdown; whatever is in the cells stays in them."""
     align = ["---:" if c in table.numeric else "---" for c in table.columns]
-    lines = [table.columns, tuple(align), *table.rows]
-    return "\n".join(
-        "| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines
-    )
+    lines = [[names.markdown(cell) for cell in line] for line in (table.columns, *table.rows)]
+    lines.insert(1, align)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def summary(entries: Sequence[Entry]) -> str:
     """Methods and accuracies alone, as Markdown."""
-    columns = ("method", "IPC", "accuracy, last epoch (%)", "networks")
+    columns = ("method", "accuracy, last epoch (%)", "deviation over", "IPC")
     rows = [
-        (compare.label(e), "all" if e.ipc is None else str(e.ipc), accuracy(e), _networks(e))
+        (
+            compare.label(e), accuracy(e), deviation_over(e),
+            "all" if e.ipc is None else str(e.ipc),
+        )
         for e in ordered(entries)
-    ]
-    return markdown(Table("", columns, rows, frozenset(columns[1:])))
+    ]  # fmt: skip
+    return markdown(Table("", columns, rows, frozenset({columns[1], columns[3]})))
 
 
 def to_csv(entries: Sequence[Entry]) -> str:
@@ -159,23 +175,26 @@ def to_csv(entries: Sequence[Entry]) -> str:
         ("data_set", "method", "ipc", "network", "accuracy_mean", "accuracy_std", "networks",
          "sets", "best_over_epochs_mean", "paper_accuracy", "paper_std", "paper_table",
          "difference", "protocol", "epochs", "seconds_per_iteration", "step_memory_mb",
-         "settings_that_differ")
+         "settings_that_differ", "label", "accuracy_std_over_networks", "accuracy_std_over_sets",
+         "best_over_checkpoints_mean", "test_images")
     )  # fmt: skip
     for entry in ordered(entries):
         paper = compare.published(entry)
         cost = entry.runs[0].cost if entry.runs else {}
         writer.writerow(
             (
-                entry.dataset, compare.label(entry), entry.ipc or "all",
+                names.clean(entry.dataset), names.clean(entry.method), entry.ipc or "all",
                 compare.network_name(entry.network), entry.mean,
-                "" if entry.std is None else entry.std,
-                len(entry.accuracies), len(entry.results),
-                "" if entry.best is None else entry.best,
+                _or_empty(entry.std),
+                len(entry.accuracies), len(entry.by_set),
+                _or_empty(entry.best),
                 paper.accuracy if paper else "", paper.std if paper and paper.std else "",
                 paper.source if paper else "", entry.mean - paper.accuracy if paper else "",
                 entry.protocol or "", entry.training["epochs"],
                 cost.get("seconds_per_iteration", ""), cost.get("step_memory_mb", ""),
-                _listing(entry),
+                names.clean(_listing(entry)), compare.label(entry),
+                *map(_or_empty, (entry.std_over_networks, entry.std_over_sets,
+                                 entry.best_over_checkpoints, entry.test_images)),
             )
         )  # fmt: skip
     return out.getvalue()
@@ -193,23 +212,35 @@ def ordered(entries: Sequence[Entry]) -> list[Entry]:
             -e.training["epochs"],
             rank.get(e.method, len(rank)),
             e.method,
-            compare.label(e) != e.method,
+            compare.label(e) != names.method(e.method),
             [(part.isdecimal() and int(part), part) for part in compare.label(e).split()],
         ),
     )
 
 
 def accuracy(entry: Entry) -> str:
-    return f"{entry.mean:.1f}" + ("" if entry.std is None else f" +- {entry.std:.1f}")
+    """Mean and deviation: over the sets where there are several, else over networks."""
+    std = entry.std_over_networks if entry.std_over_sets is None else entry.std_over_sets
+    return f"{entry.mean:.1f}" + ("" if std is None else f" +- {std:.1f}")
+
+
+def deviation_over(entry: Entry) -> str:
+    """What the deviation in `accuracy` is over."""
+    sets, networks = len(entry.by_set), len(entry.accuracies)
+    if sets == 1:
+        return f"{networks} network{'' if networks == 1 else 's'}"
+    each = {len(own) for own in entry.by_set}
+    return (
+        f"{sets} sets, {'-'.join(map(str, sorted(each)))} network{'' if each == {1} else 's'} each"
+    )
 
 
 def evaluation(entry: Entry) -> str:
     return "{}, {} epochs".format(*_evaluation(entry))
 
 
-def _networks(entry: Entry) -> str:
-    sets = len(entry.results)
-    return str(len(entry.accuracies)) + (f" ({sets} sets)" if sets > 1 else "")
+def _or_empty(value: float | None) -> float | str:
+    return "" if value is None else value
 
 
 def _paper(paper: Accuracy | None) -> str:
