@@ -19,11 +19,19 @@
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
-SOURCE = ""  # for a fresh machine: a folder or git+https address that has dancejax
+SOURCE = ""  # on a fresh machine: where dancejax is, a folder or "git+https://..."
 if importlib.util.find_spec("dancejax") is None:
-    assert SOURCE, "give SOURCE, where dancejax is to be installed from"
-    requirement = f"dancejax @ {SOURCE}"
+    checkouts = [p for p in (Path.cwd(), Path.cwd().parent) if (p / "dancejax").is_dir()]
+    source = SOURCE or (str(checkouts[0]) if checkouts else "")
+    if not source:
+        sys.exit(
+            "dancejax is not installed here. Set SOURCE above to a folder with its checkout (on "
+            "Colab upload it, or mount your Drive) or to its git+https address, and run this cell "
+            "again."
+        )
+    requirement = source
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", requirement], check=True)
 
 # %% tags=["parameters"]
@@ -62,6 +70,7 @@ from dancejax import (
 )
 
 backend.tune_allocator()
+backend.use_cores()  # each core of a CPU works by itself; no effect on accelerators
 print(jax.device_count(), jax.devices()[0].device_kind)
 train = data.load(DATASET, image_size=IMAGE_SIZE)
 test = data.load(DATASET, split="test", image_size=IMAGE_SIZE)
@@ -98,7 +107,7 @@ made = condense.condense(
 )
 condensed.save(made, workdir / "condensed")
 plt.figure(figsize=(8, 8))
-plt.imshow(figures.grid(made).squeeze(), cmap="gray")
+plt.imshow(figures.grid(made).squeeze(), cmap="gray", vmin=0, vmax=1)
 plt.axis("off")
 plt.show()
 

@@ -43,6 +43,7 @@ from dancejax import (
 )
 
 backend.tune_allocator()
+backend.use_cores()  # each core of a CPU works by itself; no effect on accelerators
 train = data.load("fashion_mnist_mini")
 test = data.subset(data.load("fashion_mnist_mini", split="test"), TEST_IMAGES, seed=0)
 network = networks.create("convnet", train.num_classes, train.image_shape, width=WIDTH)

@@ -18,11 +18,19 @@
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
-SOURCE = ""  # for a fresh machine: a folder or git+https address that has dancejax
+SOURCE = ""  # on a fresh machine: where dancejax is, a folder or "git+https://..."
 if importlib.util.find_spec("dancejax") is None:
-    assert SOURCE, "give SOURCE, where dancejax is to be installed from"
-    requirement = f"dancejax[tfds] @ {SOURCE}"
+    checkouts = [p for p in (Path.cwd(), Path.cwd().parent) if (p / "dancejax").is_dir()]
+    source = SOURCE or (str(checkouts[0]) if checkouts else "")
+    if not source:
+        sys.exit(
+            "dancejax is not installed here. Set SOURCE above to a folder with its checkout (on "
+            "Colab upload it, or mount your Drive) or to its git+https address, and run this cell "
+            "again."
+        )
+    requirement = f"{source}[tfds]" if Path(source).is_dir() else f"dancejax[tfds] @ {source}"
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", requirement], check=True)
 
 # %% tags=["parameters"]
@@ -65,6 +73,7 @@ from dancejax import (
 from dancejax.data import tfds_source
 
 backend.tune_allocator()
+backend.use_cores()  # each core of a CPU works by itself; no effect on accelerators
 data_dir = Path(DATA_DIR) if DATA_DIR else tfds_source.default_data_dir()
 if not Path(DATASET).exists() and tfds_source.find(DATASET, data_dir) is None:
     import tensorflow_datasets as tfds

@@ -1,6 +1,8 @@
 """The notebooks run from top to bottom at tiny settings, and are what their paired scripts say."""
 
+import importlib.util
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -22,6 +24,7 @@ TINY = {
     },
     "method_tour": {"WIDTH": 4, "EXPERT_EPOCHS": 1, "POINTS": 3, "IMAGES": 8, "TEST_IMAGES": 5},
 }  # fmt: skip
+PICTURES = {"colab_quickstart": 2, "reproduce_dance": 0, "method_tour": 2}
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -38,7 +41,7 @@ def test_notebook_is_its_script(name):
 @pytest.mark.parametrize("name", TINY)
 def test_notebook_runs(name, train, test, tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # a notebook's own is what people see
     # The kernel of this environment, wherever others are installed.
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     settings = {"WORKDIR": str(tmp_path / "run"), **TINY[name]}
@@ -62,3 +65,34 @@ def test_notebook_runs(name, train, test, tmp_path, monkeypatch):
         "method_tour": "distance of means",
     }  # fmt: skip
     assert any(wanted[name] in text for text in texts)
+    pictures = [
+        output
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(pictures) == PICTURES[name]
+
+
+def first_cell(name):
+    """The code that installs the package."""
+    script = jupytext.read(FOLDER / f"{name}.py")
+    return next(c.source for c in script.cells if c.cell_type == "code")
+
+
+@pytest.mark.parametrize("name", ["colab_quickstart", "reproduce_dance"])
+def test_a_fresh_machine_installs_the_checkout_or_says_what_to_give(name, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: calls.append(command))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="SOURCE"):
+        exec(first_cell(name), {})
+    assert not calls
+    (tmp_path / "dancejax").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    for folder in (tmp_path, tmp_path / "notebooks"):
+        monkeypatch.chdir(folder)
+        exec(first_cell(name), {})
+        assert calls.pop()[-1].startswith(str(tmp_path))

@@ -332,7 +332,7 @@ def check_cross(launch, dataset, sweep) -> None:
     folder = sweep / "cross" / "dm-ipc1-seed0-resnetap10-width=2-norm=batch"
     result = json.loads((folder / "result.json").read_text())
     assert result["network"]["norm"] == "batch" and result["network"]["width"] == 2
-    assert f"{result['accuracy_mean']:.1f} |" in lines[0]
+    assert f"{result['accuracy_mean']:.1f} +- {result['accuracy_std']:.1f} |" in lines[0]
     assert launch(*command).stdout == done.stdout
     check_report(launch, sweep)
 
