@@ -122,8 +122,8 @@ def check_settings(config: Any) -> None:
     check_positive(config, "factor", "batch_real", "batch_syn", "class_chunk")
     if not 0 <= config.momentum < 1:
         raise UserError(f"momentum must lie in [0, 1), not {config.momentum}.")
-    if config.learning_rate is not None and not config.learning_rate > 0:
-        raise UserError(f"learning_rate must be above 0, not {config.learning_rate}.")
+    if config.learning_rate is not None and not config.learning_rate >= 0:
+        raise UserError(f"learning_rate must not be negative, but is {config.learning_rate}.")
     if getattr(config, "update_order", "joint") not in ORDERS:
         raise UserError(
             f"unknown update_order {config.update_order!r}; choose one of {', '.join(ORDERS)}."
