@@ -82,7 +82,15 @@ def _folder(name: str) -> str:
     return plain
 
 
-_METHODS = {"dm": "DM", "idm": "IDM", "m3d": "M3D", "dance": "DANCE", "kcenter": "k-center"}
+_METHODS = {
+    "dm": "DM",
+    "idm": "IDM",
+    "m3d": "M3D",
+    "dance": "DANCE",
+    "kcenter": "k-center",
+    "kmeans": "k-means",
+    "forgetting_least": "forgetting, least first",
+}
 
 
 def method(name: str) -> str:

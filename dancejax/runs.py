@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from dancejax import parallel, stopping
+from dancejax import parallel, paths, stopping
 from dancejax.errors import UserError
 
 try:
@@ -108,7 +108,7 @@ def check_workdir(path: str | os.PathLike[str]) -> Path:
     Raises:
       UserError: it can't be made or written to, or another process has it.
     """
-    workdir = Path(path).expanduser().absolute()
+    workdir = paths.expand(path, "the work folder").absolute()
     try:
         there = next(p for p in (workdir, *workdir.parents) if p.exists())
         reason = ""
@@ -131,7 +131,7 @@ def check_workdir(path: str | os.PathLike[str]) -> Path:
 
 def open_workdir(path: str | os.PathLike[str]) -> Path:
     """Makes a run's folder; raises UserError if it can't be made or written to."""
-    workdir = Path(path).expanduser().absolute()
+    workdir = paths.expand(path, "the work folder").absolute()
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         probe = workdir / ".writable"
