@@ -38,6 +38,12 @@ class Draw(NamedTuple):
     centre: Array  # [2] of the cutout, whole pixels in y and x
 
 
+def check_mode(mode: str) -> None:
+    """Raise UserError for what is none of MODES."""
+    if mode not in MODES:
+        raise UserError(f"unknown augmentation mode {mode!r}; choose one of {', '.join(MODES)}.")
+
+
 def parse(strategy: str) -> tuple[str, ...]:
     """`color_crop_cutout` -> its operations; the empty string is no augmentation.
 
@@ -74,8 +80,7 @@ def draw(
     flip, color and cutout where listed, and one of crop, scale, rotate that are listed.
     """
     operations = parse(strategy)
-    if mode not in MODES:
-        raise UserError(f"unknown augmentation mode {mode!r}; choose one of {', '.join(MODES)}.")
+    check_mode(mode)
     keys = jax.random.split(key, 9)
     pool = [o for o in operations if mode == "single" or o in ("crop", "scale", "rotate")]
     if choice is not None:

@@ -22,6 +22,8 @@ from dancejax import parallel, runs
 from dancejax.errors import UserError
 
 FORMAT = 1
+_BESIDE = 2**18
+"""Bytes of a checkpoint beside its arrays: Orbax's index and the manifest, in many files."""
 _MANIFEST, _ARRAYS = "manifest.json", "arrays"
 
 
@@ -88,6 +90,9 @@ def save_tree(path: Path, tree: Any, metadata: dict[str, Any]) -> None:
 def _write_tree(path: Path, arrays: Any, metadata: dict[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
+    # Orbax, cut short in the middle, has its threads write tracebacks to stderr.
+    there = next(p for p in path.parents if p.exists())
+    runs.check_space(there, sum(x.nbytes for x in jax.tree.leaves(arrays)) + _BESIDE)
     try:
         temporary.mkdir(parents=True)
         with _checkpointer() as checkpointer:

@@ -1,6 +1,7 @@
 """The loop that runs any method: one compiled iteration, metrics, checkpoints, resume."""
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -15,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from dancejax import (
     backend,
     checkpoint,
+    checks,
     condensed,
     coreset,
     experts,
@@ -172,10 +174,15 @@ def condense(
     events for it, too. Raises UserError for settings that don't fit, and when a loss stops being
     finite; the last good checkpoint stays.
     """
-    if steps < 1 or log_every < 1 or picture_every < 0 or keep_every < 0:
-        raise UserError(
-            "steps and log_every must be at least 1, picture_every and keep_every at least 0."
-        )
+    counts = {"steps": steps, "log_every": log_every, "ipc": ipc, "seed": seed}
+    counts |= {"picture_every": picture_every, "keep_every": keep_every}
+    for name, value in counts.items():
+        checks.whole(name, value, 1 if name in ("steps", "log_every", "ipc") else 0)
+    checks.number("checkpoint_seconds", checkpoint_seconds)
+    checks.instance("method", method, Method, hint="methods.create makes one")
+    checks.instance("the data set", dataset, ImageDataset, hint=ImageDataset.HINT)
+    _check_settings(settings or {})
+    _check_networks(method, dataset, pool)
     if method.needs_experts and pool is None:
         raise UserError(f"{method.name} needs a pool of experts; train one with launch.pretrain.")
     streaming.check_placement(placement)
@@ -305,6 +312,36 @@ def condense(
     if signum:  # in the last iteration: the same call only reads what is saved
         raise runs.Interrupted(signum)
     return artifact(state)
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Raise UserError for settings that a manifest cannot say."""
+    try:
+        json.dumps({**settings})
+    except (TypeError, ValueError) as error:
+        raise UserError(f"settings must be a dict that JSON can hold ({error}).") from error
+
+
+def _check_networks(method: Method, dataset: ImageDataset, pool: ExpertPool | None) -> None:
+    """Raise UserError for a network that does not fit the data, or experts of another network."""
+    if pool is not None:
+        checks.instance(
+            "pool", pool, ExpertPool, hint="it is the first of what experts.load_pool returns"
+        )
+    if method.network is None:
+        return
+    networks.check(method.network, dataset.num_classes, dataset.image_shape)
+    if pool is None or not method.needs_experts:
+        return
+    key = jax.random.key(0)
+    network = method.network
+    wanted = jax.eval_shape(lambda key: networks.init(network, key, dataset.image_shape), key)
+    found = jax.tree.map(lambda x: x.shape[1:], pool.final)
+    if found != jax.tree.map(lambda x: x.shape, wanted):
+        raise UserError(
+            "the experts have another network than the method; make the method with the network "
+            "that experts.load_pool returns."
+        )
 
 
 def _record(

@@ -180,7 +180,13 @@ def training_recipe(condensed: CondensedSet) -> dict[str, Any]:
     from dancejax.methods import presets
 
     name = presets.PROTOCOLS.get(condensed.method, "dance")
-    config = evaluate.protocol(name, str(condensed.source.get("name", "")))
+    config = evaluate.protocol(
+        name,
+        str(condensed.source.get("name", "")),
+        side=min(condensed.image_shape[:2]),
+        num_classes=condensed.num_classes,
+        **evaluate.size_of(condensed),
+    )
     return {"protocol": name, **dataclasses.asdict(config)}
 
 

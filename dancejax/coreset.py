@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import numpy as np
 
-from dancejax import fit, keys, networks, parallel, runs, training
+from dancejax import checks, fit, keys, networks, parallel, runs, training
 from dancejax.condensed import CondensedSet, describe_source
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
@@ -21,8 +21,8 @@ BY_FEATURES = ("herding", "kcenter", "kmeans")
 
 def check_ipc(dataset: ImageDataset, ipc: int) -> None:
     """Raises UserError unless every class has at least ipc images and ipc is at least 1."""
-    if ipc < 1:
-        raise UserError(f"IPC (images per class) must be at least 1, not {ipc}.")
+    checks.instance("the data set", dataset, ImageDataset, hint=ImageDataset.HINT)
+    checks.whole("ipc (images per class)", ipc, 1)
     smallest = int(dataset.class_counts.argmin())
     if dataset.class_counts[smallest] < ipc:
         raise UserError(
@@ -56,6 +56,7 @@ def first_indices(dataset: ImageDataset, per_class: int) -> np.ndarray:
 def random(dataset: ImageDataset, ipc: int, *, seed: int = 0) -> CondensedSet:
     """ipc random images per class."""
     check_ipc(dataset, ipc)
+    ipc, seed = int(ipc), checks.whole("seed", seed)
     indices = random_indices(dataset, ipc, seed=seed)
     return from_indices(dataset, indices, "random", {"ipc": ipc, "seed": seed})
 

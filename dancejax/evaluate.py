@@ -13,6 +13,7 @@ import numpy as np
 from dancejax import (
     augment,
     checkpoint,
+    checks,
     condensed,
     fit,
     keys,
@@ -88,7 +89,7 @@ def protocol(
         raise UserError(f"unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}.")
     if not (known.flip(dataset_name) if flip is None else flip):
         fields["augmentation"] = augment.without(fields["augmentation"], "flip")
-    return TrainConfig(**{**fields, **overrides})
+    return training.make_config(**{**fields, **overrides})
 
 
 def _dance_epochs(side: int, num_classes: int, decoded: int | None) -> int:
@@ -155,15 +156,19 @@ def evaluate(
     memory, whose batches are sent ahead. devices: how many (None: all). at_once: networks side by
     side at most (None: as many as suit the device and its memory).
     """
-    if repeats < 1:
-        raise UserError(f"the number of networks must be at least 1, not {repeats}.")
-    if points < 1:
-        raise UserError(f"the number of test points must be at least 1, not {points}.")
+    checks.whole("repeats (networks)", repeats, 1)
+    checks.whole("points (test points)", points, 1)
+    checks.whole("seed", seed)
+    hint = ImageDataset.HINT
+    checks.instance("the training set", train, CondensedSet, ImageDataset, hint=hint)
+    checks.instance("the test set", test, ImageDataset, hint=hint)
+    checks.instance("config", config, TrainConfig, hint="evaluate.protocol makes one")
     if train.image_shape != test.image_shape or tuple(train.classes) != tuple(test.classes):
         raise UserError(
             f"the training set ({train.num_classes} classes, {list(train.image_shape)}) and the "
             f"test set ({test.num_classes} classes, {list(test.image_shape)}) don't fit together."
         )
+    networks.check(network, train.num_classes, train.image_shape)
     test = dataclasses.replace(test, mean=train.mean, std=train.std)
     train_set: TrainData | ImageDataset
     if placement == "host" and isinstance(train, ImageDataset):

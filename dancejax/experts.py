@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dancejax import checkpoint, fit, interpolate, networks, parallel, runs, training
+from dancejax import checkpoint, checks, fit, interpolate, networks, parallel, runs, training
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.training import TrainConfig, TrainState
@@ -39,7 +39,7 @@ def expert_training(image_side: int, **overrides: Any) -> TrainConfig:
     # There is but one operation to choose from, so that it does not matter what draws it; records
     # of pools say "image".
     usual = {"epochs": 80 if large else 60, "batch_size": 128 if large else 64, "draw": "image"}
-    return TrainConfig(**{**usual, **overrides})
+    return training.make_config(**{**usual, **overrides})
 
 
 def describe(
@@ -96,8 +96,11 @@ def train_pool(
     raises Interrupted; the same call goes on. Returns each expert's metadata. Raises UserError for
     a folder that holds a pool of other settings.
     """
-    if count < 1:
-        raise UserError(f"the number of experts must be at least 1, not {count}.")
+    checks.whole("count (of experts)", count, 1)
+    checks.whole("seed", seed)
+    checks.whole("snapshots", snapshots)
+    folder = checks.path("folder", folder)
+    _check_parts(dataset, network, config, test)
     if not 0 <= snapshots < config.epochs:
         raise UserError(f"snapshots must lie between 0 and {config.epochs - 1}, not {snapshots}.")
     folder = runs.open_workdir(folder)
@@ -171,6 +174,21 @@ def train_pool(
     return found
 
 
+def _check_parts(
+    dataset: ImageDataset, network: nn.Module, config: TrainConfig, test: ImageDataset | None
+) -> None:
+    """Raise UserError for parts that no pool can be made of."""
+    for part in (dataset, *([] if test is None else [test])):
+        checks.instance("the data set", part, ImageDataset, hint=ImageDataset.HINT)
+    checks.instance("config", config, TrainConfig, hint="expert_training makes one")
+    networks.check(network, dataset.num_classes, dataset.image_shape)
+    if not networks.is_named(network):
+        raise UserError(
+            f"experts of {type(network).__name__} cannot be kept: a pool makes its network again "
+            f"by name; take one of {', '.join(networks.NETWORKS)} for DANCE, or another method."
+        )
+
+
 def _test(
     folder: Path,
     found: list[dict[str, Any]],
@@ -209,6 +227,9 @@ def load_pool(
 
     Raises UserError for a missing or damaged pool, too few experts, or one of another data set.
     """
+    folder = checks.path("folder", folder)
+    if count is not None:
+        checks.whole("count (of experts)", count)
     description = read_description(folder)
     shape = _image_shape(description)
     if dataset is not None and dataset.fingerprint != description["dataset"]["fingerprint"]:

@@ -16,6 +16,7 @@ from jax import lax
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from dancejax import checks
 from dancejax.errors import UserError
 
 T = TypeVar("T")
@@ -113,6 +114,8 @@ class Agreement:
 def check_devices(devices: int | None) -> None:
     """Raises UserError for more devices than there are, or not all of several processes'."""
     available = jax.local_device_count()
+    if devices is not None:
+        checks.whole("devices", devices)
     if devices is not None and not 1 <= devices <= available:
         raise UserError(f"{devices} devices are asked for, there are {available}.")
     if devices not in (None, available) and jax.process_count() > 1:

@@ -172,9 +172,9 @@ def lock(workdir: Path) -> TextIO | None:
         file.close()
         return None
     with contextlib.suppress(OSError):  # a full disk: the lock holds, only its owner's name is lost
-        file.truncate(0)
-        file.write(f"process {os.getpid()}\n")
-        file.flush()
+        # Past the buffer, whose content would be written again, and fail again, as the file closes.
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), f"process {os.getpid()}\n".encode())
     return file
 
 

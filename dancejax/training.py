@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dancejax import augment, backend, networks, parallel
+from dancejax import augment, backend, checks, networks, parallel
 from dancejax.data import sampling
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
@@ -45,6 +45,8 @@ class TrainConfig:
     draw: str = "batch"
 
     def __post_init__(self) -> None:
+        checks.fields(self, "training")
+        augment.check_mode(self.mode)
         if self.draw not in augment.DRAWS:
             raise UserError(
                 f"unknown draw {self.draw!r}; choose one of {', '.join(augment.DRAWS)}."
@@ -62,6 +64,15 @@ class TrainConfig:
                 f"epochs ({self.epochs}) and batch size ({self.batch_size}) must be at least 1."
             )
         augment.parse(self.augmentation)
+
+
+def make_config(**settings: Any) -> TrainConfig:
+    """Make a TrainConfig. Raises UserError for settings that it does not have."""
+    known = [field.name for field in dataclasses.fields(TrainConfig)]
+    for name in settings:
+        if name not in known:
+            raise UserError(f"training has no setting {name!r}; it has {', '.join(known)}.")
+    return TrainConfig(**settings)
 
 
 EARLIER = {"training.draw": "image", "keys": "experts"}

@@ -130,7 +130,7 @@ def test_real_start_holds_a_different_real_image_in_each_tile(train):
 def test_settings_that_do_not_fit_are_said(network, train, pool):
     for options, sentence in (
         ({"steps": 0}, "steps"),
-        ({"ipc": 0}, "must be at least 1, not 0"),
+        ({"ipc": 0}, "ipc"),
         ({"ipc": 25}, "has 24 images, fewer than the 25 per class"),
         ({"init": "zeros"}, "unknown initialisation 'zeros'"),
     ):

@@ -110,9 +110,9 @@ def test_pools_of_other_settings_and_data_are_refused(tmp_path, train, test, net
         experts.load_pool(tmp_path, count=3)
     with pytest.raises(UserError, match=r"there is no .*pool.json"):
         experts.load_pool(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="number of experts must be at least 1"):
+    with pytest.raises(UserError, match="experts"):
         train_pool(tmp_path, train, network, count=0)
-    with pytest.raises(UserError, match="snapshots must lie between 0 and 3"):
+    with pytest.raises(UserError, match="snapshots"):
         train_pool(tmp_path / "new", train, network, snapshots=4)
 
 

@@ -4,7 +4,7 @@ The common road of .npz files and of `ImageDataset.from_arrays`. Nothing about a
 granted before its type and number of axes are known.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -182,7 +182,8 @@ def _class_names(classes: Any, name: str) -> tuple[str, ...]:
     given = classes
     if isinstance(given, np.ndarray):
         given = given.tolist() if given.ndim == 1 else None
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    # A set has no order that labels could go by.
+    if isinstance(given, str | Set) or not isinstance(given, Iterable):
         given = [None]
     names = list(given)
     check_names(name, names)

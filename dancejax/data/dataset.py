@@ -4,10 +4,11 @@ import dataclasses
 import functools
 import hashlib
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from dancejax import checks
 from dancejax.data import arrays, known
 from dancejax.data.arrays import Arrays
 from dancejax.data.normalisation import channel_statistics, known_constants
@@ -38,8 +39,12 @@ class ImageDataset:
     std: tuple[float, ...]
     flip: bool = True
 
+    HINT: ClassVar[str] = "data.load and ImageDataset.from_arrays make one"
+    """How a caller who has something else gets one."""
+
     def __post_init__(self) -> None:
         check_split(self.split)
+        checks.instance("flip", self.flip, bool, np.bool_, hint="give True or False")
         arrays.check_arrays(self.name, Arrays(self.images, self.labels, self.classes))
         mean, std = _constants(self.name, self.mean, self.std, self.images.shape[-1])
         object.__setattr__(self, "name", printable(self.name))
@@ -80,6 +85,7 @@ class ImageDataset:
         Raises:
           UserError: anything is not so.
         """
+        checks.instance("name", name, str, hint="give the data set's name as text")
         made = arrays.build(
             images, labels, classes=classes, name=name, channels_first=channels_first
         )
@@ -126,8 +132,8 @@ def subset(dataset: ImageDataset, per_class: int, *, seed: int) -> ImageDataset:
     The same seed draws the same images; one class's draw does not depend on the other classes.
     Raises UserError where a class has fewer images.
     """
-    if per_class < 1:
-        raise UserError(f"per_class is {per_class}; it must be at least 1.")
+    checks.instance("the data set", dataset, ImageDataset, hint=ImageDataset.HINT)
+    checks.whole("per_class", per_class, 1)
     short = np.flatnonzero(dataset.class_counts < per_class)
     if len(short):
         raise UserError(
@@ -161,6 +167,7 @@ def train_test_split(
     Raises:
       UserError: a class is too small, or an argument is out of range.
     """
+    checks.instance("the data set", dataset, ImageDataset, hint=ImageDataset.HINT)
     index = content_split(
         image_digests(dataset.images),
         dataset.labels,
@@ -187,8 +194,7 @@ def train_test_split(
 
 def _class_orders(labels: np.ndarray, num_classes: int, seed: int) -> list[np.ndarray]:
     """For each class a seeded random order of its indices."""
-    if seed < 0:
-        raise UserError(f"The seed is {seed}; it must not be negative.")
+    checks.whole("seed", seed)
     return [
         np.random.default_rng([seed, c]).permutation(np.flatnonzero(labels == c))
         for c in range(num_classes)

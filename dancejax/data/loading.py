@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from dancejax import paths
+from dancejax import checks, paths
 from dancejax.data import embedded, folder, imagenet, known, npz, tfds_source
 from dancejax.data.arrays import Arrays
 from dancejax.data.dataset import ImageDataset, check_split
@@ -58,6 +58,10 @@ def load(
     Raises:
       UserError: in one sentence, anything that the caller can put right.
     """
+    checks.path("the data set", name_or_path)
+    if data_dir is not None:
+        checks.path("data_dir", data_dir)
+    checks.whole("seed", seed)
     check_split(split)
     check_image_size(image_size)
     try:

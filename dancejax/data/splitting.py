@@ -9,6 +9,7 @@ import hashlib
 
 import numpy as np
 
+from dancejax import checks
 from dancejax.errors import UserError
 
 TEST_FRACTION = 0.2
@@ -47,9 +48,8 @@ def content_split(
     Raises:
       UserError: a class has fewer than two different images.
     """
-    if seed < 0:
-        raise UserError(f"The seed is {seed}; it must not be negative.")
-    if not 0 < fraction < 1:
+    checks.whole("seed", seed)
+    if not 0 < checks.number("fraction", fraction) < 1:
         raise UserError(f"The fraction is {fraction}; it must lie between 0 and 1.")
     packed = np.ascontiguousarray(digests).view(f"V{DIGEST_BYTES}").reshape(-1)
     distinct, group = np.unique(packed, return_inverse=True)

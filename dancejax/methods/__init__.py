@@ -7,7 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from dancejax import augment
+from dancejax import augment, checks
 from dancejax.errors import UserError
 from dancejax.methods import dance, dm, idm, m3d
 from dancejax.methods.base import Context, Method, State
@@ -38,7 +38,9 @@ def create(name: str, *, network: nn.Module, **config: Any) -> Method:
     for option in config:
         if option not in fields:
             raise UserError(f"{name} has no setting {option!r}; it has {', '.join(fields)}.")
+    checks.instance("the network", network, nn.Module, hint="networks.create makes one")
     made = module.Config(**config)
+    checks.fields(made, name)
     augment.parse(made.augmentation)
     return module.create(made, network)
 

@@ -3,11 +3,12 @@
 import functools
 from typing import Any, NamedTuple, cast
 
+import flax.errors
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dancejax import backend
+from dancejax import backend, checks
 from dancejax.errors import UserError
 from dancejax.networks import layers
 from dancejax.networks.alexnet import AlexNet
@@ -63,6 +64,7 @@ def create(
     if name not in NETWORKS:
         raise UserError(f"unknown network {name!r}; choose one of {', '.join(NETWORKS)}.")
     network, fixed, smallest = NETWORKS[name]
+    image_shape = _shape(image_shape)
     fields = _fields(network, fixed)
     for option, value in overrides.items():
         if option not in fields:
@@ -71,8 +73,9 @@ def create(
             raise UserError(
                 f"unknown {option} {value!r}; choose one of {', '.join(_CHOICES[option])}."
             )
-        if option in ("depth", "width") and (not isinstance(value, int) or value < 1):
-            raise UserError(f"{option} must be a whole number of at least 1, not {value!r}.")
+        if option in ("depth", "width"):
+            overrides[option] = checks.whole(option, value, 1)
+    num_classes = checks.whole("num_classes", num_classes, 1)
     # The first convolution widens these to 32.
     side = 32 if image_shape == (28, 28, 1) else min(image_shape[:2])
     if side < smallest:
@@ -88,8 +91,29 @@ def create(
                 f"{2 ** overrides['depth']} pixels a side, not {side}; choose a smaller depth."
             )
     if "dtype" in overrides:
-        overrides["dtype"] = jnp.dtype(overrides["dtype"]).name
+        overrides["dtype"] = _dtype(overrides["dtype"])
     return network(num_classes=num_classes, **fixed, **overrides)
+
+
+def _shape(given: Any) -> tuple[int, int, int]:
+    """The shape of images; raises UserError for what is none."""
+    try:
+        h, w, c = (checks.whole("a side or channel of images", x) for x in given)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"images have a shape (height, width, channels), not {given!r}.") from error
+    return h, w, c
+
+
+def _dtype(given: Any) -> str:
+    """The name of a floating-point type; raises UserError for another."""
+    try:
+        dtype = jnp.dtype(given)
+        known = jnp.issubdtype(dtype, jnp.floating)
+    except TypeError:
+        known = False
+    if not known or given is None:
+        raise UserError(f"dtype must be float32, bfloat16 or float16, not {given!r}.")
+    return dtype.name
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
@@ -112,6 +136,34 @@ def _fields(network: type[nn.Module], fixed: dict[str, Any]) -> list[str]:
     return [f for f in network.__dataclass_fields__ if f not in ("parent", "name", *fixed)]
 
 
+def check(network: Any, num_classes: int, image_shape: tuple[int, int, int]) -> None:
+    """Look whether a network can be used for images, whoever wrote it; nothing is computed.
+
+    Raises:
+      UserError: it does not map images [n, h, w, c] to logits [n, num_classes] and features [n, d],
+        or does not take `train`.
+    """
+    checks.instance("the network", network, nn.Module, hint="networks.create makes one")
+    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    try:
+        variables = jax.eval_shape(lambda key: init(network, key, image_shape), jax.random.key(0))
+        made = jax.eval_shape(lambda v, x: forward(network, v, x), variables, images)
+        shapes = [x.shape for x in made]
+    except (flax.errors.FlaxError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise UserError(
+            f"the network {type(network).__name__} cannot be used ({reason}): it has to map images "
+            f"[n, {', '.join(map(str, image_shape))}] and train=True or False to (logits, "
+            "features), without random numbers of its own."
+        ) from error
+    if len(shapes) != 2 or shapes[0] != (2, num_classes) or [len(s) for s in shapes] != [2, 2]:
+        raise UserError(
+            f"the network {type(network).__name__} gives {[list(s) for s in shapes]} for two "
+            f"images of {num_classes} classes; it has to give logits [2, {num_classes}] and "
+            "features [2, d]."
+        )
+
+
 def init(network: nn.Module, key: jax.Array, image_shape: tuple[int, int, int]) -> Variables:
     """Fresh variables {"params": ..., and "batch_stats": ... if the network has batch norm}."""
     return dict(network.init(key, jnp.zeros((1, *image_shape))))
@@ -123,6 +175,11 @@ def describe(network: nn.Module) -> dict[str, Any]:
         if type(network) is kind and all(getattr(network, f) == v for f, v in fixed.items()):
             return {"name": name, **{f: getattr(network, f) for f in _fields(kind, fixed)}}
     raise ValueError(f"{network} is not in the registry")
+
+
+def is_named(network: nn.Module) -> bool:
+    """Whether a network is one of NETWORKS, which `create` makes again from its description."""
+    return "module" not in identity(network)
 
 
 def identity(network: nn.Module) -> dict[str, Any]:

@@ -124,9 +124,9 @@ def test_subset_is_balanced_seeded_and_in_order():
 def test_subset_names_the_class_that_is_too_small():
     with pytest.raises(UserError, match="class 'eel' has 2 images in the train split, fewer"):
         subset(_dataset(), 3, seed=0)
-    with pytest.raises(UserError, match="per_class is 0"):
+    with pytest.raises(UserError, match="per_class"):
         subset(_dataset(), 0, seed=0)
-    with pytest.raises(UserError, match="seed is -1"):
+    with pytest.raises(UserError, match="seed"):
         subset(_dataset(), 1, seed=-1)
 
 

@@ -29,18 +29,20 @@ from dancejax.errors import UserError
 _FEW, _MANY = 60, 2000
 
 
-def _both(test: Callable[..., None]) -> Callable[..., None]:
-    """The test with few examples, and as a slow one with many."""
+def _both(test: Callable[[st.DataObject], None]) -> Callable[..., None]:
+    """The test on drawn data, with few examples, and as a slow one with many."""
     health = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
     def of(count: int) -> Any:
+        # Each count decorates a function of its own.
+        drawn = given(st.data())(lambda data: test(data))
         return settings(
             max_examples=count,
             deadline=None,
             suppress_health_check=health,
             database=None,
             phases=[Phase.explicit, Phase.generate],  # shrinking takes minutes
-        )(test)
+        )(drawn)
 
     marks = [pytest.param(_FEW), pytest.param(_MANY, marks=pytest.mark.slow)]
 
@@ -248,7 +250,6 @@ _SHAPES = st.sampled_from([(1, 1), (2, 3), (3, 2, 1), (4, 4, 3), (5, 1, 3)])
 
 
 @_both
-@given(st.data())
 def test_arrays(data: st.DataObject) -> None:
     images, good, labels, values, classes = data.draw(_SHAPES.flatmap(_set))
     first = good and images.ndim == 4 and data.draw(st.booleans())
@@ -265,7 +266,6 @@ def test_arrays(data: st.DataObject) -> None:
 
 
 @_both
-@given(st.data())
 def test_npz_files_of_one_split(data: st.DataObject) -> None:
     images, good, labels, values, classes = data.draw(_SHAPES.flatmap(_set))
     keys = data.draw(st.sampled_from([("images", "labels"), ("x_train", "y_train")]))
@@ -289,7 +289,6 @@ def test_npz_files_of_one_split(data: st.DataObject) -> None:
 
 
 @_both
-@given(st.data())
 def test_npz_files_of_two_splits(data: st.DataObject) -> None:
     shape = data.draw(_SHAPES)
     images, fine, labels, values, classes = data.draw(_set(shape))
@@ -488,7 +487,6 @@ def _near(first: np.ndarray, second: np.ndarray) -> bool:
 
 
 @_both
-@given(st.data())
 def test_folders(data: st.DataObject) -> None:
     odd = data.draw(st.booleans())
     names = data.draw(st.lists(_FOLDER_NAMES, min_size=2 - odd, max_size=3, unique=True))

@@ -25,7 +25,7 @@ def test_the_same_command_goes_on_and_more_forms_add(launch, chosen, tmp_path):
     launch(*command, "--formats=png")
     stale = out / ".npz.tmp" / "half"  # of an export that was killed
     stale.mkdir(parents=True)
-    done = launch(*command, "--formats=png,npz,npz")
+    done = launch(*command, "--formats=png,npz")
     assert done.stdout.split() == [str(out / "png"), str(out / "npz")]
     assert "png: there already" in done.stderr and not stale.exists()
     image = next((out / "png" / "images").rglob("*.png"))

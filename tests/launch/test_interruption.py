@@ -114,18 +114,6 @@ def test_evaluate_and_forgetting_survive_being_killed(launch, environment, datas
     assert results[0] == results[1]
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 2 MB, where the tests may make one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a file system")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_a_full_disk_loses_nothing(small_disk, launch, dataset, expert_dir, tmp_path):
     """Filled up by others in the middle of a run; with room the same command goes on."""
     first = condense_command(dataset, expert_dir, small_disk / "run", 5)
