@@ -8,7 +8,6 @@ import pytest
 
 from dancejax import condensed, coreset, data, evaluate, exchange, networks, runs
 
-from .test_interruption import small_disk  # noqa: F401  (a fixture)
 
 
 @pytest.fixture
@@ -68,7 +67,7 @@ def test_the_evaluation_beside_the_set_is_stated(launch, chosen, test, tmp_path)
     assert f"{result['accuracy_mean']:.1f} % on" in (out / "npz" / "README.md").read_text()
 
 
-def test_a_full_disk_is_one_sentence_and_room_goes_on(launch, chosen, small_disk):  # noqa: F811
+def test_a_full_disk_is_one_sentence_and_room_goes_on(launch, chosen, small_disk):
     command = [
         "export", f"--condensed={chosen}", f"--workdir={small_disk / 'out'}",
         "--formats=npz,torch,png,huggingface,tfds",
