@@ -9,7 +9,6 @@ import pytest
 from dancejax import condensed, coreset, data, evaluate, exchange, networks, runs
 
 
-
 @pytest.fixture
 def chosen(train, tmp_path):
     """A folder with a coreset of the tests' data set."""
