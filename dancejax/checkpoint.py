@@ -23,7 +23,7 @@ from dancejax.errors import UserError
 
 FORMAT = 1
 _BESIDE = 2**18
-"""Bytes that a checkpoint takes beside its arrays: Orbax's index and the manifest, in many files."""
+"""Bytes that a checkpoint takes beside its arrays: Orbax's index and the manifest, in files."""
 _MANIFEST, _ARRAYS = "manifest.json", "arrays"
 
 

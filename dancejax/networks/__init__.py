@@ -159,8 +159,8 @@ def check(network: Any, num_classes: int, image_shape: tuple[int, int, int]) -> 
     if len(shapes) != 2 or shapes[0] != (2, num_classes) or [len(s) for s in shapes] != [2, 2]:
         raise UserError(
             f"the network {type(network).__name__} gives {[list(s) for s in shapes]} for two "
-            f"images of {num_classes} classes; it has to give logits [2, {num_classes}] and features "
-            "[2, d]."
+            f"images of {num_classes} classes; it has to give logits [2, {num_classes}] and "
+            "features [2, d]."
         )
 
 
