@@ -234,6 +234,7 @@ def describe_source(dataset: ImageDataset) -> dict[str, Any]:
         **dataset_source(dataset),
         "images": len(dataset),
         "image_shape": list(dataset.image_shape),
+        "flip": dataset.flip,
         "resized": "images of another size: the shorter side resized to it, bilinear, antialiased, "
         "and the centre cut out (ImageOps.fit of Pillow)",
     }

@@ -158,7 +158,10 @@ def load_train() -> ImageDataset:
 
 
 def choose_size_of(made: CondensedSet) -> None:
-    """Have the data set that the flags name loaded at the size of a condensed set's images."""
+    """Have the data set that the flags name loaded at the size of a condensed set's images, and
+    mirrored only if the set's own data were."""
+    if FLAGS.flip is None and "flip" in made.source:
+        FLAGS.set_default("flip", made.source["flip"])
     height, width, _ = made.image_shape
     if FLAGS.image_size is None and height == width:
         FLAGS.set_default("image_size", height)

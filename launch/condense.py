@@ -100,7 +100,7 @@ def define_config() -> None:
             flags.DEFINE_string(name, None, help_text)
 
 
-LEAST = {"train_steps": 0, "networks_trained": 0}
+LEAST = {"accuracy_window": 0}
 """The least that settings may be which count something and may be none; all others are positive."""
 RANGES: dict[str, dict[str, float]] = {
     "momentum": {"least": 0, "below": 1},

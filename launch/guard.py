@@ -71,6 +71,8 @@ def show(result: Any) -> None:
 def open_workdir(path: Path, config: dict[str, Any] | None = None) -> Path:
     """Make and lock a work folder; config.json, if any, is written when the run begins."""
     workdir = runs.check_workdir(path)
+    if config is not None:
+        _check_program(workdir, config["command"])
     missing = [p for p in (workdir, *workdir.parents) if not p.exists()]
     runs.open_workdir(workdir)
     _State.made += missing
@@ -78,6 +80,19 @@ def open_workdir(path: Path, config: dict[str, Any] | None = None) -> Path:
     if config is not None:
         runs.when_it_begins(lambda: runs.write_json(workdir / "config.json", config))
     return workdir
+
+
+def _check_program(workdir: Path, name: str) -> None:
+    """Raise UserError if a folder is another program's, whose settings and results would go."""
+    if not (workdir / "config.json").exists():
+        return
+    try:
+        there = runs.read_json(workdir / "config.json")
+    except UserError:  # damaged: nothing to lose
+        return
+    other = there.get("command") if isinstance(there, dict) else None
+    if isinstance(other, str) and other != name:
+        raise UserError(f"{workdir} holds a run of {other}; choose another --workdir for {name}.")
 
 
 def _tidy() -> None:

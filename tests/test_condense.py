@@ -207,6 +207,7 @@ def test_data_that_may_not_be_mirrored_are_not(network, train):
     digits = dataclasses.replace(train, flip=False)
     made = run("dm", network, digits, None, steps=1)
     assert made.settings["augmentation"] == "color_crop_cutout_scale_rotate"
+    assert made.source["flip"] is False
     mirrored = run("dm", network, train, None, steps=1)
     assert mirrored.settings["augmentation"] == "color_crop_cutout_flip_scale_rotate"
 

@@ -209,3 +209,14 @@ def test_a_pool_that_is_too_small_is_said_before_the_work(launch, dataset, exper
         f"--workdir={tmp_path / 'run'}", *SMALL, *EXPERTS, "--experts=3", status=2,
     )  # fmt: skip
     assert "2 finished experts" in done.stderr and not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_another_program_is_left_as_it_is(launch, dataset, tmp_path):
+    """Its config.json and result.json would be replaced."""
+    launch("select", dataset, "--ipc=1", f"--workdir={tmp_path}")
+    before = (tmp_path / "config.json").read_bytes()
+    evaluation = ("evaluate", dataset, f"--condensed={tmp_path}", "--epochs=1", "--repeats=1")
+    done = launch(*evaluation, *SMALL, f"--workdir={tmp_path}", status=2)
+    assert "a run of select" in done.stderr
+    assert (tmp_path / "config.json").read_bytes() == before
+    assert not (tmp_path / "evaluation.jsonl").exists()
