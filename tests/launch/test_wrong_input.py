@@ -145,7 +145,7 @@ TABLE = [
     ([*CONVERT, "--source={folder}/torn.npz"], "cannot be read"),
     ([*CONVERT, "--source={folder}/short.npz", "--mean=a"], "--mean"),
     ([*CONVERT, "--source={folder}/short.npz", "--pixel_values=half"], "--pixel_values=half"),
-    ([*CONVERT, "--source={folder}/short.npz"], "they are hardly 'unit'"),
+    ([*CONVERT, "--source={folder}/short.npz"], "labels"),
     (["report", "--workdir={work}", "--runs={folder}/nowhere"], "there is no folder"),
     (["report", "--workdir={work}", "--runs={folder}/pictures"], "there are no evaluations in"),
     (["report", "--workdir={work}", "--runs={folder}"], "damaged"),
