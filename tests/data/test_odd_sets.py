@@ -26,7 +26,7 @@ from dancejax.data import ImageDataset, load, train_test_split
 from dancejax.data.pixels import decode, quiet
 from dancejax.errors import UserError
 
-_FEW, _MANY = 60, 2000
+_FEW, _MANY = 60, 500
 
 
 def _both(test: Callable[[st.DataObject], None]) -> Callable[..., None]:
