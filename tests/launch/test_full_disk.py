@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dancejax import condensed, coreset, data, exchange
 
@@ -79,9 +80,8 @@ def check_whole(folder: Path) -> None:
     for array in folder.rglob("*.npy"):
         np.load(array)
     for picture in [*folder.rglob("*.png"), *folder.rglob("*.gif")]:
-        from PIL import Image
-
-        Image.open(picture).load()
+        with Image.open(picture) as image:
+            image.load()
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
