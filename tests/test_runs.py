@@ -85,3 +85,24 @@ def test_folders_that_cannot_be_are_said(tmp_path):
     with pytest.raises(UserError, match="cannot write to the folder"):
         runs.open_workdir(tmp_path / "file")
     assert runs.open_workdir(tmp_path / "a" / "b").is_dir()
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    stale = tmp_path / ".table.md.12345.tmp"
+    stale.write_text("ha")
+    runs.write_bytes(tmp_path / "table.md", b"whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["table.md"]
+    assert (tmp_path / "table.md").read_bytes() == b"whole"
+
+
+def test_a_stop_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
+    runs.write_bytes(tmp_path / "table.md", b"old")
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs.os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        runs.write_bytes(tmp_path / "table.md", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["table.md"]
+    assert (tmp_path / "table.md").read_bytes() == b"old"
