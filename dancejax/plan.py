@@ -118,21 +118,8 @@ def step_seconds(
     )
     lowered = jax.jit(lambda v, x: networks.infer(network, v, x)).lower(variables, images)
     flops = float((lowered.cost_analysis() or {}).get("flops", 0.0))
-    speed = matmul_speed() * jax.local_device_count()
+    speed = backend.matmul_speed() * jax.local_device_count()
     return flops * sum(passes.values()) / speed, max(passes, key=lambda name: passes[name])
-
-
-def matmul_speed(side: int = 1024) -> float:
-    """Float32 operations a second of matrix products on one device, the best of five."""
-    a = jnp.ones((side, side))
-    product = jax.jit(lambda x: x @ x)
-    jax.block_until_ready(product(a))
-    seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        jax.block_until_ready(product(a))
-        seconds.append(time.perf_counter() - began)
-    return 2 * side**3 / min(seconds)
 
 
 def _epochs(images: int, count: int, least: int, most: int) -> int:

@@ -11,11 +11,9 @@ import os
 import platform
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 
 import dancejax
 from dancejax import backend
@@ -47,19 +45,6 @@ def megabytes(count: float) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
-def matmul_speed(side: int = 2048) -> float:
-    """GFLOP/s of float32 matrix products on the first device, the best of five."""
-    a = jnp.ones((side, side))
-    product = jax.jit(lambda x: x @ x)
-    jax.block_until_ready(product(a))
-    seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        jax.block_until_ready(product(a))
-        seconds.append(time.perf_counter() - began)
-    return 2 * side**3 / min(seconds) / 1e9
-
-
 def machine() -> dict[str, str]:
     devices = jax.devices()
     found = {
@@ -73,7 +58,8 @@ def machine() -> dict[str, str]:
     if stats and "bytes_limit" in stats:
         found["device memory"] = megabytes(stats["bytes_limit"])
     found["room here"] = megabytes(shutil.disk_usage(Path.cwd()).free)
-    found["matrix products"] = f"{matmul_speed():.0f} GFLOP/s in float32 on one device"
+    speed = backend.matmul_speed(2048) / 1e9
+    found["matrix products"] = f"{speed:.0f} GFLOP/s in float32 on one device"
     found["allocator"] = "tuned" if backend.tune_allocator() else "as the system has it"
     cached = cache.cache_folder("xla")
     off = cached is None or "DANCEJAX_NO_CACHE" in os.environ

@@ -1,6 +1,8 @@
 """What the tests share: tiny real images cut from the embedded set, and experts of them."""
 
 import dataclasses
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,3 +64,15 @@ def forget_programs() -> Iterator[None]:
     """What a module compiled is of no use to the next, and takes gigabytes in the end."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB, where the tests may make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

@@ -6,7 +6,6 @@ import os
 import pickle
 import shutil
 import stat
-import subprocess
 import zipfile
 from collections import OrderedDict
 
@@ -208,18 +207,6 @@ def test_files_have_the_mode_that_the_user_asks_for(made, tmp_path):
         os.umask(before)
     for file in (tmp_path / "a").iterdir():
         assert stat.S_IMODE(file.stat().st_mode) == 0o644, file
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 1 MB, where the tests may make one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a file system")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("room", [0, 20_000, 60_000])

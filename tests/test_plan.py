@@ -81,7 +81,7 @@ def test_estimates_count_every_part(train, network):
 
 def test_long_steps_are_foreseen_from_their_arithmetic(train, network, monkeypatch):
     """In proportion to the images of the setting that most of the time goes to."""
-    monkeypatch.setattr(plan, "matmul_speed", lambda: 1e9)
+    monkeypatch.setattr(backend, "matmul_speed", lambda: 1e9)
 
     def foreseen(**options):
         method = methods.create("idm", network=network, train_batch=8, **options)

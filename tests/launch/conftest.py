@@ -1,7 +1,6 @@
 """Programs as a user starts them: processes in a checkout, on a tiny real data set."""
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -97,15 +96,3 @@ def launch_and_stop(environment: dict[str, str]):
         return process.returncode, stderr
 
     return run
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 2 MB, where the tests may make one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a file system")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
