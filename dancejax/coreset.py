@@ -165,7 +165,7 @@ def count_events(counts: Forgetting, index: np.ndarray, right: np.ndarray) -> Fo
       index: int [b], different images that a step presented.
       right: bool [b], which of them the network classified correctly, before the step.
     """
-    last, events, learned = (array.copy() for array in counts)
+    last, events, learned = (np.array(array) for array in counts)  # restored ones are JAX's
     events[index] += (last[index] == 1) & ~right
     last[index] = right
     learned[index] |= right

@@ -3,6 +3,7 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -63,6 +64,14 @@ def test_forgetting_events_are_right_then_wrong(history):
         own = [row[image] for row in history]
         assert counts.events[image] == sum(a and not b for a, b in itertools.pairwise(own))
         assert counts.learned[image] == any(own)
+
+
+def test_counting_goes_on_with_what_a_checkpoint_gives_back():
+    counts = coreset.Forgetting(*map(jnp.asarray, coreset.no_events(3)))
+    counts = coreset.count_events(counts, np.array([0, 2]), np.array([True, True]))
+    counts = coreset.count_events(counts, np.array([0, 2]), np.array([True, False]))
+    assert counts.events.tolist() == [0, 0, 1]
+    assert counts.learned.tolist() == [True, False, True]
 
 
 def test_most_often_forgotten_come_first_and_never_learned_before_all():

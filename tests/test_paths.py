@@ -102,7 +102,7 @@ def test_without_a_home_nothing_is_kept_and_nothing_fails(homeless, tmp_path, mo
 
 
 def test_the_doctor_works_without_a_home(homeless, monkeypatch):
-    monkeypatch.setattr(doctor, "matmul_speed", lambda: 1.0)
+    monkeypatch.setattr(doctor.backend, "matmul_speed", lambda side: 1.0)
     found = doctor.machine()
     assert found["compilation cache"] == "off"
 
