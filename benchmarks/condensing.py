@@ -12,7 +12,7 @@ from benchmarks import workers
 
 
 def main(spec: dict[str, Any], folder: Path, steps: int, mode: str) -> dict[str, Any]:
-    from dancejax import backend
+    from dancejax.runs import backend
 
     backend.tune_allocator()
     backend.use_cores(spec["devices"])
@@ -42,8 +42,8 @@ def main(spec: dict[str, Any], folder: Path, steps: int, mode: str) -> dict[str,
 def _condense(spec: dict[str, Any], folder: Path, steps: int) -> tuple[float, float]:
     import jax
 
-    from dancejax import condense, interpolate, methods, networks
-    from dancejax.experts import ExpertPool
+    from dancejax import condensation, interpolate, methods, networks
+    from dancejax.training.experts import ExpertPool
 
     dataset = workers._random_dataset(spec["classes"], 4 * spec["batch"], spec["side"])
     network = networks.create("convnet", spec["classes"], dataset.image_shape, width=spec["width"])
@@ -51,7 +51,7 @@ def _condense(spec: dict[str, Any], folder: Path, steps: int) -> tuple[float, fl
     pool = ExpertPool(interpolate.stack(variables[:1]), interpolate.stack(variables[1:]))
     method = methods.create("dance", network=network, batch_real=spec["batch"])
     workdir = Path(tempfile.mkdtemp(dir=folder))
-    condense.condense(
+    condensation.condense(
         method, dataset, ipc=spec["ipc"], steps=steps, pool=pool, workdir=workdir,
         placement=spec["placement"], devices=spec["devices"], progress=False,
     )  # fmt: skip

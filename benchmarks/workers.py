@@ -45,9 +45,10 @@ def prepare_step(spec: dict[str, Any]) -> Prepared:
     import jax
     import numpy as np
 
-    from dancejax import backend, condense, interpolate, methods, networks, parallel
+    from dancejax import condensation, interpolate, methods, networks
     from dancejax.data import ImageDataset
-    from dancejax.experts import ExpertPool
+    from dancejax.runs import backend, parallel
+    from dancejax.training.experts import ExpertPool
 
     classes, ipc, side = spec["classes"], spec["ipc"], spec["side"]
     dataset = _random_dataset(classes, max(spec["batch"], 4 * ipc), side)
@@ -62,13 +63,13 @@ def prepare_step(spec: dict[str, Any]) -> Prepared:
     if spec["method"] == "idm":
         extra |= {"queue_size": 20, "train_batch": spec["batch"]}
     method = methods.create(spec["method"], network=network, batch_real=spec["batch"], **extra)
-    start = condense.initial_pixels(dataset, ipc, method.factor)
+    start = condensation.initial_pixels(dataset, ipc, method.factor)
     mesh = STACK.enter_context(parallel.use(parallel.CLASSES, spec["devices"]))
-    context = condense.make_context(dataset, pool)
+    context = condensation.make_context(dataset, pool)
     state = method.init(jax.random.key(1), start, context)
     state, context = parallel.place((state, context), mesh)
     began = time.perf_counter()
-    update = condense.compile_step(method, state, context, mesh)
+    update = condensation.compile_step(method, state, context, mesh)
     about = {
         "compile_s": time.perf_counter() - began,
         "step_memory_mb": backend.program_memory(update) / 2**20,
@@ -90,7 +91,9 @@ def prepare_train(spec: dict[str, Any]) -> Prepared:
     """Steps of training networks side by side, as experts and evaluation do."""
     import jax
 
-    from dancejax import fit, networks, parallel, training
+    from dancejax import networks, training
+    from dancejax.runs import parallel
+    from dancejax.training import loop
 
     side = spec["side"]
     dataset = _random_dataset(10, 500, side)
@@ -100,7 +103,7 @@ def prepare_train(spec: dict[str, Any]) -> Prepared:
     devices = parallel.devices_for(count, spec["devices"])
     mesh = STACK.enter_context(parallel.use(parallel.NETWORKS, devices))
     data = parallel.place(training.train_data(dataset), mesh)
-    state, keys = fit.init_team(0, list(range(count)), network, (side, side, 3), config, mesh)
+    state, keys = loop.init_team(0, list(range(count)), network, (side, side, 3), config, mesh)
     options = {"network": network, "config": config, "count": len(dataset.labels)}
     kept = [state]
 
@@ -186,7 +189,7 @@ def prepare_torch_train(spec: dict[str, Any]) -> Prepared:
 def _torch_device(spec: dict[str, Any]) -> Any:
     import torch
 
-    from dancejax import backend
+    from dancejax.runs import backend
 
     if spec.get("tuned"):
         backend.tune_allocator()
@@ -222,7 +225,7 @@ PREPARE: dict[str, Callable[[dict[str, Any]], Prepared]] = {
 
 def main(spec: dict[str, Any]) -> None:
     if not spec["kind"].startswith("torch"):
-        from dancejax import backend
+        from dancejax.runs import backend
 
         backend.tune_allocator()
         backend.use_cores(spec.get("devices"))

@@ -18,9 +18,12 @@ import jax
 import numpy as np
 
 import dancejax
-from dancejax import checkpoint, disk, figures, multiformation, parallel, runs
+from dancejax import figures, multiformation, runs
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
+from dancejax.methods import presets
+from dancejax.runs import disk, integrity, parallel
+from dancejax.training import protocols
 
 FORMAT = 1
 SHA256_OF = (
@@ -107,7 +110,7 @@ def _write(condensed: CondensedSet, path: Path) -> None:
         np.save(temporary / "images.npy", condensed.images, allow_pickle=False)
         np.save(temporary / "labels.npy", condensed.labels, allow_pickle=False)
         figures.save_grid(temporary / "preview.png", condensed)
-        runs.write_json(temporary / "manifest.json", checkpoint.seal(manifest(condensed)))
+        runs.write_json(temporary / "manifest.json", integrity.seal(manifest(condensed)))
         if path.exists():
             path.rename(old)
         temporary.rename(path)
@@ -116,13 +119,6 @@ def _write(condensed: CondensedSet, path: Path) -> None:
         why = disk.reason(error, path.parent)
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(f"cannot save the set to {path} ({why}); make room.") from error
-
-
-def export(condensed: CondensedSet, path: str | Path, form: str, **options: Any) -> dict[str, Any]:
-    """Writes a set in a form that other tools read; see `dancejax.exchange.export`."""
-    from dancejax import exchange  # it needs this module
-
-    return exchange.export(condensed, Path(path), form, **options)
 
 
 def manifest(condensed: CondensedSet) -> dict[str, Any]:
@@ -135,12 +131,12 @@ def manifest(condensed: CondensedSet) -> dict[str, Any]:
         "method": condensed.method,
         "images": {
             "file": "images.npy",
-            "sha256": checkpoint.digest(condensed.images),
+            "sha256": integrity.digest(condensed.images),
             "shape": list(condensed.images.shape),
             "dtype": "float32",
             "layout": "NHWC",
         },
-        "labels": {"file": "labels.npy", "sha256": checkpoint.digest(condensed.labels)},
+        "labels": {"file": "labels.npy", "sha256": integrity.digest(condensed.labels)},
         "sha256_of": SHA256_OF,
         "pixel_range": {
             "units": "[0, 1] before normalisation",
@@ -176,16 +172,14 @@ def manifest(condensed: CondensedSet) -> dict[str, Any]:
 
 def training_recipe(condensed: CondensedSet) -> dict[str, Any]:
     """Return how networks are trained on a set by the published protocol of its method."""
-    from dancejax import evaluate  # it needs this module
-    from dancejax.methods import presets
 
     name = presets.PROTOCOLS.get(condensed.method, "dance")
-    config = evaluate.protocol(
+    config = protocols.protocol(
         name,
         str(condensed.source.get("name", "")),
         side=min(condensed.image_shape[:2]),
         num_classes=condensed.num_classes,
-        **evaluate.size_of(condensed),
+        **protocols.size_of(condensed),
     )
     return {"protocol": name, **dataclasses.asdict(config)}
 
@@ -195,7 +189,7 @@ def load(path: str | Path) -> CondensedSet:
     path = Path(path)
     if not (path / "manifest.json").is_file():
         raise UserError(f"{path} is not a condensed set: it has no manifest.json.")
-    about = checkpoint.read_manifest(path / "manifest.json")
+    about = integrity.read_manifest(path / "manifest.json")
     if about.get("format") != FORMAT:
         raise UserError(
             f"{path} has format {about.get('format')!r}; this version reads format {FORMAT}."
@@ -219,7 +213,7 @@ def load(path: str | Path) -> CondensedSet:
 
 def fingerprint(condensed: CondensedSet) -> str:
     """sha256 over the stored pixels, labels and the way they are decoded."""
-    parts = (checkpoint.digest(condensed.images), checkpoint.digest(condensed.labels))
+    parts = (integrity.digest(condensed.images), integrity.digest(condensed.labels))
     return hashlib.sha256(f"{parts} {condensed.factor}".encode()).hexdigest()
 
 
@@ -248,6 +242,6 @@ def _read_array(path: Path, sha256: str) -> np.ndarray:
         raise UserError(f"{path} is missing; the condensed set is not complete.") from error
     except Exception as error:  # NumPy raises many kinds for damaged headers
         raise UserError(f"{path} is damaged: it can't be read as an array.") from error
-    if checkpoint.digest(array) != sha256:
+    if integrity.digest(array) != sha256:
         raise UserError(f"{path} is damaged: its checksum does not fit the manifest.")
     return array

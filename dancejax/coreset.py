@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import numpy as np
 
-from dancejax import checks, fit, keys, networks, parallel, runs, training
+from dancejax import checks, keys, networks, runs, training
 from dancejax.condensed import CondensedSet, describe_source
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.networks import Variables
-from dancejax.training import TrainConfig
+from dancejax.runs import parallel
+from dancejax.training import TrainConfig, loop
 
 CORESETS = ("random", "herding", "kcenter", "kmeans", "forgetting", "forgetting_least")
 BY_FEATURES = ("herding", "kcenter", "kmeans")
@@ -231,13 +232,13 @@ def forgetting(
         runs.stop_on_signals() as stop,
         runs.Progress("forgetting", config.epochs * per_epoch, enabled=progress) as bar,
     ):
-        state, own_keys = fit.init_team(
+        state, own_keys = loop.init_team(
             seed, [0], network, dataset.image_shape, config, mesh, purpose=keys.FORGETTING
         )
-        _, counts = fit.train(
+        _, counts = loop.train(
             state,
             own_keys,
-            fit.place(dataset, placement, mesh),
+            loop.place(dataset, placement, mesh),
             mesh=mesh,
             network=network,
             config=config,

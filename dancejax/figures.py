@@ -6,15 +6,15 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from dancejax import names, parallel, runs
+from dancejax import names, runs
+from dancejax.runs import parallel
 
 if TYPE_CHECKING:
-    from dancejax.condensed import CondensedSet
+    from matplotlib.figure import Figure
 
 # Figures are drawn without pyplot, so that a notebook's choice of a backend stays its own.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
@@ -22,7 +22,30 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 _STYLES = ("-", "--", ":", "-.")
 
 
-def grid(condensed: "CondensedSet", *, most: int = 10) -> np.ndarray:
+class Drawn(Protocol):
+    """A condensed set, as far as pictures show it."""
+
+    @property
+    def images(self) -> np.ndarray: ...
+    @property
+    def labels(self) -> np.ndarray: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def factor(self) -> int: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def source(self) -> dict[str, Any]: ...
+    @property
+    def ipc(self) -> int: ...
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...
+
+
+def grid(condensed: Drawn, *, most: int = 10) -> np.ndarray:
     """Lay stored images side by side, a row for each class.
 
     Args:
@@ -53,7 +76,7 @@ _LINE = 0.6
 class _Layout:
     """Where the images of a grid lie, in pixels of the enlarged canvas."""
 
-    def __init__(self, condensed: "CondensedSet", most: int) -> None:
+    def __init__(self, condensed: Drawn, most: int) -> None:
         labels, classes = condensed.labels, min(20, condensed.num_classes)
         self.rows = [np.flatnonzero(labels == c)[:most] for c in range(classes)]
         self.columns = max(1, *map(len, self.rows))
@@ -84,8 +107,8 @@ class _Layout:
 
 
 def grid_figure(
-    condensed: "CondensedSet", *, most: int = 10, note: str | None = None, title: bool = True
-) -> Figure:
+    condensed: Drawn, *, most: int = 10, note: str | None = None, title: bool = True
+) -> "Figure":
     """Draw a grid of stored images, a row for each class with the class's name.
 
     Args:
@@ -97,6 +120,8 @@ def grid_figure(
     layout, canvas = _Layout(condensed, most), grid(condensed, most=most)
     count, columns = len(layout.rows), layout.columns
     height = 0.62 * count * layout.extent(0) / layout.extent(1)
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(1.6 + 0.62 * columns, 0.4 + height), dpi=120)
     axes = figure.add_axes(
         (1.5 / (1.6 + 0.62 * columns), 0.01, 0.98 - 1.5 / (1.6 + 0.62 * columns), 0.93)
@@ -114,7 +139,7 @@ def grid_figure(
     return figure
 
 
-def _grid_title(condensed: "CondensedSet", most: int, note: str | None) -> str:
+def _grid_title(condensed: Drawn, most: int, note: str | None) -> str:
     parts = [
         f"{names.short(condensed.source['name'], 40)}: {names.method(condensed.method)}",
         f"{condensed.ipc} images per class",
@@ -126,9 +151,7 @@ def _grid_title(condensed: "CondensedSet", most: int, note: str | None) -> str:
     return ", ".join(parts + ([note] if note else []))
 
 
-def save_grid(
-    path: Path, condensed: "CondensedSet", *, most: int = 10, note: str | None = None
-) -> None:
+def save_grid(path: Path, condensed: Drawn, *, most: int = 10, note: str | None = None) -> None:
     """Write `grid_figure` as a PNG file."""
     _save(path, grid_figure(condensed, most=most, note=note))
 
@@ -136,9 +159,11 @@ def save_grid(
 Curves = Mapping[str, Sequence[tuple[float, float]]]
 
 
-def curves_figure(curves: Curves, *, xlabel: str, ylabel: str, title: str = "") -> Figure:
+def curves_figure(curves: Curves, *, xlabel: str, ylabel: str, title: str = "") -> "Figure":
     """Named curves of (x, y) points in one diagram; colour and line style tell them apart."""
     many = len(curves) > 4
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7.2 if many else 5, 3.2), dpi=120, layout="constrained")
     axes = figure.subplots()
     for i, (name, points) in enumerate(curves.items()):
@@ -165,11 +190,11 @@ def save_curves(path: Path, curves: Curves, *, xlabel: str, ylabel: str, title: 
     _save(path, curves_figure(curves, xlabel=xlabel, ylabel=ylabel, title=title))
 
 
-def _save(path: Path, figure: Figure) -> None:
+def _save(path: Path, figure: "Figure") -> None:
     runs.write_bytes(path, png(figure))
 
 
-def png(figure: Figure) -> bytes:
+def png(figure: "Figure") -> bytes:
     """A figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():

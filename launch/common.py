@@ -10,11 +10,14 @@ import jax
 from absl import flags
 
 import dancejax
-from dancejax import backend, data, networks, parallel, paths, plan, runs
+from dancejax import data, networks, runs
+from dancejax.applications import plan
 from dancejax.condensed import CondensedSet
-from dancejax.data import folder, streaming
+from dancejax.data import folder
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
+from dancejax.runs import backend, parallel, paths
+from dancejax.training import prefetch
 
 from . import flagtypes, guard
 from .guard import command, say, show
@@ -124,7 +127,7 @@ def define_placement() -> None:
     flags.DEFINE_enum(
         "data_placement",
         "device",
-        streaming.PLACEMENTS,
+        prefetch.PLACEMENTS,
         "where the data set lives: host for one larger than the device's memory, whose batches are "
         "sent ahead of each step; results are the same",
     )

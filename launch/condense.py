@@ -21,27 +21,15 @@ from typing import Any
 import flax.linen as nn
 from absl import flags
 
-from dancejax import (
-    backend,
-    condense,
-    condensed,
-    coreset,
-    experts,
-    figures,
-    gallery,
-    methods,
-    networks,
-    parallel,
-    paths,
-    plan,
-    report,
-    runs,
-)
-from dancejax import evaluate as library
+from dancejax import condensation, condensed, coreset, figures, methods, networks, report, runs
+from dancejax.applications import plan
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.methods import Method, presets
+from dancejax.report import gallery
+from dancejax.runs import backend, parallel, paths
+from dancejax.training import experts, protocols
 
 from . import common, evaluate, flagtypes, pretrain
 
@@ -69,7 +57,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "init",
         None,
-        f"what the stored images start from: {', '.join(condense.INITS)}, or the folder of a "
+        f"what the stored images start from: {', '.join(condensation.INITS)}, or the folder of a "
         "condensed set or coreset (default: the preset's)",
     )
     flags.DEFINE_integer(
@@ -233,7 +221,7 @@ def assess(
     )
     condensed.save(chosen, random / "condensed")
     for text, made, own in (("random images", chosen, random), (FLAGS.method, result, workdir)):
-        size = library.size_of(made)
+        size = protocols.size_of(made)
         _, config = evaluate.protocol_for_method(FLAGS.method, test, **size)
         common.say(f"evaluation: {text}, {FLAGS.repeats} networks of {config.epochs} epochs")
         target = runs.open_workdir(own / "evaluation")
@@ -265,12 +253,12 @@ def default_workdir() -> Path:
 
 def start_of(preset: str) -> str | CondensedSet:
     """What --init names: a start by name, or a condensed set or coreset; else the preset's."""
-    if FLAGS.init is None or FLAGS.init in condense.INITS:
+    if FLAGS.init is None or FLAGS.init in condensation.INITS:
         return FLAGS.init or preset
     path = paths.expand(FLAGS.init, "--init")
     if not path.exists():
         raise UserError(
-            f"--init={FLAGS.init} is neither one of {', '.join(condense.INITS)} nor a folder."
+            f"--init={FLAGS.init} is neither one of {', '.join(condensation.INITS)} nor a folder."
         )
     return evaluate.load_set(path)
 
@@ -305,11 +293,11 @@ def main() -> None:
         say_choice(dataset, chosen.chosen, method)
     # Said before hours of training experts: what cannot fit.
     init = start_of(chosen.init)
-    condense.initial_pixels(dataset, FLAGS.ipc, method.factor, init=init, seed=FLAGS.seed)
+    condensation.initial_pixels(dataset, FLAGS.ipc, method.factor, init=init, seed=FLAGS.seed)
     count = FLAGS.experts if FLAGS["experts"].present or not FLAGS.expert_dir else None
     if method.needs_experts:
         pretrain.check_pool(dataset, count)
-    condense.check_resume(workdir, method, dataset, ipc=FLAGS.ipc, init=init, seed=FLAGS.seed)
+    condensation.check_resume(workdir, method, dataset, ipc=FLAGS.ipc, init=init, seed=FLAGS.seed)
     warn_of_long_steps(method, dataset, network)
     if FLAGS.dry_run or chosen.preset == "auto":
         foresee(method, dataset, network, steps, evaluated)
@@ -341,7 +329,7 @@ def main() -> None:
         f"{FLAGS.method} on {dataset.name}, {FLAGS.ipc} images per class, {steps} iterations"
     )
     picture_every = FLAGS.picture_every
-    result = condense.condense(
+    result = condensation.condense(
         method,
         dataset,
         ipc=FLAGS.ipc,

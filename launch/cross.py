@@ -15,7 +15,8 @@ from typing import Any
 
 from absl import flags
 
-from dancejax import networks, runs, sweep
+from dancejax import networks, runs
+from dancejax.applications import grid
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
 
@@ -80,7 +81,7 @@ def main() -> None:
                 )
             rows.append({"set": label, "network": text, **_short(result)})
             runs.write_json(workdir / "result.json", rows)
-            table = sweep.cross_table(rows)
+            table = grid.cross_table(rows)
             runs.write_bytes(workdir / "table.md", (table + "\n").encode())
     common.show(table)
 

@@ -12,8 +12,9 @@ from typing import Any
 import flax.linen as nn
 from absl import flags
 
-from dancejax import condense, condensed, coreset, data, evaluate, experts, methods, networks, runs
+from dancejax import condensation, condensed, coreset, data, evaluation, methods, networks, runs
 from dancejax.data.dataset import ImageDataset
+from dancejax.training import experts, protocols
 
 from . import common
 
@@ -23,9 +24,9 @@ FLAGS = flags.FLAGS
 def assess(
     train: Any, test: ImageDataset, network: nn.Module, folder: Path, epochs: int
 ) -> dict[str, Any]:
-    config = evaluate.protocol("dance", test.name, epochs=epochs)
+    config = protocols.protocol("dance", test.name, epochs=epochs)
     folder = runs.open_workdir(folder)
-    result = evaluate.evaluate(
+    result = evaluation.evaluate(
         train,
         test,
         network,
@@ -59,7 +60,7 @@ def main() -> None:
     pool, _, _ = experts.load_pool(workdir / "experts", count=FLAGS.experts, dataset=train)
 
     common.say(f"2/4 DANCE, {FLAGS.ipc} images per class, {FLAGS.steps} iterations")
-    made = condense.condense(
+    made = condensation.condense(
         method, train, ipc=FLAGS.ipc, steps=FLAGS.steps, pool=pool, seed=FLAGS.seed,
         workdir=workdir, picture_every=max(1, FLAGS.steps // 5), devices=FLAGS.devices,
         settings={"network": networks.describe(network)},

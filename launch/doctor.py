@@ -16,8 +16,8 @@ from pathlib import Path
 import jax
 
 import dancejax
-from dancejax import backend
-from dancejax.data import cache, tfds_source
+from dancejax.data import tfds_source
+from dancejax.runs import backend, paths
 
 from . import common
 
@@ -61,7 +61,7 @@ def machine() -> dict[str, str]:
     speed = backend.matmul_speed(2048) / 1e9
     found["matrix products"] = f"{speed:.0f} GFLOP/s in float32 on one device"
     found["allocator"] = "tuned" if backend.tune_allocator() else "as the system has it"
-    cached = cache.cache_folder("xla")
+    cached = paths.cache_folder("xla")
     off = cached is None or "DANCEJAX_NO_CACHE" in os.environ
     found["compilation cache"] = "off" if off else str(cached)
     found["TFDS data sets"] = str(tfds_source.default_data_dir() or "no home folder")

@@ -19,12 +19,12 @@ from typing import Any
 import flax.linen as nn
 from absl import flags
 
-from dancejax import augment, condensed, evaluate, exchange, networks, runs
+from dancejax import augment, condensed, evaluation, exchange, networks, runs
 from dancejax.condensed import CondensedSet, dataset_source
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.methods import presets
-from dancejax.training import TrainConfig
+from dancejax.training import TrainConfig, protocols
 
 from . import common, flagtypes
 
@@ -35,7 +35,7 @@ def define_protocol(points: int) -> None:
     flags.DEFINE_enum(
         "protocol",
         None,
-        evaluate.PROTOCOLS,
+        protocols.PROTOCOLS,
         "default: the paper's of the set's method; dm for dm and idm, dance for the rest",
     )
     flags.DEFINE_integer("epochs", None, "epochs (default: the protocol's)", lower_bound=1)
@@ -69,7 +69,7 @@ def protocol_for_method(
     }
     given = {k: v for k, v in overrides.items() if v is not None}
     name = FLAGS.protocol or presets.PROTOCOLS.get(method, "dance")
-    config = evaluate.protocol(
+    config = protocols.protocol(
         name,
         test.name,
         flip=test.flip,
@@ -148,8 +148,8 @@ def assess(
 
     about: what the result says beside.
     """
-    name, config = protocol_for_method(method, test, **evaluate.size_of(chosen))
-    result = evaluate.evaluate(
+    name, config = protocol_for_method(method, test, **protocols.size_of(chosen))
+    result = evaluation.evaluate(
         chosen,
         test,
         network,
@@ -172,7 +172,7 @@ def with_evaluation(
     made: CondensedSet, dataset: ImageDataset, network: nn.Module, *, method: str
 ) -> CondensedSet:
     """A set with the network and settings of its evaluation in the manifest, for `own_settings`."""
-    name, config = protocol_for_method(method, dataset, **evaluate.size_of(made))
+    name, config = protocol_for_method(method, dataset, **protocols.size_of(made))
     evaluation = {
         "protocol": name,
         "epochs": config.epochs,
@@ -248,9 +248,9 @@ def select_checkpoint() -> None:
     test = common.load("test")
     network = network_for(last, test)
     with own_settings(last):
-        name, config = protocol_for_method(last.method, test, **evaluate.size_of(last))
+        name, config = protocol_for_method(last.method, test, **protocols.size_of(last))
         workdir = common.start({"protocol": name, **about})
-        result = evaluate.over_checkpoints(
+        result = evaluation.over_checkpoints(
             sets,
             test,
             network,
@@ -287,7 +287,7 @@ def main() -> None:
     network = network_for(chosen, test)
     method = chosen.method if chosen else ""
     with own_settings(chosen):
-        name, config = protocol_for_method(method, test, **evaluate.size_of(train))
+        name, config = protocol_for_method(method, test, **protocols.size_of(train))
         if chosen and "evaluation" in chosen.settings:
             common.say(
                 f"as the set records, where no flag says otherwise: {_words(network)}, protocol "

@@ -8,8 +8,8 @@ from typing import Any
 
 from absl import flags
 
-from dancejax import paths
 from dancejax.errors import UserError
+from dancejax.runs import paths
 
 
 class _Parser(flags.ArgumentParser[Any]):

@@ -15,8 +15,9 @@ from typing import Any, TextIO
 import jax
 from absl import app, flags, logging
 
-from dancejax import backend, runs, stopping
+from dancejax import runs, stopping
 from dancejax.errors import UserError
+from dancejax.runs import backend
 
 from . import begin
 

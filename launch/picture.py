@@ -13,9 +13,11 @@ from pathlib import Path
 
 from absl import flags
 
-from dancejax import condensed, experts, figures, gallery, interpolate, runs
+from dancejax import condensed, figures, interpolate, runs
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
+from dancejax.report import gallery
+from dancejax.training import experts
 
 from . import common, flagtypes
 from .evaluate import check_source, define_other_data, load_set

@@ -13,10 +13,10 @@ from typing import Any
 
 from absl import flags
 
-from dancejax import evaluate, experts, networks, runs
+from dancejax import evaluation, networks, runs
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
-from dancejax.training import TrainConfig
+from dancejax.training import TrainConfig, experts
 
 from . import common, flagtypes
 
@@ -132,7 +132,7 @@ def train(
         "experts": len(results),
         "accuracy_mean": statistics.fmean(accuracies),
         "accuracies": accuracies,
-        "train": evaluate.describe_set(dataset),
+        "train": evaluation.describe_set(dataset),
         "test": {"name": test.name, "fingerprint": test.fingerprint},
         "network": networks.describe(network),
         "training": dataclasses.asdict(config),

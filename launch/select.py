@@ -13,9 +13,10 @@ from pathlib import Path
 
 from absl import flags
 
-from dancejax import condensed, coreset, experts, fit, interpolate, networks
+from dancejax import condensed, coreset, interpolate, networks
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import ImageDataset
+from dancejax.training import experts, loop
 
 from . import common, pretrain
 
@@ -57,7 +58,7 @@ def main() -> None:
     workdir = common.start({"method": FLAGS.method, "ipc": FLAGS.ipc, "seed": FLAGS.seed}, dataset)
     chosen = choose(dataset, workdir)
     condensed.save(chosen, workdir / "condensed")
-    fit.clear(workdir / "training")
+    loop.clear(workdir / "training")
     common.say(f"coreset: {workdir / 'condensed'}")
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import flax.linen as nn
 from absl import flags
 
-from dancejax import condense, coreset, methods, runs, sweep
+from dancejax import condensation, coreset, methods, runs
+from dancejax.applications import grid
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 
@@ -36,31 +37,31 @@ def epochs_of(ipcs: list[int]) -> dict[int, dict[str, Any]]:
     return {ipc: {"epochs": values[i if len(values) > 1 else 0]} for i, ipc in enumerate(ipcs)}
 
 
-def cells_of(ipcs: list[int]) -> list[sweep.Cell]:
+def cells_of(ipcs: list[int]) -> list[grid.Cell]:
     """The grid that the flags name."""
     cells = [
-        sweep.Cell(method, ipc, seed, variant)
+        grid.Cell(method, ipc, seed, variant)
         for ipc in ipcs
         for method in FLAGS.methods
-        for variant in sweep.variants_of(method, FLAGS.variant)
+        for variant in grid.variants_of(method, FLAGS.variant)
         for seed in FLAGS.seeds
     ]
     for variant in FLAGS.variant:
         if not any(cell.variant == variant for cell in cells):
-            sweep.Cell(FLAGS.methods[0], ipcs[0], 0, variant)
+            grid.Cell(FLAGS.methods[0], ipcs[0], 0, variant)
     return cells
 
 
-def check_cells(cells: list[sweep.Cell], dataset: ImageDataset, network: nn.Module) -> int:
+def check_cells(cells: list[grid.Cell], dataset: ImageDataset, network: nn.Module) -> int:
     """Check every cell before the first is made; how many experts the grid needs."""
     by_hand = common.given(*config_fields())
     for cell in cells:
         coreset.check_ipc(dataset, cell.ipc)
         if cell.method not in methods.METHODS:
             continue
-        config = sweep.plan_of(cell, dataset, FLAGS.steps, by_hand).config
+        config = grid.plan_of(cell, dataset, FLAGS.steps, by_hand).config
         method = methods.create(cell.method, network=network, **config)
-        condense.initial_pixels(dataset, cell.ipc, method.factor)
+        condensation.initial_pixels(dataset, cell.ipc, method.factor)
     whole_pool = FLAGS.expert_dir and not FLAGS["experts"].present
     usual = 1 if whole_pool else FLAGS.experts
     most = max(cell.experts_needed(network, usual) for cell in cells)
@@ -83,7 +84,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for number, cell in enumerate(cells, 1):
         common.say(f"{number}/{len(cells)} {cell.folder(Path()).name}")
-        made = sweep.make(
+        made = grid.make(
             cell,
             dataset,
             network,
@@ -98,7 +99,7 @@ def main() -> None:
             checkpoint_seconds=FLAGS.checkpoint_seconds,
         )
         rows.append(
-            sweep.row(
+            grid.row(
                 cell,
                 made,
                 test,
@@ -112,11 +113,11 @@ def main() -> None:
             )
         )
         runs.write_json(workdir / "result.json", rows + kept)
-        runs.write_bytes(workdir / "table.md", (sweep.table(rows + kept) + "\n").encode())
-    common.show(sweep.table(rows + kept))
+        runs.write_bytes(workdir / "table.md", (grid.table(rows + kept) + "\n").encode())
+    common.show(grid.table(rows + kept))
 
 
-def earlier_rows(workdir: Path, cells: list[sweep.Cell]) -> list[dict[str, Any]]:
+def earlier_rows(workdir: Path, cells: list[grid.Cell]) -> list[dict[str, Any]]:
     """Lines of an earlier call's table for cells that are not among these.
 
     Lines that are none of this version's are left out, and that is said.
@@ -124,12 +125,12 @@ def earlier_rows(workdir: Path, cells: list[sweep.Cell]) -> list[dict[str, Any]]
     if not (workdir / "result.json").exists():
         return []
     rows = runs.read_json(workdir / "result.json")
-    names = [field.name for field in dataclasses.fields(sweep.Cell)]
+    names = [field.name for field in dataclasses.fields(grid.Cell)]
     kept = []
     for row in rows if isinstance(rows, list) else [rows]:
         try:
-            sweep.table([row])
-            if sweep.Cell(**{n: row[n] for n in names if n in row}) not in cells:
+            grid.table([row])
+            if grid.Cell(**{n: row[n] for n in names if n in row}) not in cells:
                 kept.append(row)
         except (KeyError, TypeError, ValueError, AttributeError, UserError):
             common.say(f"left out of {workdir / 'result.json'}: an entry that is no line of a grid")

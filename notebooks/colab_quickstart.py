@@ -54,20 +54,20 @@ import jax
 import matplotlib.pyplot as plt
 
 from dancejax import (
-    backend,
-    condense,
+    condensation,
     condensed,
     coreset,
     data,
-    evaluate,
-    experts,
+    evaluation,
     figures,
-    gallery,
     interpolate,
     methods,
     networks,
-    plan,
 )
+from dancejax.applications import plan
+from dancejax.report import gallery
+from dancejax.runs import backend
+from dancejax.training import experts, protocols
 
 backend.tune_allocator()
 backend.use_cores()  # each core of a CPU works by itself; no effect on accelerators
@@ -96,7 +96,7 @@ pool, network, _ = experts.load_pool(workdir / "experts", count=chosen.experts, 
 
 # %%
 method = methods.create("dance", network=network, batch_real=chosen.batch_real)
-made = condense.condense(
+made = condensation.condense(
     method,
     train,
     ipc=IPC,
@@ -117,9 +117,9 @@ plt.show()
 # Networks trained from scratch on the result, and on as many random real images.
 
 # %%
-protocol = evaluate.protocol("dance", train.name, epochs=chosen.epochs)
+protocol = protocols.protocol("dance", train.name, epochs=chosen.epochs)
 for name, small in (("random", coreset.random(train, IPC)), ("condensed", made)):
-    result = evaluate.evaluate(small, test, network, protocol, repeats=chosen.repeats)
+    result = evaluation.evaluate(small, test, network, protocol, repeats=chosen.repeats)
     print(f"{name}: {result['accuracy_mean']:.1f} ± {result['accuracy_std']:.1f} %")
 
 # %% [markdown]

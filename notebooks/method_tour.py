@@ -29,18 +29,9 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from dancejax import (
-    augment,
-    backend,
-    coreset,
-    data,
-    experts,
-    interpolate,
-    mmd,
-    multiformation,
-    networks,
-    training,
-)
+from dancejax import augment, coreset, data, interpolate, mmd, multiformation, networks, training
+from dancejax.runs import backend
+from dancejax.training import experts
 
 backend.tune_allocator()
 backend.use_cores()  # each core of a CPU works by itself; no effect on accelerators

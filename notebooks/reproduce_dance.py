@@ -58,19 +58,10 @@ if importlib.util.find_spec("google.colab") and WORKDIR.startswith("/content/dri
 # %%
 from pathlib import Path
 
-from dancejax import (
-    backend,
-    condense,
-    condensed,
-    data,
-    evaluate,
-    experts,
-    methods,
-    networks,
-    report,
-    runs,
-)
+from dancejax import condensation, condensed, data, evaluation, methods, networks, report, runs
 from dancejax.data import tfds_source
+from dancejax.runs import backend
+from dancejax.training import experts, protocols
 
 backend.tune_allocator()
 backend.use_cores()  # each core of a CPU works by itself; no effect on accelerators
@@ -104,7 +95,7 @@ settings = {
 }
 method = methods.create("dance", network=network, batch_real=BATCH_REAL, learning_rate=0.01 * IPC)
 run = workdir / f"ipc{IPC}"
-made = condense.condense(
+made = condensation.condense(
     method, train, ipc=IPC, steps=STEPS, pool=pool, workdir=run, settings=settings
 )
 condensed.save(made, run / "condensed")
@@ -113,10 +104,10 @@ condensed.save(made, run / "condensed")
 # ## Evaluation, and the paper's number beside it
 
 # %%
-protocol = evaluate.protocol("dance", train.name, epochs=EPOCHS)
-evaluation = run / "evaluation"
-result = evaluate.evaluate(made, test, network, protocol, repeats=REPEATS, workdir=evaluation)
-runs.write_json(evaluation / "result.json", {"protocol": "dance", **result})
+protocol = protocols.protocol("dance", train.name, epochs=EPOCHS)
+folder = run / "evaluation"
+result = evaluation.evaluate(made, test, network, protocol, repeats=REPEATS, workdir=folder)
+runs.write_json(folder / "result.json", {"protocol": "dance", **result})
 entries = report.collect([run])
 report.write(entries, runs.open_workdir(run / "report"), title="DANCE", command="this notebook")
 print(report.to_markdown(entries, "DANCE", "this notebook"))

@@ -10,9 +10,11 @@ import flax.linen as nn
 import jax
 import pytest
 
-from dancejax import backend, data, experts, networks
+from dancejax import data, networks
 from dancejax.data import ImageDataset
-from dancejax.experts import ExpertPool
+from dancejax.runs import backend
+from dancejax.training import experts
+from dancejax.training.experts import ExpertPool
 
 backend.tune_allocator()
 

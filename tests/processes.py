@@ -10,8 +10,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from dancejax import checkpoint, parallel
 from dancejax.errors import UserError
+from dancejax.runs import checkpoint, parallel
 
 
 def main(port: str, number: int, folder: Path) -> None:

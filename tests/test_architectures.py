@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dancejax import condense, evaluate, experts, methods, networks
+from dancejax import condensation, evaluation, methods, networks
 from dancejax.errors import UserError
+from dancejax.training import experts, protocols
 
 
 def shapes(network, shape):
@@ -213,10 +214,10 @@ def test_networks_condense_and_train(name, norm, train, test, tmp_path):
     idm = {"queue_start": 2, "queue_size": 2, "train_batch": 8, "train_steps": 1}
     for method_name, options in (("dance", {}), ("idm", idm)):
         method = methods.create(method_name, network=network, batch_real=8, **options)
-        made = condense.condense(method, train, ipc=1, steps=2, pool=pool, progress=False)
-        start = condense.initial_pixels(train, 1, 2).reshape(made.images.shape)
+        made = condensation.condense(method, train, ipc=1, steps=2, pool=pool, progress=False)
+        start = condensation.initial_pixels(train, 1, 2).reshape(made.images.shape)
         moved = np.abs(made.images - np.asarray(start)).max((1, 2, 3))
         assert np.isfinite(moved).all() and (moved > 0).all()
-    protocol = evaluate.protocol("dance", train.name, epochs=2)
-    result = evaluate.evaluate(made, test, network, protocol, repeats=1, progress=False)
+    protocol = protocols.protocol("dance", train.name, epochs=2)
+    result = evaluation.evaluate(made, test, network, protocol, repeats=1, progress=False)
     assert 0 <= result["accuracy_mean"] <= 100

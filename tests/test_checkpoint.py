@@ -12,8 +12,8 @@ import numpy as np
 import optax
 import pytest
 
-from dancejax import checkpoint
 from dancejax.errors import UserError
+from dancejax.runs import checkpoint, integrity
 
 FILE = Path("record.json")
 
@@ -123,7 +123,7 @@ def test_trees_of_another_shape_are_refused(tmp_path):
     for other in ({"w": jnp.zeros((3, 2))}, {"v": jnp.zeros((2, 3))}, {"w": jnp.zeros(2)}):
         with pytest.raises(UserError, match="settings") as raised:
             checkpoint.load_tree(tmp_path / "tree", other)
-        assert not isinstance(raised.value, checkpoint.DamagedError)
+        assert not isinstance(raised.value, integrity.DamagedError)
 
 
 def test_a_checkpoint_that_does_not_fit_stays_where_it_is(tmp_path):
@@ -150,20 +150,20 @@ def test_longer_leading_axes_are_cut_where_asked(tmp_path):
 def test_records_of_earlier_versions_are_read():
     found = {"method": "dance", "settings": {"ipc": 1, "rate": None}}
     wanted = {"method": "dance", "settings": {"ipc": 1, "rate": 0.1, "order": "joint"}}
-    missing = {"settings.rate": checkpoint.UNKNOWN, "settings.order": "joint"}
-    checkpoint.check_same(found, wanted, FILE, missing=missing)
+    missing = {"settings.rate": integrity.UNKNOWN, "settings.order": "joint"}
+    integrity.check_same(found, wanted, FILE, missing=missing)
     with pytest.raises(UserError, match=r"settings.order"):
-        checkpoint.check_same(found, wanted, FILE, missing={"settings.rate": checkpoint.UNKNOWN})
+        integrity.check_same(found, wanted, FILE, missing={"settings.rate": integrity.UNKNOWN})
     with pytest.raises(UserError, match=r"settings.order"):
         changed = {**wanted, "settings": {**wanted["settings"], "order": "classwise"}}
-        checkpoint.check_same(found, changed, FILE, missing=missing)
+        integrity.check_same(found, changed, FILE, missing=missing)
     nested = {**found, "network": {"width": 8}}
     with pytest.raises(UserError, match=r"network.width"):  # what is recorded is compared
-        checkpoint.check_same(nested, {**found, "network": {"width": 4}}, FILE,
-                              missing={"network": checkpoint.UNKNOWN})  # fmt: skip
-    checkpoint.check_same(found, {**found, "network": {"width": 4}}, FILE,
-                          missing={"network": checkpoint.UNKNOWN})  # fmt: skip
-    checkpoint.check_same({**found, "chunk": 1}, {**found, "chunk": 2}, FILE, ignored=("chunk",))
+        integrity.check_same(nested, {**found, "network": {"width": 4}}, FILE,
+                              missing={"network": integrity.UNKNOWN})  # fmt: skip
+    integrity.check_same(found, {**found, "network": {"width": 4}}, FILE,
+                          missing={"network": integrity.UNKNOWN})  # fmt: skip
+    integrity.check_same({**found, "chunk": 1}, {**found, "chunk": 2}, FILE, ignored=("chunk",))
 
 
 def test_nothing_half_written_where_there_is_no_room(tmp_path, monkeypatch):

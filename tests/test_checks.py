@@ -4,12 +4,13 @@ import flax.linen as nn
 import numpy as np
 import pytest
 
-from dancejax import condense, coreset, data, evaluate, experts, methods, networks
+from dancejax import condensation, coreset, data, evaluation, methods, networks
 from dancejax.data import ImageDataset
 from dancejax.errors import UserError
+from dancejax.training import experts, protocols
 
 WRONG_COUNTS = ["1", None, -1, 1.5, True, [1]]
-CONFIG = evaluate.protocol("dance", "mine", epochs=1)
+CONFIG = protocols.protocol("dance", "mine", epochs=1)
 
 
 class Mine(nn.Module):
@@ -48,7 +49,7 @@ def test_counts_of_condense(name, value, train, network):
     method = methods.create("dm", network=network, batch_real=4)
     arguments = {"ipc": 1, "steps": 1, "progress": False, name: value}
     with pytest.raises(UserError, match=name):
-        condense.condense(method, train, **arguments)
+        condensation.condense(method, train, **arguments)
 
 
 @pytest.mark.parametrize("value", WRONG_COUNTS)
@@ -56,7 +57,7 @@ def test_counts_of_others(value, train, test, network, tmp_path, pool_folder):
     config = experts.expert_training(28, epochs=1)
     for name in ("repeats", "seed", "points"):
         with pytest.raises(UserError, match=name):
-            evaluate.evaluate(train, test, network, CONFIG, **{"repeats": 1, name: value})
+            evaluation.evaluate(train, test, network, CONFIG, **{"repeats": 1, name: value})
     for name in ("count", "seed", "snapshots"):
         with pytest.raises(UserError, match=name):
             experts.train_pool(tmp_path / "p", train, network, config, **{"count": 1, name: value})
@@ -92,9 +93,9 @@ def test_counts_of_others(value, train, test, network, tmp_path, pool_folder):
         lambda x, y: networks.create("convnet", 2, (12, 12)),
         lambda x, y: networks.create("convnet", 2, (12, 12, 1), dtype="float8"),
         lambda x, y: networks.create("convnet", 2, (12, 12, 1), dtype="int32"),
-        lambda x, y: evaluate.protocol("dance", "mine", epochs="3"),
-        lambda x, y: evaluate.protocol("dance", "mine", nonsense=3),
-        lambda x, y: evaluate.protocol("dance", "mine", mode="x"),
+        lambda x, y: protocols.protocol("dance", "mine", epochs="3"),
+        lambda x, y: protocols.protocol("dance", "mine", nonsense=3),
+        lambda x, y: protocols.protocol("dance", "mine", mode="x"),
         lambda x, y: experts.expert_training(28, nonsense=3),
         lambda x, y: coreset.random(x, 1),
         lambda x, y: methods.create("dm", network="convnet"),
@@ -133,17 +134,17 @@ def test_numpys_numbers_are_numbers(train, network):
 ])  # fmt: skip
 def test_a_network_of_ones_own_that_does_not_fit(wrong, train, test):
     with pytest.raises(UserError, match="network"):
-        evaluate.evaluate(train, test, wrong, CONFIG, repeats=1, progress=False)
+        evaluation.evaluate(train, test, wrong, CONFIG, repeats=1, progress=False)
     method = methods.create("dm", network=wrong, batch_real=4)
     with pytest.raises(UserError, match="network"):
-        condense.condense(method, train, ipc=1, steps=1, progress=False)
+        condensation.condense(method, train, ipc=1, steps=1, progress=False)
 
 
 def test_a_network_of_ones_own(train, test, tmp_path):
     """It condenses and is tested; a pool has to make its network again from a name."""
     method = methods.create("dm", network=Mine(), batch_real=4)
-    made = condense.condense(method, train, ipc=1, steps=1, workdir=tmp_path, progress=False)
-    evaluate.evaluate(made, test, Mine(), CONFIG, repeats=1, progress=False)
+    made = condensation.condense(method, train, ipc=1, steps=1, workdir=tmp_path, progress=False)
+    evaluation.evaluate(made, test, Mine(), CONFIG, repeats=1, progress=False)
     config = experts.expert_training(28, epochs=1)
     with pytest.raises(UserError, match="by name"):
         experts.train_pool(tmp_path / "pool", train, Mine(), config, count=1)
@@ -154,9 +155,9 @@ def test_experts_of_another_network(train, pool, network):
     other = networks.create("convnet", 3, train.image_shape, width=4, depth=2)
     method = methods.create("dance", network=other, batch_real=4)
     with pytest.raises(UserError, match="experts"):
-        condense.condense(method, train, ipc=1, steps=1, pool=pool, progress=False)
+        condensation.condense(method, train, ipc=1, steps=1, pool=pool, progress=False)
     with pytest.raises(UserError, match="pool"):
-        condense.condense(
+        condensation.condense(
             methods.create("dance", network=network), train, ipc=1, steps=1, pool=(pool, 1, 2),
         )  # fmt: skip
 
@@ -164,4 +165,4 @@ def test_experts_of_another_network(train, pool, network):
 def test_settings_that_json_has_no_word_for(train, network):
     method = methods.create("dm", network=network, batch_real=4)
     with pytest.raises(UserError, match="settings"):
-        condense.condense(method, train, ipc=1, steps=1, settings={"a": object()})
+        condensation.condense(method, train, ipc=1, steps=1, settings={"a": object()})

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dancejax import condense, condensed, coreset, evaluate, experts, methods, multiformation, runs
+from dancejax import condensation, condensed, coreset, evaluation, methods, multiformation, runs
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
+from dancejax.training import experts, protocols
 
 OPTIONS = {
     "dm": {},
@@ -26,7 +27,7 @@ OPTIONS = {
 
 def run(name, network, train, pool, steps=6, **options):
     method = methods.create(name, network=network, batch_real=8, **OPTIONS[name])
-    return condense.condense(
+    return condensation.condense(
         method, train, pool=pool,
         **{"ipc": 2, "steps": steps, "progress": False, "log_every": 2, **options},
     )  # fmt: skip
@@ -97,7 +98,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, network, train):
     method = methods.create("dm", network=network, batch_real=8, learning_rate=float("inf"))
     sentence = r"pixels of class 'T-shirt/top' became not finite in iteration 1; .*lower the"
     with pytest.raises(UserError, match=sentence):
-        condense.condense(
+        condensation.condense(
             method, train, ipc=1, steps=20, log_every=4, progress=False,
             workdir=runs.open_workdir(tmp_path), checkpoint_seconds=0,
         )  # fmt: skip
@@ -116,7 +117,7 @@ def test_pictures_are_drawn_along_the_way(tmp_path, network, train, pool):
 
 
 def test_real_start_holds_a_different_real_image_in_each_tile(train):
-    start = np.asarray(condense.initial_pixels(train, 2, 2, seed=3))
+    start = np.asarray(condensation.initial_pixels(train, 2, 2, seed=3))
     assert start.shape == (3, 2, 28, 28, 1)
     tiles = start.reshape(3, 2, 2, 14, 2, 14).transpose(0, 1, 2, 4, 3, 5).reshape(3, 8, -1)
     shrunk = train.images.reshape(-1, 14, 2, 14, 2).mean((2, 4)).reshape(-1, 196) / 255
@@ -124,7 +125,7 @@ def test_real_start_holds_a_different_real_image_in_each_tile(train):
         nearest = [int(np.argmin(((shrunk - tile) ** 2).sum(1))) for tile in own]
         assert len(set(nearest)) == 8
         assert (train.labels[nearest] == label).all()
-    np.testing.assert_array_equal(start, condense.initial_pixels(train, 2, 2, seed=3))
+    np.testing.assert_array_equal(start, condensation.initial_pixels(train, 2, 2, seed=3))
 
 
 def test_settings_that_do_not_fit_are_said(network, train, pool):
@@ -140,14 +141,14 @@ def test_settings_that_do_not_fit_are_said(network, train, pool):
         run("dance", network, train, None)
     method = methods.create("m3d", network=network, factor=15)
     with pytest.raises(UserError, match="factor 15 cuts 28x28 images"):
-        condense.condense(method, train, ipc=1, steps=1, progress=False)
+        condensation.condense(method, train, ipc=1, steps=1, progress=False)
 
 
 def test_a_stop_between_lines_of_the_log_loses_nothing(monkeypatch, tmp_path, network, train):
     """The stop is seen in the same iteration, and the log's means are as if it had not been."""
     options = {"log_every": 4, "steps": 7}
     run("dm", network, train, None, workdir=tmp_path / "whole", **options)
-    original, seen = condense._Window.add, []
+    original, seen = condensation._Window.add, []
 
     def stopping(self, metrics):
         original(self, metrics)
@@ -155,7 +156,7 @@ def test_a_stop_between_lines_of_the_log_loses_nothing(monkeypatch, tmp_path, ne
         if len(seen) in (2, 3, 6):  # after iterations 2, 3 and 6
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(condense._Window, "add", stopping)
+    monkeypatch.setattr(condensation._Window, "add", stopping)
     for stopped in (2, 3, 6):
         with pytest.raises(runs.Interrupted):
             run("dm", network, train, None, workdir=tmp_path / "cut", **options)
@@ -191,9 +192,9 @@ def test_what_belongs_to_the_machine_is_no_part_of_a_run(tmp_path, network, trai
         return methods.create("dm", network=network, batch_real=8, class_chunk=chunk)
 
     common = {"ipc": 2, "progress": False, "workdir": tmp_path}
-    condense.condense(method(None), train, steps=2, **common)
-    condense.condense(method(1), train, steps=4, log_every=3, **common)
-    made = condense.condense(method(2), train, steps=4, log_every=1, **common)
+    condensation.condense(method(None), train, steps=2, **common)
+    condensation.condense(method(1), train, steps=4, log_every=3, **common)
+    made = condensation.condense(method(2), train, steps=4, log_every=1, **common)
     assert made.settings["steps"] == 4
 
 
@@ -214,7 +215,7 @@ def test_data_that_may_not_be_mirrored_are_not(network, train):
 
 @pytest.mark.parametrize("init", ["real_mean", "real_nearest", "first_nearest"])
 def test_starts_from_real_images(init, train):
-    start = np.asarray(condense.initial_pixels(train, 2, 2, init=init, seed=3))
+    start = np.asarray(condensation.initial_pixels(train, 2, 2, init=init, seed=3))
     tiles = start.reshape(3, 2, 2, 14, 2, 14).transpose(0, 1, 2, 4, 3, 5).reshape(3, 8, -1)
     real = train.images[..., 0].astype(np.float32) / 255
     shrunk = real[:, ::2, ::2]
@@ -230,25 +231,25 @@ def test_starts_from_real_images(init, train):
 
 
 def test_starts_from_noise_have_a_key_of_their_own(train):
-    start = condense.initial_pixels(train, 1, 1, init="noise", seed=3)
+    start = condensation.initial_pixels(train, 1, 1, init="noise", seed=3)
     shared = jax.random.uniform(jax.random.key(3), start.shape)
     assert np.abs(np.asarray(start) - shared).max() > 0.1
 
 
 def test_starts_from_a_set_of_ones_own(network, train):
     eight, made = coreset.random(train, 8, seed=1), run("m3d", network, train, None, steps=2)
-    tiled = condense.initial_pixels(train, 2, 2, init=eight)
+    tiled = condensation.initial_pixels(train, 2, 2, init=eight)
     expected = multiformation.encode(jnp.asarray(eight.images), 2).reshape(tiled.shape)
     np.testing.assert_allclose(tiled, expected, atol=1e-6)
-    again = condense.initial_pixels(train, 2, 2, init=made)
+    again = condensation.initial_pixels(train, 2, 2, init=made)
     np.testing.assert_array_equal(again, made.images.reshape(again.shape))
     whole = run("m3d", network, train, None, steps=2, init=made)
     assert whole.settings["init"]["method"] == "m3d"
     with pytest.raises(UserError, match="images in a class"):
-        condense.initial_pixels(train, 3, 2, init=eight)
+        condensation.initial_pixels(train, 3, 2, init=eight)
     other = dataclasses.replace(train, classes=("a", "b", "c"))
     with pytest.raises(UserError, match="classes"):
-        condense.initial_pixels(other, 2, 2, init=eight)
+        condensation.initial_pixels(other, 2, 2, init=eight)
 
 
 def test_whole_sets_are_kept_along_the_way(tmp_path, network, train):
@@ -267,7 +268,7 @@ def test_pictures_and_checkpoints_are_no_part_of_an_iterations_time(
     def slow(*args, **options):
         time.sleep(0.5)
 
-    monkeypatch.setattr(condense, "save_grid", slow)
+    monkeypatch.setattr(condensation, "save_grid", slow)
     run("dm", network, train, None, steps=4, workdir=tmp_path, picture_every=1)
     about = json.loads((tmp_path / "result.json").read_text())
     assert about["seconds_per_iteration"] < 0.4
@@ -292,13 +293,13 @@ def test_condensed_images_beat_those_they_start_from(name, network, train, test)
         pool, _, _ = experts.load_pool(Path(folder))
     options = {"queue_size": 8, "train_batch": 64, "push_every": 10} if name == "idm" else {}
     method = methods.create(name, network=network, batch_real=64, factor=2, **options)
-    made = condense.condense(method, train, ipc=1, steps=150, pool=pool, progress=False)
-    start = condense.initial_pixels(train, 1, 2).reshape(-1, 28, 28, 1)
+    made = condensation.condense(method, train, ipc=1, steps=150, pool=pool, progress=False)
+    start = condensation.initial_pixels(train, 1, 2).reshape(-1, 28, 28, 1)
     before = dataclasses.replace(made, images=np.asarray(start))
-    protocol = evaluate.protocol("dance", "fashion_mnist", epochs=100)
+    protocol = protocols.protocol("dance", "fashion_mnist", epochs=100)
 
     def accuracy(chosen: CondensedSet) -> float:
-        result = evaluate.evaluate(
+        result = evaluation.evaluate(
             chosen, test, network, protocol, repeats=3, points=1, progress=False
         )
         return result["accuracy_mean"]

@@ -100,7 +100,7 @@ def test_cut_and_missing_files_are_noticed(name, tmp_path):
 
 
 def test_edited_manifest_and_other_formats_are_refused(tmp_path):
-    from dancejax import checkpoint
+    from dancejax.runs import integrity
 
     condensed.save(example(), tmp_path / "set")
     path = tmp_path / "set" / "manifest.json"
@@ -109,7 +109,7 @@ def test_edited_manifest_and_other_formats_are_refused(tmp_path):
     path.write_text(json.dumps(about))
     with pytest.raises(UserError, match="damaged or was edited"):
         condensed.load(tmp_path / "set")
-    path.write_text(json.dumps(checkpoint.seal({**about, "format": 99})))
+    path.write_text(json.dumps(integrity.seal({**about, "format": 99})))
     with pytest.raises(UserError, match="format 99; this version reads format 1"):
         condensed.load(tmp_path / "set")
 

@@ -8,38 +8,42 @@ import jax
 import numpy as np
 import pytest
 
-from dancejax import backend, coreset, evaluate, fit, parallel, runs
+from dancejax import coreset, evaluation, runs
 from dancejax.errors import UserError
+from dancejax.runs import backend, parallel
+from dancejax.training import loop, protocols
 
 
 def config(**options):
-    return evaluate.protocol("dance", "fashion_mnist", **{"epochs": 4, "batch_size": 16, **options})
+    return protocols.protocol(
+        "dance", "fashion_mnist", **{"epochs": 4, "batch_size": 16, **options}
+    )
 
 
 def run(train, test, network, workdir=None, **options):
-    return evaluate.evaluate(
+    return evaluation.evaluate(
         train, test, network, options.pop("config", config()), workdir=workdir,
         **{"repeats": 3, "points": 2, "progress": False, **options},
     )  # fmt: skip
 
 
 def test_protocols_are_the_papers():
-    dm = evaluate.protocol("dm", "cifar10")
+    dm = protocols.protocol("dm", "cifar10")
     assert (dm.epochs, dm.batch_size, dm.milestones, dm.decay) == (1000, 256, (0.5,), 0.1)
     assert dm.reset_momentum and dm.cutmix == 0 and dm.mode == "single"
     assert dm.augmentation == "color_crop_cutout_flip_scale_rotate"
-    dance = evaluate.protocol("dance", "cifar10")
+    dance = protocols.protocol("dance", "cifar10")
     assert (dance.epochs, dance.batch_size, dance.decay, dance.cutmix) == (1500, 64, 0.2, 0.5)
     assert dance.milestones == pytest.approx((2 / 3, 5 / 6)) and dance.mode == "multi"
     assert dance.augmentation == "color_crop_flip_scale_rotate" and not dance.reset_momentum
     for each in (dm, dance):
         assert (each.learning_rate, each.momentum, each.weight_decay) == (0.01, 0.9, 5e-4)
     for name in ("mnist", "svhn_cropped"):
-        assert "flip" not in evaluate.protocol("dance", name).augmentation
-    assert "flip" in evaluate.protocol("dm", "fashion_mnist").augmentation
-    assert evaluate.protocol("dm", "mnist", epochs=3).epochs == 3
+        assert "flip" not in protocols.protocol("dance", name).augmentation
+    assert "flip" in protocols.protocol("dm", "fashion_mnist").augmentation
+    assert protocols.protocol("dm", "mnist", epochs=3).epochs == 3
     with pytest.raises(UserError, match="unknown protocol 'best'"):
-        evaluate.protocol("best", "mnist")
+        protocols.protocol("best", "mnist")
 
 
 @pytest.mark.parametrize(
@@ -49,7 +53,7 @@ def test_protocols_are_the_papers():
      (128, 10, 501, 300), (224, 100, 90, 666), (128, 100, 9, 1333)],
 )  # fmt: skip
 def test_dance_protocol_by_size(side, num_classes, decoded, epochs):
-    found = evaluate.protocol("dance", "x", side=side, num_classes=num_classes, decoded=decoded)
+    found = protocols.protocol("dance", "x", side=side, num_classes=num_classes, decoded=decoded)
     assert found.epochs == epochs
 
 
@@ -57,25 +61,25 @@ def test_protocols_know_the_set(train, test):
     """Digits are not mirrored, by name or by the data set's own word; MNIST's tiles not mixed."""
     made = coreset.random(train, 2)
     for flip in (True, False):
-        config = evaluate.protocol_for("dm", made, dataclasses.replace(test, flip=flip))
+        config = protocols.protocol_for("dm", made, dataclasses.replace(test, flip=flip))
         assert ("flip" in config.augmentation) == flip
-    assert "flip" in evaluate.protocol("dance", "mnist_of_clothes").augmentation
-    assert evaluate.protocol("dance", "mnist", factor=2).cutmix == 0
-    assert evaluate.protocol("dance", "mnist", factor=1).cutmix == 0.5
-    assert evaluate.protocol("dm", "x", side=224).batch_size == 128
+    assert "flip" in protocols.protocol("dance", "mnist_of_clothes").augmentation
+    assert protocols.protocol("dance", "mnist", factor=2).cutmix == 0
+    assert protocols.protocol("dance", "mnist", factor=1).cutmix == 0.5
+    assert protocols.protocol("dm", "x", side=224).batch_size == 128
 
 
 def test_networks_are_not_the_experts_twins(train, test, network, monkeypatch):
     """Evaluation network n begins elsewhere than expert n, under which the set was made."""
     seen = []
-    original = fit.init_team
+    original = loop.init_team
 
     def kept(*args, **options):
         state, own = original(*args, **options)
         seen.append(state.variables)
         return state, own
 
-    monkeypatch.setattr(fit, "init_team", kept)
+    monkeypatch.setattr(loop, "init_team", kept)
     run(train, test, network, repeats=1)
     with parallel.use(parallel.NETWORKS, 1) as mesh:
         expert, _ = original(0, [0], network, train.image_shape, config(), mesh)
@@ -121,7 +125,7 @@ def test_best_over_checkpoints_is_selected_among_kept_sets(tmp_path, train, test
     empty = coreset.random(train, 2)
     grey = dataclasses.replace(empty, images=np.full_like(empty.images, 0.5))
     sets = {20: grey, 10: coreset.random(train, 8), 30: grey}
-    found = evaluate.over_checkpoints(
+    found = evaluation.over_checkpoints(
         sets, test, network, config(epochs=20), repeats=2, points=2, workdir=tmp_path,
         progress=False,
     )  # fmt: skip
@@ -129,9 +133,9 @@ def test_best_over_checkpoints_is_selected_among_kept_sets(tmp_path, train, test
     assert found["best"]["iteration"] == 10 and found["best"]["repeats"] == 2
     alone = run(sets[10], test, network, config=config(epochs=20), repeats=2)
     assert found["best"]["accuracy_mean"] == pytest.approx(alone["accuracy_mean"])
-    assert json.loads((tmp_path / evaluate.BEST).read_text()) == found
+    assert json.loads((tmp_path / evaluation.BEST).read_text()) == found
     with pytest.raises(UserError, match="keep_every"):
-        evaluate.over_checkpoints({}, test, network, config(), repeats=1, workdir=tmp_path)
+        evaluation.over_checkpoints({}, test, network, config(), repeats=1, workdir=tmp_path)
 
 
 def test_finished_networks_are_not_trained_again(tmp_path, monkeypatch, train, test, network):
@@ -142,13 +146,13 @@ def test_finished_networks_are_not_trained_again(tmp_path, monkeypatch, train, t
     path = workdir / "evaluation.jsonl"
     path.write_text(path.read_text() + '{"network": 2, "cur')  # torn by a crash
     trained = []
-    original = fit.train
+    original = loop.train
 
     def counted(*args, **options):
         trained.extend(options["members"])
         return original(*args, **options)
 
-    monkeypatch.setattr(fit, "train", counted)
+    monkeypatch.setattr(loop, "train", counted)
     again = run(train, test, network, workdir)
     assert trained == [2] and again["accuracies"] == whole["accuracies"]
     lines = [json.loads(line) for line in path.read_text().splitlines()]

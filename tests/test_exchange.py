@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dancejax import condensed, data, evaluate, exchange, multiformation, networks, runs
+from dancejax import condensed, data, evaluation, exchange, multiformation, networks, runs
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
 from dancejax.exchange import plausible, torchfile, writers
+from dancejax.training import protocols
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def made(train):
 
 @pytest.mark.parametrize("form", exchange.FORMS)
 def test_an_export_reads_back(form, made, tmp_path):
-    about = condensed.export(made, tmp_path / form, form, licence="mit", accuracy="81.7 %")
+    about = exchange.export(made, tmp_path / form, form, licence="mit", accuracy="81.7 %")
     back = exchange.read(tmp_path / form)
     images, labels = (np.asarray(x) for x in made.decoded())
     order = np.argsort(back.labels, kind="stable")
@@ -102,7 +103,7 @@ def test_names_of_any_kind_are_exported(form, made, tmp_path):
         made, images=made.images[:1].repeat(count, 0), classes=ODD, method="m|x\n",
         labels=np.arange(count, dtype=np.int32), source={**made.source, "name": ODD[0] + ODD[2]},
     )  # fmt: skip
-    condensed.export(odd, tmp_path / form, form, licence="a\nb: |", accuracy="<b>")
+    exchange.export(odd, tmp_path / form, form, licence="a\nb: |", accuracy="<b>")
     back = exchange.read(tmp_path / form)
     assert back.classes == ODD and back.source == odd.source
     text = (tmp_path / form / "README.md").read_text(encoding="utf-8")
@@ -124,7 +125,7 @@ def test_a_decoded_export_is_known_for_the_set_it_came_from(made, test, tmp_path
     assert (back.ipc, back.factor, len(back.images)) == (2, 1, 24)
     origin = {"fingerprint": condensed.fingerprint(made), "ipc": 2, "factor": 2, "form": "png"}
     assert back.origin == origin
-    assert evaluate.describe_set(back)["ipc"] == 2
+    assert evaluation.describe_set(back)["ipc"] == 2
     condensed.save(back, tmp_path / "set")
     assert condensed.load(tmp_path / "set").origin == origin
     exchange.export(condensed.load(tmp_path / "set"), tmp_path / "npz", "npz")
@@ -556,16 +557,18 @@ def test_networks_learn_from_every_export_as_from_the_set(train, test, tmp_path)
         settings={},
     )  # fmt: skip
     network = networks.create("convnet", 3, train.image_shape, width=8, depth=2)
-    config = evaluate.protocol("dance", train.name, epochs=30, batch_size=24)
+    config = protocols.protocol("dance", train.name, epochs=30, batch_size=24)
 
     def accuracies(small):
-        found = evaluate.evaluate(small, test, network, config, repeats=5, points=1, progress=False)
+        found = evaluation.evaluate(
+            small, test, network, config, repeats=5, points=1, progress=False
+        )
         return np.array(found["accuracies"])
 
     wanted = accuracies(packed)
     assert wanted.mean() > 60
     for form in exchange.FORMS:
-        condensed.export(packed, tmp_path / form, form)
+        exchange.export(packed, tmp_path / form, form)
         found = accuracies(exchange.read(tmp_path / form))
         if form in ("npz", "safetensors"):
             np.testing.assert_array_equal(found, wanted)
@@ -590,10 +593,10 @@ def test_a_pytorch_network_learns_from_an_export_as_ours_does(train, test, tmp_p
     exchange.export(whole, tmp_path / "torch", "torch")
     tensors = load_file(tmp_path / "torch" / "set.safetensors")
     network = networks.create("convnet", 3, train.image_shape, width=16, depth=2)
-    config = evaluate.protocol(
+    config = protocols.protocol(
         "dance", train.name, epochs=30, augmentation="", cutmix=0.0, batch_size=24
     )
-    ours = evaluate.evaluate(whole, test, network, config, repeats=5, points=1, progress=False)
+    ours = evaluation.evaluate(whole, test, network, config, repeats=5, points=1, progress=False)
     inputs = torch.from_numpy(
         np.array((jnp.asarray(test.images) / 255 - test.mean[0]) / test.std[0])
     ).permute(0, 3, 1, 2)

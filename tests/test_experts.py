@@ -8,8 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from dancejax import backend, experts, keys, networks, runs, training
+from dancejax import keys, networks, runs, training
 from dancejax.errors import UserError
+from dancejax.runs import backend
+from dancejax.training import experts
 
 
 def config(**options):

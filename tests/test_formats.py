@@ -15,9 +15,11 @@ import jax
 import numpy as np
 import pytest
 
-from dancejax import checkpoint, condense, condensed, evaluate, experts, methods, networks
+from dancejax import condensation, condensed, evaluation, methods, networks
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
+from dancejax.runs import checkpoint
+from dancejax.training import experts, protocols
 
 FOLDER = Path(__file__).parent / "fixtures" / "format1"
 METADATA = {"method": "dance", "settings": {"ipc": 2}}
@@ -101,25 +103,25 @@ def test_a_run_of_the_first_edition_goes_on_to_the_same_bytes(first, train, smal
     pool = experts.load_pool(first / "pool", count=2)[0]
     method = methods.create("dance", network=small, batch_real=8, update_order="joint")
     common = {"ipc": 2, "steps": 6, "pool": pool, "log_every": 2, "progress": False}
-    made = condense.condense(method, train, workdir=first / "run", **common)
+    made = condensation.condense(method, train, workdir=first / "run", **common)
     # To rounding where this machine's instructions are not those of the one that made the files.
     np.testing.assert_allclose(made.images, np.load(first / "after_6.npy"), atol=1e-5)
     other = methods.create("dance", network=small, batch_real=8)
     with pytest.raises(UserError, match="update_order"):  # which is another run's now
-        condense.condense(other, train, workdir=first / "run", **common)
+        condensation.condense(other, train, workdir=first / "run", **common)
 
 
 def test_an_evaluation_of_the_first_edition_goes_on(first, train, test, small):
     """With the keys that its networks had; finished ones are taken as they are."""
     pool = experts.load_pool(first / "pool", count=2)[0]
     method = methods.create("dance", network=small, batch_real=8, update_order="joint")
-    made = condense.condense(
+    made = condensation.condense(
         method, train, ipc=2, steps=4, pool=pool, workdir=first / "run", progress=False
     )
     lines = (first / "evaluation" / "evaluation.jsonl").read_text().splitlines()
     assert condensed.fingerprint(made) == json.loads(lines[0])["train"]["fingerprint"]
-    config = evaluate.protocol("dance", "x", epochs=4, draw="image")
-    result = evaluate.evaluate(
+    config = protocols.protocol("dance", "x", epochs=4, draw="image")
+    result = evaluation.evaluate(
         made, test, small, config, repeats=3, points=2, workdir=first / "evaluation",
         progress=False,
     )  # fmt: skip

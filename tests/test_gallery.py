@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dancejax import coreset, experts, figures, gallery, interpolate
+from dancejax import coreset, figures, interpolate
 from dancejax.errors import UserError
+from dancejax.report import gallery
+from dancejax.training import experts
 
 
 def png(path, value, size=(40, 30)):

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from dancejax import condense, methods
+from dancejax import condensation, methods
 
 from .golden import make
 
@@ -24,8 +24,8 @@ def run(name, train):
     network = make.make_network(dataset)
     method = methods.create(name, network=network, **make.SETTINGS[name])
     pool = make.make_pool(network, dataset.image_shape) if method.needs_experts else None
-    context = condense.make_context(dataset, pool)
-    start = condense.initial_pixels(dataset, make.IPC, method.factor, seed=make.SEED)
+    context = condensation.make_context(dataset, pool)
+    start = condensation.initial_pixels(dataset, make.IPC, method.factor, seed=make.SEED)
     state = method.init(jax.random.key(make.SEED), start, context)
     update = jax.jit(method.update)
     found, history = {"start": start}, []

@@ -114,7 +114,9 @@ def test_wheel_holds_the_packages_and_their_data(wheel: Path) -> None:
             "**/*.py",
             "data/*.npz",
             "data/FASHION_MNIST_LICENSE",
-            "papers/*.csv",
+            "report/papers/*.csv",
+            "py.typed",
+            "**/*.pyi",
             "report/*.html",
         )
         for path in (ROOT / "dancejax").glob(pattern)

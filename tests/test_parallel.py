@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dancejax import condensed, experts, parallel
+from dancejax import condensed
 from dancejax.errors import UserError
+from dancejax.runs import parallel
+from dancejax.training import experts
 
 from . import as_for_users
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dancejax import backend, data, paths
-from dancejax.data import cache, folder, notes, tfds_source
+from dancejax import data
+from dancejax.data import folder, tfds_source
 from dancejax.errors import UserError
+from dancejax.runs import backend, notes, paths
 from launch import doctor
 
 
@@ -54,7 +55,7 @@ def test_odd_values_of_xdg_cache_home_count_as_unset(monkeypatch, given):
     monkeypatch.setenv("XDG_CACHE_HOME", given)
     assert paths.cache_home() == Path("/home/ann/.cache")
     monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache")
-    assert cache.cache_folder("xla") == Path("/var/cache/dancejax/xla")
+    assert paths.cache_folder("xla") == Path("/var/cache/dancejax/xla")
 
 
 @pytest.mark.parametrize("given", ["", "relative"])
@@ -83,7 +84,7 @@ def test_without_a_home_nothing_is_kept_and_nothing_fails(homeless, tmp_path, mo
         path = tmp_path / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(np.full((4, 4), number, np.uint8)).save(path)
-    assert cache.cache_folder("xla") is None
+    assert paths.cache_folder("xla") is None
     before = jax.config.jax_compilation_cache_dir
     backend.enable_compilation_cache()
     assert jax.config.jax_compilation_cache_dir == before

@@ -5,7 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dancejax import backend, evaluate, experts, methods, plan
+from dancejax import methods
+from dancejax.applications import plan
+from dancejax.runs import backend
+from dancejax.training import experts, protocols
 
 
 def sized(dataset, count):
@@ -69,7 +72,7 @@ def test_estimates_count_every_part(train, network):
     method = methods.create("dance", network=network, batch_real=8)
     common = {
         "ipc": 1, "expert_training": experts.expert_training(28, epochs=2),
-        "evaluation": evaluate.protocol("dance", train.name, epochs=5),
+        "evaluation": protocols.protocol("dance", train.name, epochs=5),
     }  # fmt: skip
     found = plan.estimate(method, train, network, steps=10, expert_count=2, repeats=2, **common)
     assert min(found.experts, found.condensation, found.evaluation, found.step_memory_mb) > 0

@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from dancejax import augment, condense, condensed, methods, multiformation, runs
+from dancejax import augment, condensation, condensed, methods, multiformation, runs
 from dancejax.condensed import CondensedSet
 from dancejax.data import sampling
 from dancejax.errors import UserError
@@ -115,7 +114,7 @@ def test_any_damage_to_a_work_folder_is_noticed_or_harmless(tmp_path, capsys, tr
     workdir = runs.open_workdir(tmp_path)
 
     def run():
-        return condense.condense(
+        return condensation.condense(
             method, train, ipc=1, steps=4, workdir=workdir, log_every=1, progress=False,
             checkpoint_seconds=0, picture_every=2,
         )  # fmt: skip

@@ -8,11 +8,12 @@ import json
 import numpy as np
 import pytest
 
-from dancejax import condensed, evaluate, experts, methods, networks, papers, report, runs
+from dancejax import condensed, methods, networks, report, runs
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
 from dancejax.methods import presets
-from dancejax.report import compare, tables
+from dancejax.report import compare, papers, tables
+from dancejax.training import experts, protocols
 
 CIFAR = networks.describe(networks.create("convnet", 10, (32, 32, 3)))
 
@@ -51,7 +52,7 @@ def store(
     cost = {"seconds_per_iteration": 0.5, "step_memory_mb": 64.0, "device": "cpu", "devices": 2}
     runs.write_json(folder / "result.json", cost)
     name = protocol or presets.PROTOCOLS.get(method, "dance")
-    config = evaluate.protocol(name, dataset, **training)
+    config = protocols.protocol(name, dataset, **training)
     result = {
         "protocol": name, "accuracy_mean": float(np.mean(accuracies)), "accuracies": accuracies,
         "best_over_epochs_mean": max(accuracies) + 1, "network": network,

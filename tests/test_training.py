@@ -7,9 +7,10 @@ import numpy as np
 import optax
 import pytest
 
-from dancejax import backend, keys, networks, parallel, training
+from dancejax import keys, networks, training
 from dancejax.data import sampling
 from dancejax.errors import UserError
+from dancejax.runs import backend, parallel
 
 PLAIN = {"augmentation": "", "cutmix": 0.0}
 

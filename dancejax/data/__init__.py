@@ -1,17 +1,9 @@
 """Data sets: `load` reads the embedded set, TFDS, image folders and .npz into `ImageDataset`.
 
-Arrays of one's own become one by `ImageDataset.from_arrays`.
+Arrays of one's own become one by `ImageDataset.from_arrays`. The names, in `__init__.pyi`, are
+loaded when they are used.
 """
 
-from dancejax.data.dataset import ImageDataset, subset, train_test_split
-from dancejax.data.loading import image_sizes, load
-from dancejax.data.normalisation import channel_statistics
+import lazy_loader
 
-__all__ = [
-    "ImageDataset",
-    "channel_statistics",
-    "image_sizes",
-    "load",
-    "subset",
-    "train_test_split",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

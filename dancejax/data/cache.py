@@ -12,28 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dancejax import paths
 from dancejax.data import pixels
 from dancejax.data.arrays import Arrays
-from dancejax.data.notes import say_once
+from dancejax.runs import paths
+from dancejax.runs.notes import say_once
 
 Empty = Callable[[tuple[int, ...]], np.ndarray]
 _BLOCK = 1 << 26
-
-
-def cache_folder(name: str) -> Path | None:
-    """Return our folder of this name in the user's cache folder; None, and it is said, without one.
-
-    It need not exist yet.
-    """
-    home = paths.cache_home()
-    if home is None:
-        say_once(
-            "There is no home folder, so that nothing is kept for the next start: neither decoded "
-            "images nor compiled programs. XDG_CACHE_HOME=FOLDER gives it a place."
-        )
-        return None
-    return home / "dancejax" / name
 
 
 def stamp(files: Iterable[Path], *more: bytes) -> str:
@@ -118,7 +103,7 @@ def _entry(key: tuple[object, ...]) -> Path | None:
     """Where what belongs to a key is kept; None where nothing is."""
     if "DANCEJAX_NO_CACHE" in os.environ:
         return None
-    home = cache_folder("images")
+    home = paths.cache_folder("images")
     name = hashlib.sha256(json.dumps([str(part) for part in key]).encode()).hexdigest()[:32]
     return None if home is None else home / name
 

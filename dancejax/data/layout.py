@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dancejax.data.foreign import hint
-from dancejax.data.notes import say_once
 from dancejax.data.tree import Files, Tree
 from dancejax.errors import UserError
+from dancejax.runs.notes import say_once
 
 _ROLES = {
     "train": ("train", "training", "trainset", "traindata"),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from dancejax import checks, paths
+from dancejax import checks
 from dancejax.data import embedded, folder, imagenet, known, npz, tfds_source
 from dancejax.data.arrays import Arrays
 from dancejax.data.dataset import ImageDataset, check_split
@@ -14,6 +14,7 @@ from dancejax.data.foreign import hint
 from dancejax.data.normalisation import channel_statistics, known_constants
 from dancejax.data.pixels import check_image_size
 from dancejax.errors import UserError
+from dancejax.runs import paths
 
 Reader = Callable[[str], Arrays]
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from dancejax.data import arrays, memory
 from dancejax.data.arrays import Arrays
-from dancejax.data.notes import say_once
 from dancejax.data.splitting import content_split, image_digests
 from dancejax.errors import UserError
+from dancejax.runs.notes import say_once
 
 PAIRS = (("x_train", "y_train"), ("images", "labels"))
 TEST_PAIR = ("x_test", "y_test")

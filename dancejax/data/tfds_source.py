@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from dancejax import paths
 from dancejax.data import cache, pixels
 from dancejax.data.arrays import Arrays
 from dancejax.errors import UserError
+from dancejax.runs import paths
 
 _MOST = 1300
 """Training images of ImageNet's largest classes."""

@@ -10,9 +10,9 @@ import numpy as np
 
 from dancejax.data import own
 from dancejax.data.foreign import hint
-from dancejax.data.notes import say_once
 from dancejax.data.pixels import EXTENSIONS
 from dancejax.errors import UserError
+from dancejax.runs.notes import say_once
 from dancejax.text import printable_names
 
 _SYSTEM = frozenset(

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from dancejax import condensed, disk, names, runs
+from dancejax import condensed, names, runs
 from dancejax.condensed import CondensedSet
 from dancejax.data import pixels, tfds_source
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.exchange import cards, readers
 from dancejax.exchange.readers import DESCRIPTION, FORMAT, METADATA, Arrays
+from dancejax.runs import disk
 
 EIGHT_BIT = ("png", "ddranking", "tfds", "huggingface")
 FORMS = ("png", "npz", "safetensors", "torch", "ddranking", "tfds", "huggingface")

@@ -9,14 +9,21 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dancejax import augment, backend, multiformation, networks, parallel
+from dancejax import augment, multiformation, networks
 from dancejax.data import sampling
 from dancejax.data.sampling import ClassData, Draws, RealData
 from dancejax.errors import UserError
-from dancejax.experts import ExpertPool
+from dancejax.runs import backend, parallel
 
 Array = jax.Array
 Metrics = dict[str, Array]
+
+
+class ExpertPool(NamedTuple):
+    """Stacked variables of N experts, each leaf [N, ...]."""
+
+    init: networks.Variables
+    final: networks.Variables
 
 
 class Context(NamedTuple):

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from dancejax import interpolate, mmd, networks, parallel, training
+from dancejax import interpolate, mmd, networks
 from dancejax.data import sampling
 from dancejax.data.sampling import ClassData, Draws, StreamedData
 from dancejax.errors import UserError
 from dancejax.methods import base
 from dancejax.methods.base import Array, Context, Method, Metrics, State
+from dancejax.runs import parallel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +177,7 @@ def create(config: Config, network: nn.Module) -> Method:
         stacks = queue.variables, queue.opt_state
         selected = jax.tree.map(lambda stack: stack[slots], stacks)
         shared = key, first, context
-        trained, correct = training.over_networks(
+        trained, correct = parallel.over_networks(
             one, (selected, starts), shared, axis=parallel.CLASSES
         )
         variables, opt_state = jax.tree.map(
@@ -220,7 +221,7 @@ def create(config: Config, network: nn.Module) -> Method:
 
         size = networks.images_per_block(network, len(images), images.shape[1:])
         shares = jnp.full(len(labels), 1 / len(labels))
-        grads, (correct, updated) = training.sum_over_blocks(part, size, images, labels, shares)
+        grads, (correct, updated) = parallel.sum_over_blocks(part, size, images, labels, shares)
         updates, opt_state = trainer.update(grads, opt_state, params)
         params = optax.apply_updates(params, updates)
         return ({**variables, **updated, "params": params}, opt_state), correct

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dancejax import backend, checks
+from dancejax import checks
 from dancejax.errors import UserError
 from dancejax.networks import layers
 from dancejax.networks.alexnet import AlexNet
@@ -16,6 +16,7 @@ from dancejax.networks.convnet import ConvNet
 from dancejax.networks.densenet import DenseNet121
 from dancejax.networks.resnet import ResNet
 from dancejax.networks.vgg import VGG11
+from dancejax.runs import backend
 
 
 class Architecture(NamedTuple):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dancejax import backend
+from dancejax.runs import backend
 
 Array = jax.Array
 _DIMS = ("NHWC", "HWIO", "NHWC")

@@ -3,23 +3,15 @@
 import dataclasses
 from typing import Any
 
-from dancejax import (
-    checkpoint,
-    condense,
-    evaluate,
-    experts,
-    methods,
-    names,
-    networks,
-    papers,
-    training,
-)
+from dancejax import condensation, methods, names, networks, training
 from dancejax.data import known
 from dancejax.errors import UserError
 from dancejax.methods import presets
-from dancejax.papers import Accuracy
+from dancejax.report import papers
 from dancejax.report.entry import Entry
-from dancejax.training import TrainConfig
+from dancejax.report.papers import Accuracy
+from dancejax.runs import integrity
+from dancejax.training import TrainConfig, experts, protocols
 
 Shape = tuple[int, int, int]
 TRAINING_IMAGES = {
@@ -152,8 +144,8 @@ def _condensation(entry: Entry, settings: dict[str, Any]) -> list[Difference]:
     except UserError:
         return []
     config = methods.METHODS[entry.method].Config(**preset.config)
-    earlier = {k.removeprefix("settings."): v for k, v in condense.EARLIER.items()}
-    earlier = {k: v for k, v in earlier.items() if v is not checkpoint.UNKNOWN}
+    earlier = {k.removeprefix("settings."): v for k, v in condensation.EARLIER.items()}
+    earlier = {k: v for k, v in earlier.items() if v is not integrity.UNKNOWN}
     # No rate means the method's own, which is the paper's.
     given = {k: v for k, v in settings.items() if (k, v) != ("learning_rate", None)}
     if settings.get("pltda", True):
@@ -198,14 +190,14 @@ def _protocol(name: str, entry: Entry) -> TrainConfig:
     """How a protocol trains on an entry's set, as far as the set is known."""
     dataset = _ALIASES.get(entry.dataset, entry.dataset)
     if not entry.runs:
-        return evaluate.protocol(name, dataset)
+        return protocols.protocol(name, dataset)
     made = entry.runs[0].made
-    return evaluate.protocol(
+    return protocols.protocol(
         name,
         dataset,
         side=min(made.image_shape[:2]),
         num_classes=made.num_classes,
-        **evaluate.size_of(made),
+        **protocols.size_of(made),
     )
 
 
@@ -232,7 +224,7 @@ def _shape(entry: Entry) -> Shape | None:
 def _compare(
     here: dict[str, Any], paper: dict[str, Any], prefix: str = "", whose: str = "paper"
 ) -> list[Difference]:
-    here, paper = checkpoint.plain(here), checkpoint.plain(paper)
+    here, paper = integrity.plain(here), integrity.plain(paper)
     return [
         Difference(prefix + name, here[name], value, whose)
         for name, value in paper.items()

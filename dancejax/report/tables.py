@@ -5,11 +5,11 @@ import io
 from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from dancejax import names, papers
+from dancejax import names
 from dancejax.methods import METHODS
-from dancejax.papers import Accuracy
-from dancejax.report import compare
+from dancejax.report import compare, papers
 from dancejax.report.entry import Entry
+from dancejax.report.papers import Accuracy
 
 T = TypeVar("T", bound=Hashable)
 EXPLANATION = (

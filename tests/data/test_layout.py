@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from dancejax.data import image_sizes, load, memory, notes
+from dancejax.data import image_sizes, load, memory
 from dancejax.errors import UserError
+from dancejax.runs import notes
 
 CLASSES = ("cat", "dog", "eel")
 

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dancejax import augment, coreset, experts, interpolate, methods, networks
+from dancejax import augment, coreset, interpolate, methods, networks
 from dancejax.data import sampling
+from dancejax.training import experts
 
 FOLDER = Path(__file__).parent
 STEPS, SEED, IPC, BATCH = 20, 3, 2, 8

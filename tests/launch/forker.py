@@ -15,7 +15,7 @@ from typing import TextIO
 
 import jax
 
-from dancejax import condense, evaluate, experts, report, sweep  # noqa: F401
+from dancejax.applications import grid  # noqa: F401
 
 LONGEST = 300
 """Seconds until a command is taken for stuck."""

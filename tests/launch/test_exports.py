@@ -6,7 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from dancejax import condensed, coreset, data, evaluate, exchange, networks, runs
+from dancejax import condensed, coreset, data, evaluation, exchange, networks, runs
+from dancejax.training import protocols
 
 
 @pytest.fixture
@@ -52,9 +53,9 @@ def test_test_images_are_those_of_the_same_data_set(launch, dataset, chosen, tra
 
 def test_the_evaluation_beside_the_set_is_stated(launch, chosen, test, tmp_path):
     network = networks.create("convnet", 3, test.image_shape, width=4, depth=2)
-    config = evaluate.protocol("dance", test.name, epochs=1)
+    config = protocols.protocol("dance", test.name, epochs=1)
     folder = chosen.parent / "evaluation"
-    result = evaluate.evaluate(
+    result = evaluation.evaluate(
         condensed.load(chosen), test, network, config, repeats=1, workdir=folder, progress=False
     )
     runs.write_json(folder / "result.json", {"protocol": "dance", **result})

@@ -10,7 +10,8 @@ import chex
 import numpy as np
 import pytest
 
-from dancejax import condensed, experts
+from dancejax import condensed
+from dancejax.training import experts
 
 from .conftest import EXPERTS, ROOT, SMALL
 

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 import pytest
 
-from dancejax import experts
+from dancejax.training import experts
 
 from .. import as_for_users
 from ..conftest import cut

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dancejax import augment, condense, data, methods, multiformation
+from dancejax import augment, condensation, data, methods, multiformation
 from dancejax.data import sampling
 from dancejax.methods import base
 
@@ -50,12 +50,12 @@ def test_means_over_images_can_be_cut_into_pieces(pieces):
 )
 def test_class_chunk_does_not_change_a_method(name, train, network, pool):
     """Each of the loss terms is independent from class to class, whatever block they are in."""
-    context = condense.make_context(train, pool)
+    context = condensation.make_context(train, pool)
     results = []
     for chunk in (2, 3):
         options = {"queue_size": 2, "train_batch": 8, "train_steps": 1} if name == "idm" else {}
         method = methods.create(name, network=network, batch_real=8, class_chunk=chunk, **options)
-        start = condense.initial_pixels(train, 2, method.factor)
+        start = condensation.initial_pixels(train, 2, method.factor)
         state = method.init(jax.random.key(3), start, context)
         state, metrics = jax.jit(method.update)(state, context)
         results.append((state.pixels, metrics))
@@ -71,7 +71,7 @@ def view(**options):
 
 
 def test_real_and_synthetic_images_share_the_augmentation(train):
-    context = condense.make_context(train)
+    context = condensation.make_context(train)
     key, classes, step = jax.random.key(1), jnp.array([2, 0]), jnp.int32(4)
     real = base.real_batch(view(), jax.random.key(9), key, step, classes, context)
     raw = sampling.class_batch(jax.random.key(9), step, context.real, classes, 6)
@@ -81,7 +81,7 @@ def test_real_and_synthetic_images_share_the_augmentation(train):
 
 
 def test_batches_do_not_depend_on_the_block_of_classes(train):
-    context = condense.make_context(train)
+    context = condensation.make_context(train)
     key, step = jax.random.key(1), jnp.int32(0)
     pixels = jax.random.uniform(key, (3, 2, 28, 28, 1))
     together = base.synthetic(view(factor=2, batch_syn=3), key, key, pixels, jnp.arange(3), context)
@@ -98,7 +98,7 @@ def test_batches_do_not_depend_on_the_block_of_classes(train):
 
 
 def test_subset_of_decoded_images_has_no_repeats(train):
-    context = condense.make_context(train)
+    context = condensation.make_context(train)
     key = jax.random.key(0)
     pixels = jax.random.uniform(key, (1, 6, 28, 28, 1))
     taken = base.synthetic(
@@ -112,7 +112,7 @@ def test_subset_of_decoded_images_has_no_repeats(train):
 
 def test_decoding_happens_in_unit_space(train):
     """Padding is 0.5 of [0, 1] also for methods whose pixels are normalised."""
-    context = condense.make_context(train)
+    context = condensation.make_context(train)
     units = jax.random.uniform(jax.random.key(0), (1, 1, 7, 7, 1))
     stored = base.NORMALISED.enter(units, context)
     key = jax.random.key(0)
@@ -127,7 +127,7 @@ def test_decoding_happens_in_unit_space(train):
 
 @pytest.mark.parametrize("space", [base.UNIT, base.NORMALISED])
 def test_spaces_go_back_and_forth(space, train):
-    context = condense.make_context(train)
+    context = condensation.make_context(train)
     pixels = jax.random.uniform(jax.random.key(0), (2, 1, 4, 4, 1))
     np.testing.assert_allclose(
         space.units(space.enter(pixels, context), context), pixels, atol=1e-6
@@ -143,11 +143,11 @@ def test_batch_norm_sees_all_classes_whatever_the_block(train):
     from dancejax import networks
 
     network = networks.create("convnet", 3, train.image_shape, width=4, depth=2, norm="batch")
-    context = condense.make_context(train)
+    context = condensation.make_context(train)
     found = []
     for chunk in (1, 3):
         method = methods.create("dm", network=network, batch_real=8, class_chunk=chunk)
-        state = method.init(jax.random.key(0), condense.initial_pixels(train, 2, 1), context)
+        state = method.init(jax.random.key(0), condensation.initial_pixels(train, 2, 1), context)
         found.append(jax.jit(method.update)(state, context)[0].pixels)
     np.testing.assert_array_equal(*found)
 

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from dancejax import condense, interpolate, methods, mmd, networks
+from dancejax import condensation, interpolate, methods, mmd, networks
 from dancejax.data import sampling
 from dancejax.errors import UserError
 from dancejax.methods import base, dm, m3d
@@ -32,8 +32,8 @@ def make(name, network, **options):
 
 
 def begin(method, train, pool=None, seed=0):
-    context = condense.make_context(train, pool)
-    start = condense.initial_pixels(train, IPC, method.factor, seed=seed)
+    context = condensation.make_context(train, pool)
+    start = condensation.initial_pixels(train, IPC, method.factor, seed=seed)
     return method.init(jax.random.key(seed), start, context), context
 
 
@@ -104,7 +104,7 @@ def test_dm_keeps_a_network_for_iterations_per_model(train, network):
 
 def test_m3d_with_the_linear_kernel_is_dm(train, network):
     """M3D's linear kernel gives DM's loss and gradient."""
-    context = condense.make_context(train)
+    context = condensation.make_context(train)
     pair = []
     for create in (
         lambda: m3d.create(m3d.Config(factor=1, batch_real=BATCH, kernel="linear"), network),

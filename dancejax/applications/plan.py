@@ -9,21 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dancejax import (
-    backend,
-    condense,
-    experts,
-    fit,
-    interpolate,
-    networks,
-    parallel,
-    training,
-)
+from dancejax import condensation, interpolate, networks, training
 from dancejax.data import embedded
 from dancejax.data.dataset import ImageDataset
 from dancejax.data.normalisation import known
-from dancejax.methods import Method
-from dancejax.training import TrainConfig, TrainData
+from dancejax.methods import Method, base
+from dancejax.runs import backend, parallel
+from dancejax.training import TrainConfig, TrainData, experts, loop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +198,7 @@ def _time_training(
     count = len(images)
     with parallel.use(parallel.NETWORKS, parallel.devices_for(number, devices)) as mesh:
         team = backend.networks_per_call(number)
-        state, keys = fit.init_team(
+        state, keys = loop.init_team(
             0, list(range(team)), network, dataset.image_shape, config, mesh
         )
         data = parallel.place(
@@ -246,7 +238,7 @@ def _time_condensation(
     if method.needs_experts:
         one = training.init_state(jax.random.key(0), network, dataset.image_shape, expert_training)
         parameters = interpolate.stack([one.variables] * pool_size)
-        pool = experts.ExpertPool(parameters, parameters)
+        pool = base.ExpertPool(parameters, parameters)
     if placement == "host":
         # What is sent ahead does not make the step slower; a few images of each class will do.
         first = [np.flatnonzero(dataset.labels == c)[:256] for c in range(dataset.num_classes)]
@@ -254,12 +246,12 @@ def _time_condensation(
         dataset = dataclasses.replace(
             dataset, images=dataset.images[few], labels=dataset.labels[few]
         )
-    context = condense.make_context(dataset, pool)
-    start = condense.initial_pixels(dataset, ipc, method.factor)
+    context = condensation.make_context(dataset, pool)
+    start = condensation.initial_pixels(dataset, ipc, method.factor)
     state = method.init(jax.random.key(0), start, context)
     with parallel.use(parallel.CLASSES, devices) as mesh:
         state, context = parallel.place((state, context), mesh)
-        update = condense.compile_step(method, state, context, mesh)
+        update = condensation.compile_step(method, state, context, mesh)
 
         def step() -> None:
             nonlocal state

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from dancejax.errors import UserError
+from dancejax.runs.notes import say_once
 
 
 def expand(path: str | os.PathLike[str], name: str = "the path") -> Path:
@@ -57,3 +58,18 @@ def cache_home() -> Path | None:
         return given
     own = home()
     return None if own is None else own / ".cache"
+
+
+def cache_folder(name: str) -> Path | None:
+    """Return our folder of this name in the user's cache folder; None, and it is said, without one.
+
+    It need not exist yet.
+    """
+    home = cache_home()
+    if home is None:
+        say_once(
+            "There is no home folder, so that nothing is kept for the next start: neither decoded "
+            "images nor compiled programs. XDG_CACHE_HOME=FOLDER gives it a place."
+        )
+        return None
+    return home / "dancejax" / name

@@ -14,13 +14,10 @@ import flax.linen as nn
 import jax
 
 from dancejax import (
-    checkpoint,
-    condense,
+    condensation,
     condensed,
     coreset,
-    evaluate,
-    experts,
-    fit,
+    evaluation,
     interpolate,
     methods,
     names,
@@ -31,7 +28,8 @@ from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
 from dancejax.methods import presets
-from dancejax.training import TrainConfig
+from dancejax.runs import integrity
+from dancejax.training import TrainConfig, experts, loop, protocols
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +167,7 @@ def make(
             checkpoint_seconds=checkpoint_seconds, progress=progress,
         )  # fmt: skip
     condensed.save(made, folder / "condensed")
-    fit.clear(folder / "training")
+    loop.clear(folder / "training")
     return made
 
 
@@ -195,14 +193,14 @@ def row(
     """
     folder = cell.folder(workdir)
     name = protocol or presets.PROTOCOLS.get(cell.method, "dance")
-    config = evaluate.protocol_for(name, made, test, **(overrides or {}))
-    evaluation = runs.open_workdir(folder / "evaluation")
-    result = evaluate.evaluate(
+    config = protocols.protocol_for(name, made, test, **(overrides or {}))
+    target = runs.open_workdir(folder / "evaluation")
+    result = evaluation.evaluate(
         made, test, network, config,
-        repeats=repeats, seed=cell.seed, points=points, workdir=evaluation, devices=devices,
+        repeats=repeats, seed=cell.seed, points=points, workdir=target, devices=devices,
         checkpoint_seconds=checkpoint_seconds, progress=progress,
     )  # fmt: skip
-    runs.write_json(evaluation / "result.json", {"protocol": name, **result})
+    runs.write_json(target / "result.json", {"protocol": name, **result})
     cost = runs.read_json(folder / "result.json") if (folder / "result.json").exists() else {}
     return {
         **dataclasses.asdict(cell),
@@ -316,11 +314,11 @@ def _check_made(
         wanted |= method.settings(cell.ipc, dataset.image_shape)
         wanted |= {"steps": plan.steps, "seed": cell.seed, "init": plan.init}
     known = {name: made.settings[name] for name in wanted if name in made.settings}
-    checkpoint.check_same(
+    integrity.check_same(
         {"settings": known, "data set": made.source["fingerprint"]},
         {"settings": wanted, "data set": dataset.fingerprint},
         folder,
-        missing=condense.EARLIER,
+        missing=condensation.EARLIER,
         ignored=("settings.class_chunk",),
     )
 
@@ -350,7 +348,7 @@ def _condense(
                 "count": len(jax.tree.leaves(pool.final)[0]),
             },
         }
-    return condense.condense(
+    return condensation.condense(
         method, dataset, ipc=cell.ipc, steps=plan.steps, pool=pool, seed=cell.seed,
         init=plan.init, settings=about, **options,
     )  # fmt: skip

@@ -18,7 +18,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dancejax import checks
 from dancejax.errors import UserError
+from dancejax.runs import backend
 
+Array = jax.Array
 T = TypeVar("T")
 CLASSES, NETWORKS = "classes", "networks"
 
@@ -213,3 +215,44 @@ def map_blocks(
         # Nothing is reduced over devices, so there is no need to track what varies over them.
         run = jax.shard_map(run, in_specs=(along, whole), out_specs=along, check_vma=False)
     return jax.tree.map(lambda x: x[:count], run(mapped, shared))
+
+
+def sum_over_blocks(part: Callable[..., Any], size: int, *batch: Array) -> Any:
+    """Sum of part(*block) over blocks of the batch's arrays, filled up with zeros."""
+    count = batch[0].shape[0]
+    if size >= count:
+        return part(*batch)
+    blocks = [
+        jnp.pad(x, [(0, -count % size)] + [(0, 0)] * (x.ndim - 1)).reshape(-1, size, *x.shape[1:])
+        for x in batch
+    ]
+
+    def add(total: Any, block: list[Array]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, part(*block)), None
+
+    shapes = jax.eval_shape(part, *(x[0] for x in blocks))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    return jax.lax.scan(add, zeros, blocks)[0]
+
+
+def over_networks(
+    function: Callable[[Any, Any], Any],
+    mapped: Any,
+    shared: Any,
+    *,
+    axis: str = NETWORKS,
+) -> Any:
+    """function(one network's part, shared) for stacked networks, as the backend likes it.
+
+    Spread over the ambient mesh if it has this axis.
+    """
+    number = len(jax.tree.leaves(mapped)[0])
+    if not backend.is_cpu():
+        many = jax.vmap(function, in_axes=(0, None))
+        return map_blocks(many, mapped, shared, size=number, axis=axis)
+
+    def single(own: Any, shared: Any) -> Any:
+        output = function(jax.tree.map(lambda x: x[0], own), shared)
+        return jax.tree.map(lambda x: x[None], output)
+
+    return map_blocks(single, mapped, shared, size=1, axis=axis)

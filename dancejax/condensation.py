@@ -13,27 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dancejax import (
-    backend,
-    checkpoint,
-    checks,
-    condensed,
-    coreset,
-    experts,
-    keys,
-    methods,
-    multiformation,
-    networks,
-    parallel,
-    runs,
-)
+from dancejax import checks, condensed, coreset, keys, methods, multiformation, networks, runs
 from dancejax.condensed import CondensedSet, dataset_source, describe_source
-from dancejax.data import sampling, streaming
+from dancejax.data import sampling
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
-from dancejax.experts import ExpertPool
 from dancejax.figures import save_grid
 from dancejax.methods import Context, Method, State
+from dancejax.methods.base import ExpertPool
+from dancejax.runs import backend, checkpoint, integrity, parallel
+from dancejax.training import experts, prefetch
 
 _REAL = {
     "real": (False, "antialias"),
@@ -129,10 +118,10 @@ def _from_set(made: CondensedSet, dataset: ImageDataset, ipc: int, factor: int) 
 
 
 EARLIER = {
-    "network": checkpoint.UNKNOWN,
-    "settings.network": checkpoint.UNKNOWN,
-    "pool": checkpoint.UNKNOWN,
-    "settings.learning_rate": checkpoint.UNKNOWN,
+    "network": integrity.UNKNOWN,
+    "settings.network": integrity.UNKNOWN,
+    "pool": integrity.UNKNOWN,
+    "settings.learning_rate": integrity.UNKNOWN,
     "settings.update_order": "joint",
     "settings.without_pltda": "expert",
     "settings.accuracy_window": 0,
@@ -185,7 +174,7 @@ def condense(
     _check_networks(method, dataset, pool)
     if method.needs_experts and pool is None:
         raise UserError(f"{method.name} needs a pool of experts; train one with launch.pretrain.")
-    streaming.check_placement(placement)
+    prefetch.check_placement(placement)
     parallel.check_devices(devices)
     if not dataset.flip:
         method = methods.without_flips(method)
@@ -261,9 +250,9 @@ def condense(
         runs.Progress(method.name, steps, start=step, enabled=progress) as bar,
     ):
         state, context = parallel.place((state, context), mesh)
-        batches: streaming.Ahead | streaming.Same = streaming.Same(context.real)
+        batches: prefetch.Ahead | prefetch.Same = prefetch.Same(context.real)
         if placement == "host":
-            batches = streaming.class_batches(dataset, method.draw, state.key, step, mesh)
+            batches = prefetch.class_batches(dataset, method.draw, state.key, step, mesh)
         if step == 0:
             picture_and_keep()
         with batches:
@@ -389,7 +378,7 @@ def check_resume(
     settings = found.get("settings") or {}
     known = {name: settings[name] for name in wanted["settings"] if name in settings}
     parts = {"method": found.get("method"), "source": found.get("source"), "settings": known}
-    checkpoint.check_same(parts, wanted, workdir, missing=EARLIER, ignored=_NOT_THE_RUN)
+    integrity.check_same(parts, wanted, workdir, missing=EARLIER, ignored=_NOT_THE_RUN)
 
 
 class _Stopwatch:

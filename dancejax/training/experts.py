@@ -8,25 +8,19 @@ Expert n depends on the seed and n alone, so that a pool can be extended and sha
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dancejax import checkpoint, checks, fit, interpolate, networks, parallel, runs, training
+from dancejax import checks, interpolate, networks, runs, training
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
-from dancejax.training import TrainConfig, TrainState
-
-
-class ExpertPool(NamedTuple):
-    """Stacked variables of N experts, each leaf [N, ...]."""
-
-    init: networks.Variables
-    final: networks.Variables
-
+from dancejax.methods.base import ExpertPool
+from dancejax.runs import checkpoint, integrity, parallel
+from dancejax.training import TrainConfig, TrainState, loop
 
 PROTOCOL = "experts"
 """What stands for the evaluation protocol in the results of a pool."""
@@ -47,7 +41,7 @@ def describe(
 ) -> dict[str, Any]:
     """What a pool was made from: two pools with equal descriptions hold the same experts."""
     return {
-        "format": checkpoint.FORMAT,
+        "format": integrity.FORMAT,
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "image_shape": list(dataset.image_shape),
         "num_classes": dataset.num_classes,
@@ -60,11 +54,11 @@ def describe(
 
 def read_description(folder: Path) -> dict[str, Any]:
     """What `describe` said of a pool; raises UserError for a missing or damaged pool.json."""
-    sealed = checkpoint.read_manifest(Path(folder) / "pool.json")
-    if sealed.get("format") != checkpoint.FORMAT:
+    sealed = integrity.read_manifest(Path(folder) / "pool.json")
+    if sealed.get("format") != integrity.FORMAT:
         raise UserError(
             f"{folder} has format {sealed.get('format')!r}; this version reads format "
-            f"{checkpoint.FORMAT}."
+            f"{integrity.FORMAT}."
         )
     return {name: value for name, value in sealed.items() if name != "manifest_sha256"}
 
@@ -106,12 +100,12 @@ def train_pool(
     folder = runs.open_workdir(folder)
     description = describe(dataset, network, config, seed, snapshots)
     if (folder / "pool.json").exists():
-        wanted = checkpoint.plain(description)
-        checkpoint.check_same(
+        wanted = integrity.plain(description)
+        integrity.check_same(
             read_description(folder), wanted, folder / "pool.json", missing=training.EARLIER
         )
     else:
-        runs.write_json(folder / "pool.json", checkpoint.seal(description))
+        runs.write_json(folder / "pool.json", integrity.seal(description))
     parallel.check_devices(devices)
     missing = parallel.primary_says(
         lambda: [n for n in range(count) if not _expert_path(folder, n).exists()]
@@ -131,17 +125,17 @@ def train_pool(
                 "experts", count * steps, start=(count - len(missing)) * steps, enabled=progress
             ) as bar,
         ):
-            data = fit.place(dataset, placement, mesh)
-            test_data = None if test is None else fit.place(test, placement, mesh)
+            data = loop.place(dataset, placement, mesh)
+            test_data = None if test is None else loop.place(test, placement, mesh)
             offset = (count - len(missing)) * steps
-            size = fit.team_size(network, dataset.image_shape, config, count, at_once)
-            for members in fit.teams(missing, folder / "training", size):
-                state, keys = fit.init_team(
+            size = loop.team_size(network, dataset.image_shape, config, count, at_once)
+            for members in loop.teams(missing, folder / "training", size):
+                state, keys = loop.init_team(
                     seed, members, network, dataset.image_shape, config, mesh
                 )
                 first = state.variables
                 recorder = _Recorder(folder, log, members, config.epochs, snapshots)
-                state, kept = fit.train(
+                state, kept = loop.train(
                     state,
                     keys,
                     data,
@@ -164,7 +158,7 @@ def train_pool(
                         state.variables, test_data, network=network, mesh=mesh
                     )
                 recorder.finish(first, state.variables, kept, accuracies)
-                fit.clear(folder / "training")
+                loop.clear(folder / "training")
                 offset += steps * len(members)
         log.close()
     found = [checkpoint.load_metadata(_expert_path(folder, n)) for n in range(count)]
@@ -211,7 +205,7 @@ def fingerprint(pool: ExpertPool) -> str:
     """sha256 over all the parameters of a pool: which experts a run was made with."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(pool):
-        digest.update(checkpoint.digest(leaf).encode())
+        digest.update(integrity.digest(leaf).encode())
     return digest.hexdigest()
 
 

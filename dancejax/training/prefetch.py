@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dancejax import parallel, training
+from dancejax import training
 from dancejax.data import sampling
 from dancejax.data.dataset import ImageDataset
 from dancejax.data.sampling import ClassData, Draws, StreamedData
 from dancejax.errors import UserError
+from dancejax.runs import parallel
 from dancejax.training import DrawnBatch, TrainData
 
 PLACEMENTS = ("device", "host")

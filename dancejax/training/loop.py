@@ -14,20 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from dancejax import (
-    backend,
-    checkpoint,
-    interpolate,
-    keys,
-    networks,
-    parallel,
-    runs,
-    training,
-)
-from dancejax.data import streaming
+from dancejax import interpolate, keys, networks, runs, training
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
-from dancejax.training import TrainConfig, TrainData, TrainState
+from dancejax.runs import backend, checkpoint, integrity, parallel
+from dancejax.training import TrainConfig, TrainData, TrainState, prefetch
 
 AfterEpoch = Callable[[int, TrainState, float, Any], Any]
 Watch = Callable[[training.Presented, Any], Any]
@@ -98,7 +89,7 @@ def place(dataset: ImageDataset, placement: str, mesh: Mesh) -> TrainData | Imag
 
     Raises UserError for an unknown placement.
     """
-    streaming.check_placement(placement)
+    prefetch.check_placement(placement)
     if placement == "host":
         return dataset
     return parallel.place(training.train_data(dataset), mesh)
@@ -132,7 +123,7 @@ def train(
     the checkpoint. watch: (what a step presented, extra) -> extra. Raises UserError when a loss
     or a parameter is not finite.
     """
-    about = checkpoint.plain({**about, "members": members})
+    about = integrity.plain({**about, "members": members})
     count = data.images.shape[0]
     per_epoch = training.steps_per_epoch(count, config.batch_size)
     total = per_epoch * config.epochs
@@ -151,7 +142,7 @@ def train(
             step, (state, extra, loss_sum), _ = saved
             state, loss_sum = _filled((state, loss_sum), len(members), len(keys))
     state, loss_sum = parallel.place((state, loss_sum), mesh, parallel.NETWORKS)
-    batches = streaming.train_batches(data, keys, step, config.batch_size, mesh)
+    batches = prefetch.train_batches(data, keys, step, config.batch_size, mesh)
     saver = runs.Every(checkpoint_seconds)
     agree = parallel.Agreement(step)
 

@@ -10,115 +10,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from dancejax import (
-    augment,
-    checkpoint,
-    checks,
-    condensed,
-    fit,
-    keys,
-    networks,
-    parallel,
-    runs,
-    training,
-)
-from dancejax.checkpoint import check_same
+from dancejax import checks, condensed, keys, networks, runs, training
 from dancejax.condensed import CondensedSet
-from dancejax.data import known
 from dancejax.data.dataset import ImageDataset
 from dancejax.errors import UserError
-from dancejax.training import TrainConfig, TrainData, TrainState
-
-PROTOCOLS = ("dm", "dance")
-_LARGE = 128
-"""Image side from which on the papers' settings for ImageNet subsets hold."""
-
-
-def protocol(
-    name: str,
-    dataset_name: str,
-    *,
-    flip: bool | None = None,
-    side: int = 32,
-    num_classes: int = 10,
-    decoded: int | None = None,
-    factor: int = 1,
-    **overrides: Any,
-) -> TrainConfig:
-    """Return how a paper trains networks on a condensed set.
-
-    dm (DM, IDM): 1000 epochs, batch 256 (128 from 128 pixels on, IDM's), rate x0.1 after half with
-    a fresh momentum, one random augmentation of all kinds. dance (M3D, DANCE): 1500 epochs, batch
-    64, rate x0.2 after 2/3 and 5/6, augmentation and CutMix; from 128 pixels on 3000, 2000, 1500,
-    1000, 500 or 300 epochs for up to 1, 10, 50, 200, 500 or more decoded images per class, two
-    thirds of that from 100 classes on. MNIST's tiles are not mixed by CutMix.
-
-    Args:
-      name: "dm" or "dance".
-      dataset_name: of the data set.
-      flip: whether a mirrored image keeps its label; None goes by the data set's name.
-      side: of the images, pixels.
-      num_classes: classes of the data set.
-      decoded: training images per class, those of the tiles; None where it is not known.
-      factor: tiles a side of the stored images.
-      **overrides: fields of TrainConfig that replace the protocol's.
-
-    Raises:
-      UserError: an unknown protocol, or a setting that makes no sense.
-    """
-    if name == "dm":
-        fields: dict[str, Any] = {
-            "epochs": 1000,
-            "batch_size": 128 if side >= _LARGE else 256,
-            "milestones": (0.5,),
-            "decay": 0.1,
-            "reset_momentum": True,
-            "augmentation": "color_crop_cutout_flip_scale_rotate",
-            "mode": "single",
-            "cutmix": 0.0,
-        }
-    elif name == "dance":
-        fields = {
-            "epochs": _dance_epochs(side, num_classes, decoded),
-            "augmentation": "color_crop_flip_scale_rotate",
-            "mode": "multi",
-        }
-        if dataset_name == "mnist" and factor > 1:
-            fields["cutmix"] = 0.0
-    else:
-        raise UserError(f"unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}.")
-    if not (known.flip(dataset_name) if flip is None else flip):
-        fields["augmentation"] = augment.without(fields["augmentation"], "flip")
-    return training.make_config(**{**fields, **overrides})
-
-
-def _dance_epochs(side: int, num_classes: int, decoded: int | None) -> int:
-    if side < _LARGE or decoded is None:
-        return 1500
-    limits = ((1, 3000), (10, 2000), (50, 1500), (200, 1000), (500, 500))
-    epochs = next((epochs for most, epochs in limits if decoded <= most), 300)
-    return epochs * 2 // 3 if num_classes >= 100 else epochs
-
-
-def size_of(train: CondensedSet | ImageDataset) -> dict[str, Any]:
-    """What `protocol` has to know of a set: {"decoded": ..., "factor": ...}."""
-    factor = 1 if isinstance(train, ImageDataset) else train.factor
-    return {"decoded": int(np.bincount(train.labels).max()) * factor**2, "factor": factor}
-
-
-def protocol_for(
-    name: str, train: CondensedSet | ImageDataset, test: ImageDataset, **overrides: Any
-) -> TrainConfig:
-    """`protocol` for training on a set and testing on a split of its data set."""
-    return protocol(
-        name,
-        test.name,
-        flip=test.flip,
-        side=min(train.image_shape[:2]),
-        num_classes=train.num_classes,
-        **size_of(train),
-        **overrides,
-    )
+from dancejax.runs import integrity, parallel
+from dancejax.runs.integrity import check_same
+from dancejax.training import TrainConfig, TrainData, TrainState, loop
 
 
 def training_set(train: CondensedSet | ImageDataset) -> TrainData:
@@ -202,7 +100,7 @@ def evaluate(
         data = train_set
         if not isinstance(data, ImageDataset):
             data = TrainData(*parallel.place(data, mesh))
-        test_data = fit.place(test, placement, mesh)
+        test_data = loop.place(test, placement, mesh)
 
         def after_epoch(epoch: int, state: TrainState, loss: float, curve: Any) -> Any:
             """Test accuracies in percent so far, [N, points]."""
@@ -217,12 +115,12 @@ def evaluate(
             bar.update(bar.done, accuracy=float(now.mean()))
             return curve
 
-        size = fit.team_size(network, train.image_shape, config, repeats, at_once)
-        for members in fit.teams(missing, folder, size):
-            state, own_keys = fit.init_team(
+        size = loop.team_size(network, train.image_shape, config, repeats, at_once)
+        for members in loop.teams(missing, folder, size):
+            state, own_keys = loop.init_team(
                 seed, members, network, train.image_shape, config, mesh, purpose=about["keys"]
             )
-            _, taken = fit.train(
+            _, taken = loop.train(
                 state,
                 own_keys,
                 data,
@@ -240,7 +138,7 @@ def evaluate(
                 checkpoint_seconds=checkpoint_seconds,
             )
             curves.add(dict(zip(members, np.asarray(taken).tolist(), strict=True)))
-            fit.clear(folder)
+            loop.clear(folder)
             offset += steps * len(members)
     taken = [curves.found[n] for n in range(repeats)]
     last = [curve[-1] for curve in taken]
@@ -346,7 +244,7 @@ class _Finished:
     def _write(self) -> None:
         lines = [self.about, *({"network": n, "curve": c} for n, c in self.found.items())]
         if self._path is not None:
-            text = "".join(json.dumps(checkpoint.seal(line)) + "\n" for line in lines)
+            text = "".join(json.dumps(integrity.seal(line)) + "\n" for line in lines)
             runs.write_bytes(self._path, text.encode())
 
 
@@ -356,7 +254,7 @@ def _parse(line: str) -> Any:
         value = json.loads(line)
     except ValueError:
         return None
-    if not isinstance(value, dict) or checkpoint.seal(value) != value:
+    if not isinstance(value, dict) or integrity.seal(value) != value:
         return None
     return {name: entry for name, entry in value.items() if name != "manifest_sha256"}
 

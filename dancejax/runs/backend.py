@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dancejax.data.cache import cache_folder
-from dancejax.data.notes import say_once
+from dancejax.runs.notes import say_once
+from dancejax.runs.paths import cache_folder
 
 
 def is_cpu() -> bool:

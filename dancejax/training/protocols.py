@@ -1,0 +1,115 @@
+"""How the papers train networks on condensed sets: protocols by name."""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from dancejax import augment
+from dancejax.data import known
+from dancejax.data.dataset import ImageDataset
+from dancejax.errors import UserError
+from dancejax.training.config import TrainConfig, make_config
+
+PROTOCOLS = ("dm", "dance")
+
+
+_LARGE = 128
+"""Image side from which on the papers' settings for ImageNet subsets hold."""
+
+
+def protocol(
+    name: str,
+    dataset_name: str,
+    *,
+    flip: bool | None = None,
+    side: int = 32,
+    num_classes: int = 10,
+    decoded: int | None = None,
+    factor: int = 1,
+    **overrides: Any,
+) -> TrainConfig:
+    """Return how a paper trains networks on a condensed set.
+
+    dm (DM, IDM): 1000 epochs, batch 256 (128 from 128 pixels on, IDM's), rate x0.1 after half with
+    a fresh momentum, one random augmentation of all kinds. dance (M3D, DANCE): 1500 epochs, batch
+    64, rate x0.2 after 2/3 and 5/6, augmentation and CutMix; from 128 pixels on 3000, 2000, 1500,
+    1000, 500 or 300 epochs for up to 1, 10, 50, 200, 500 or more decoded images per class, two
+    thirds of that from 100 classes on. MNIST's tiles are not mixed by CutMix.
+
+    Args:
+      name: "dm" or "dance".
+      dataset_name: of the data set.
+      flip: whether a mirrored image keeps its label; None goes by the data set's name.
+      side: of the images, pixels.
+      num_classes: classes of the data set.
+      decoded: training images per class, those of the tiles; None where it is not known.
+      factor: tiles a side of the stored images.
+      **overrides: fields of TrainConfig that replace the protocol's.
+
+    Raises:
+      UserError: an unknown protocol, or a setting that makes no sense.
+    """
+    if name == "dm":
+        fields: dict[str, Any] = {
+            "epochs": 1000,
+            "batch_size": 128 if side >= _LARGE else 256,
+            "milestones": (0.5,),
+            "decay": 0.1,
+            "reset_momentum": True,
+            "augmentation": "color_crop_cutout_flip_scale_rotate",
+            "mode": "single",
+            "cutmix": 0.0,
+        }
+    elif name == "dance":
+        fields = {
+            "epochs": _dance_epochs(side, num_classes, decoded),
+            "augmentation": "color_crop_flip_scale_rotate",
+            "mode": "multi",
+        }
+        if dataset_name == "mnist" and factor > 1:
+            fields["cutmix"] = 0.0
+    else:
+        raise UserError(f"unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}.")
+    if not (known.flip(dataset_name) if flip is None else flip):
+        fields["augmentation"] = augment.without(fields["augmentation"], "flip")
+    return make_config(**{**fields, **overrides})
+
+
+def _dance_epochs(side: int, num_classes: int, decoded: int | None) -> int:
+    if side < _LARGE or decoded is None:
+        return 1500
+    limits = ((1, 3000), (10, 2000), (50, 1500), (200, 1000), (500, 500))
+    epochs = next((epochs for most, epochs in limits if decoded <= most), 300)
+    return epochs * 2 // 3 if num_classes >= 100 else epochs
+
+
+class LabelledSet(Protocol):
+    """A condensed set or a data set, as far as protocols look at it."""
+
+    @property
+    def labels(self) -> np.ndarray: ...
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...
+    @property
+    def num_classes(self) -> int: ...
+
+
+def size_of(train: LabelledSet) -> dict[str, Any]:
+    """What `protocol` has to know of a set: {"decoded": ..., "factor": ...}."""
+    factor = int(getattr(train, "factor", 1))  # a data set has no tiles
+    return {"decoded": int(np.bincount(train.labels).max()) * factor**2, "factor": factor}
+
+
+def protocol_for(
+    name: str, train: LabelledSet, test: ImageDataset, **overrides: Any
+) -> TrainConfig:
+    """`protocol` for training on a set and testing on a split of its data set."""
+    return protocol(
+        name,
+        test.name,
+        flip=test.flip,
+        side=min(train.image_shape[:2]),
+        num_classes=train.num_classes,
+        **size_of(train),
+        **overrides,
+    )
