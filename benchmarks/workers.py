@@ -46,13 +46,13 @@ def prepare_step(spec: dict[str, Any]) -> Prepared:
     import numpy as np
 
     from dancejax import condensation, interpolate, methods, networks
-    from dancejax.data import ImageDataset
+    from dancejax.data import Dataset
     from dancejax.runs import backend, parallel
     from dancejax.training.experts import ExpertPool
 
     classes, ipc, side = spec["classes"], spec["ipc"], spec["side"]
     dataset = _random_dataset(classes, max(spec["batch"], 4 * ipc), side)
-    assert isinstance(dataset, ImageDataset)
+    assert isinstance(dataset, Dataset)
     options = {"dtype": spec["precision"]} if spec["precision"] != "float32" else {}
     shape = (side, side, 3)
     network = networks.create("convnet", classes, shape, width=spec["width"], **options)
@@ -199,11 +199,11 @@ def _torch_device(spec: dict[str, Any]) -> Any:
 def _random_dataset(classes: int, per_class: int, side: int) -> Any:
     import numpy as np
 
-    from dancejax.data import ImageDataset
+    from dancejax.data import Dataset
 
     rng = np.random.default_rng(0)
     count = classes * per_class
-    return ImageDataset(
+    return Dataset(
         name="random",
         split="train",
         images=rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8),

@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from dancejax import checks, condensed, coreset, keys, methods, multiformation, networks, runs
 from dancejax.condensed import CondensedSet, dataset_source, describe_source
 from dancejax.data import sampling
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.figures import save_grid
 from dancejax.methods import Context, Method, State
@@ -38,7 +38,7 @@ authors). noise: uniform."""
 
 
 def make_context(
-    dataset: ImageDataset, pool: ExpertPool | None = None, *, placement: str = "device"
+    dataset: Dataset, pool: ExpertPool | None = None, *, placement: str = "device"
 ) -> Context:
     """Moves a data set and a pool of experts to the device.
 
@@ -54,7 +54,7 @@ def make_context(
 
 
 def initial_pixels(
-    dataset: ImageDataset,
+    dataset: Dataset,
     ipc: int,
     factor: int,
     *,
@@ -94,7 +94,7 @@ def initial_pixels(
     return multiformation.encode(images, factor, reduction=reduction).reshape(shape)
 
 
-def _from_set(made: CondensedSet, dataset: ImageDataset, ipc: int, factor: int) -> jax.Array:
+def _from_set(made: CondensedSet, dataset: Dataset, ipc: int, factor: int) -> jax.Array:
     """The stored images [C * ipc, h, w, c] of a start, by class."""
     if made.classes != dataset.classes or made.image_shape != dataset.image_shape:
         raise UserError(
@@ -133,7 +133,7 @@ _NOT_THE_RUN = ("settings.class_chunk", "log_every", "window")
 
 def condense(
     method: Method,
-    dataset: ImageDataset,
+    dataset: Dataset,
     *,
     ipc: int,
     steps: int,
@@ -169,7 +169,7 @@ def condense(
         checks.whole(name, value, 1 if name in ("steps", "log_every", "ipc") else 0)
     checks.number("checkpoint_seconds", checkpoint_seconds)
     checks.instance("method", method, Method, hint="methods.create makes one")
-    checks.instance("the data set", dataset, ImageDataset, hint=ImageDataset.HINT)
+    checks.instance("the data set", dataset, Dataset, hint=Dataset.HINT)
     _check_settings(settings or {})
     _check_networks(method, dataset, pool)
     if method.needs_experts and pool is None:
@@ -311,7 +311,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
         raise UserError(f"settings must be a dict that JSON can hold ({error}).") from error
 
 
-def _check_networks(method: Method, dataset: ImageDataset, pool: ExpertPool | None) -> None:
+def _check_networks(method: Method, dataset: Dataset, pool: ExpertPool | None) -> None:
     """Raise UserError for a network that does not fit the data, or experts of another network."""
     if pool is not None:
         checks.instance(
@@ -335,7 +335,7 @@ def _check_networks(method: Method, dataset: ImageDataset, pool: ExpertPool | No
 
 def _record(
     method: Method,
-    dataset: ImageDataset,
+    dataset: Dataset,
     ipc: int,
     init: str | CondensedSet,
     seed: int,
@@ -356,7 +356,7 @@ def _record(
 def check_resume(
     workdir: Path,
     method: Method,
-    dataset: ImageDataset,
+    dataset: Dataset,
     *,
     ipc: int,
     init: str | CondensedSet,

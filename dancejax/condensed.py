@@ -19,7 +19,7 @@ import numpy as np
 
 import dancejax
 from dancejax import figures, multiformation, runs
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.methods import presets
 from dancejax.runs import disk, integrity, parallel
@@ -217,12 +217,12 @@ def fingerprint(condensed: CondensedSet) -> str:
     return hashlib.sha256(f"{parts} {condensed.factor}".encode()).hexdigest()
 
 
-def dataset_source(dataset: ImageDataset) -> dict[str, Any]:
+def dataset_source(dataset: Dataset) -> dict[str, Any]:
     """The name and fingerprint of the data set that a condensed set was made from."""
     return {"name": dataset.name, "fingerprint": dataset.fingerprint, "split": dataset.split}
 
 
-def describe_source(dataset: ImageDataset) -> dict[str, Any]:
+def describe_source(dataset: Dataset) -> dict[str, Any]:
     """The manifest's entry for the data set that a condensed set was made from."""
     return {
         **dataset_source(dataset),

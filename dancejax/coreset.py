@@ -9,7 +9,7 @@ import numpy as np
 
 from dancejax import checks, keys, networks, runs, training
 from dancejax.condensed import CondensedSet, describe_source
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.networks import Variables
 from dancejax.runs import parallel
@@ -20,9 +20,9 @@ BY_FEATURES = ("herding", "kcenter", "kmeans")
 """Those that need a trained network's features."""
 
 
-def check_ipc(dataset: ImageDataset, ipc: int) -> None:
+def check_ipc(dataset: Dataset, ipc: int) -> None:
     """Raises UserError unless every class has at least ipc images and ipc is at least 1."""
-    checks.instance("the data set", dataset, ImageDataset, hint=ImageDataset.HINT)
+    checks.instance("the data set", dataset, Dataset, hint=Dataset.HINT)
     checks.whole("ipc (images per class)", ipc, 1)
     smallest = int(dataset.class_counts.argmin())
     if dataset.class_counts[smallest] < ipc:
@@ -32,7 +32,7 @@ def check_ipc(dataset: ImageDataset, ipc: int) -> None:
         )
 
 
-def random_indices(dataset: ImageDataset, per_class: int, *, seed: int) -> np.ndarray:
+def random_indices(dataset: Dataset, per_class: int, *, seed: int) -> np.ndarray:
     """Random images of each class, int64 [C, per_class]; repeats only where a class is smaller."""
     rng = np.random.default_rng(seed)
     chosen = []
@@ -43,7 +43,7 @@ def random_indices(dataset: ImageDataset, per_class: int, *, seed: int) -> np.nd
     return np.stack(chosen)
 
 
-def first_indices(dataset: ImageDataset, per_class: int) -> np.ndarray:
+def first_indices(dataset: Dataset, per_class: int) -> np.ndarray:
     """The first images of each class, int64 [C, per_class]; repeats only where a class is
     smaller."""
     return np.stack(
@@ -54,7 +54,7 @@ def first_indices(dataset: ImageDataset, per_class: int) -> np.ndarray:
     )
 
 
-def random(dataset: ImageDataset, ipc: int, *, seed: int = 0) -> CondensedSet:
+def random(dataset: Dataset, ipc: int, *, seed: int = 0) -> CondensedSet:
     """ipc random images per class."""
     check_ipc(dataset, ipc)
     ipc, seed = int(ipc), checks.whole("seed", seed)
@@ -122,7 +122,7 @@ def kmeans_order(features: np.ndarray, count: int, *, seed: int = 0) -> np.ndarr
 
 def by_features(
     method: str,
-    dataset: ImageDataset,
+    dataset: Dataset,
     ipc: int,
     network: nn.Module,
     variables: Variables,
@@ -184,7 +184,7 @@ def forgetting_order(counts: Forgetting, *, least: bool = False) -> np.ndarray:
 
 
 def forgetting(
-    dataset: ImageDataset,
+    dataset: Dataset,
     ipc: int,
     network: nn.Module,
     config: TrainConfig,
@@ -268,7 +268,7 @@ def forgetting(
 
 
 def from_indices(
-    dataset: ImageDataset, indices: np.ndarray, method: str, settings: dict[str, Any]
+    dataset: Dataset, indices: np.ndarray, method: str, settings: dict[str, Any]
 ) -> CondensedSet:
     """The images at indices [C, ipc] as a set with factor 1."""
     flat = indices.reshape(-1)

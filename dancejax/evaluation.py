@@ -12,24 +12,24 @@ import numpy as np
 
 from dancejax import checks, condensed, keys, networks, runs, training
 from dancejax.condensed import CondensedSet
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.runs import integrity, parallel
 from dancejax.runs.integrity import check_same
 from dancejax.training import TrainConfig, TrainData, TrainState, loop
 
 
-def training_set(train: CondensedSet | ImageDataset) -> TrainData:
+def training_set(train: CondensedSet | Dataset) -> TrainData:
     """A set, decoded, on the device."""
-    if isinstance(train, ImageDataset):
+    if isinstance(train, Dataset):
         return training.train_data(train)
     images, labels = train.decoded()
     return TrainData(images, labels, jnp.asarray(train.mean), jnp.asarray(train.std))
 
 
 def evaluate(
-    train: CondensedSet | ImageDataset,
-    test: ImageDataset,
+    train: CondensedSet | Dataset,
+    test: Dataset,
     network: nn.Module,
     config: TrainConfig,
     *,
@@ -57,9 +57,9 @@ def evaluate(
     checks.whole("repeats (networks)", repeats, 1)
     checks.whole("points (test points)", points, 1)
     checks.whole("seed", seed)
-    hint = ImageDataset.HINT
-    checks.instance("the training set", train, CondensedSet, ImageDataset, hint=hint)
-    checks.instance("the test set", test, ImageDataset, hint=hint)
+    hint = Dataset.HINT
+    checks.instance("the training set", train, CondensedSet, Dataset, hint=hint)
+    checks.instance("the test set", test, Dataset, hint=hint)
     checks.instance("config", config, TrainConfig, hint="evaluate.protocol makes one")
     if train.image_shape != test.image_shape or tuple(train.classes) != tuple(test.classes):
         raise UserError(
@@ -68,8 +68,8 @@ def evaluate(
         )
     networks.check(network, train.num_classes, train.image_shape)
     test = dataclasses.replace(test, mean=train.mean, std=train.std)
-    train_set: TrainData | ImageDataset
-    if placement == "host" and isinstance(train, ImageDataset):
+    train_set: TrainData | Dataset
+    if placement == "host" and isinstance(train, Dataset):
         train_set = train
     else:
         train_set = training_set(train)
@@ -98,7 +98,7 @@ def evaluate(
         runs.Progress("evaluate", repeats * steps, start=offset, enabled=progress) as bar,
     ):
         data = train_set
-        if not isinstance(data, ImageDataset):
+        if not isinstance(data, Dataset):
             data = TrainData(*parallel.place(data, mesh))
         test_data = loop.place(test, placement, mesh)
 
@@ -162,7 +162,7 @@ BEST = "best_over_checkpoints.json"
 
 def over_checkpoints(
     sets: dict[int, CondensedSet],
-    test: ImageDataset,
+    test: Dataset,
     network: nn.Module,
     config: TrainConfig,
     *,
@@ -259,8 +259,8 @@ def _parse(line: str) -> Any:
     return {name: entry for name, entry in value.items() if name != "manifest_sha256"}
 
 
-def describe_set(train: CondensedSet | ImageDataset) -> dict[str, Any]:
-    if isinstance(train, ImageDataset):
+def describe_set(train: CondensedSet | Dataset) -> dict[str, Any]:
+    if isinstance(train, Dataset):
         return {
             "name": train.name, "method": "whole", "ipc": None, "fingerprint": train.fingerprint,
         }  # fmt: skip

@@ -14,7 +14,7 @@ from dancejax import data, networks, runs
 from dancejax.applications import plan
 from dancejax.condensed import CondensedSet
 from dancejax.data import folder
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.runs import backend, parallel, paths
 from dancejax.training import prefetch
@@ -138,7 +138,7 @@ def check_workdir() -> Path:
     return runs.check_workdir(FLAGS.workdir)
 
 
-def load(split: str) -> ImageDataset:
+def load(split: str) -> Dataset:
     """The data set that the flags name."""
     return data.load(
         FLAGS.dataset,
@@ -149,7 +149,7 @@ def load(split: str) -> ImageDataset:
     )
 
 
-def load_train() -> ImageDataset:
+def load_train() -> Dataset:
     """The training set; folders of images of several sizes get one that suits the machine."""
     path = paths.expand(FLAGS.dataset, "--dataset")
     if FLAGS.image_size is None and path.is_dir():
@@ -170,7 +170,7 @@ def choose_size_of(made: CondensedSet) -> None:
         FLAGS.set_default("image_size", height)
 
 
-def load_as(made: CondensedSet, split: str) -> ImageDataset:
+def load_as(made: CondensedSet, split: str) -> Dataset:
     """The data set that the flags name, at the size of a condensed set's images."""
     choose_size_of(made)
     return load(split)
@@ -188,7 +188,7 @@ def precision_options() -> dict[str, Any]:
     return {"dtype": "bfloat16"} if FLAGS.precision == "bfloat16" else {}
 
 
-def network(dataset: ImageDataset) -> nn.Module:
+def network(dataset: Dataset) -> nn.Module:
     """The network that the flags name, for a data set."""
     return networks.create(
         FLAGS.network, dataset.num_classes, dataset.image_shape, **network_options()
@@ -270,7 +270,7 @@ def backend_problem(error: Exception) -> str:
     return f"{named} a backend that does not start ({reason}); {advice}set JAX_PLATFORMS=cpu."
 
 
-def start(settings: dict[str, Any], dataset: ImageDataset | None = None) -> Path:
+def start(settings: dict[str, Any], dataset: Dataset | None = None) -> Path:
     """Makes the work folder, this process's own until it ends, and returns it.
 
     config.json (settings, flags and versions) is written when the run really begins: with its first

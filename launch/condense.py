@@ -24,7 +24,7 @@ from absl import flags
 from dancejax import condensation, condensed, coreset, figures, methods, networks, report, runs
 from dancejax.applications import plan
 from dancejax.condensed import CondensedSet
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.methods import Method, presets
 from dancejax.report import gallery
@@ -120,7 +120,7 @@ class Settings:
     init: str
 
 
-def resolve(dataset: ImageDataset) -> Settings:
+def resolve(dataset: Dataset) -> Settings:
     """The preset's settings, and over them those given by hand. Sets the flags of experts, network
     and evaluation to what the preset "auto" chooses."""
     name = FLAGS.preset or ("paper" if plan.published(dataset.name) else "auto")
@@ -157,7 +157,7 @@ def resolve(dataset: ImageDataset) -> Settings:
     return Settings(name, FLAGS.steps or steps, {**config, **by_hand}, chosen, init)
 
 
-def say_choice(dataset: ImageDataset, chosen: plan.Plan, method: Method) -> None:
+def say_choice(dataset: Dataset, chosen: plan.Plan, method: Method) -> None:
     """Say what holds of what was chosen for a data set: flags that were given come first."""
     settings = dataclasses.asdict(chosen)
     if FLAGS.network != "convnet" or FLAGS.expert_dir:
@@ -174,7 +174,7 @@ def _listing(values: dict[str, Any]) -> str:
 
 
 def foresee(
-    method: Method, dataset: ImageDataset, network: nn.Module, steps: int, evaluated: bool
+    method: Method, dataset: Dataset, network: nn.Module, steps: int, evaluated: bool
 ) -> None:
     """Says what the run will take."""
     finished = experts.finished(FLAGS.expert_dir or FLAGS.workdir / "experts")
@@ -210,8 +210,8 @@ def foresee(
 def assess(
     workdir: Path,
     result: CondensedSet,
-    dataset: ImageDataset,
-    test: ImageDataset,
+    dataset: Dataset,
+    test: Dataset,
     network: nn.Module,
 ) -> None:
     """Evaluates the result and as many random images, and writes pictures and the report."""
@@ -263,7 +263,7 @@ def start_of(preset: str) -> str | CondensedSet:
     return evaluate.load_set(path)
 
 
-def warn_of_long_steps(method: Method, dataset: ImageDataset, network: nn.Module) -> None:
+def warn_of_long_steps(method: Method, dataset: Dataset, network: nn.Module) -> None:
     """Say beforehand where an iteration takes long on this machine, and what shortens it."""
     seconds, flag = plan.step_seconds(method, dataset, network, FLAGS.ipc)
     if seconds > LONG:

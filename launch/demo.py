@@ -13,7 +13,7 @@ import flax.linen as nn
 from absl import flags
 
 from dancejax import condensation, condensed, coreset, data, evaluation, methods, networks, runs
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.training import experts, protocols
 
 from . import common
@@ -22,7 +22,7 @@ FLAGS = flags.FLAGS
 
 
 def assess(
-    train: Any, test: ImageDataset, network: nn.Module, folder: Path, epochs: int
+    train: Any, test: Dataset, network: nn.Module, folder: Path, epochs: int
 ) -> dict[str, Any]:
     config = protocols.protocol("dance", test.name, epochs=epochs)
     folder = runs.open_workdir(folder)
@@ -85,7 +85,7 @@ def main() -> None:
     report(workdir, rows, train, test)
 
 
-def report(workdir: Path, rows: dict[str, Any], train: ImageDataset, test: ImageDataset) -> None:
+def report(workdir: Path, rows: dict[str, Any], train: Dataset, test: Dataset) -> None:
     """Write the table and the pictures on a page, and print the table."""
     common.say("4/4 report")
     lines = ["| training set | epochs | test accuracy, last epoch |", "|---|---|---|"]

@@ -21,7 +21,7 @@ from absl import flags
 
 from dancejax import augment, condensed, evaluation, exchange, networks, runs
 from dancejax.condensed import CondensedSet, dataset_source
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.methods import presets
 from dancejax.training import TrainConfig, protocols
@@ -55,7 +55,7 @@ def define_protocol(points: int) -> None:
 
 
 def protocol_for_method(
-    method: str, test: ImageDataset, *, decoded: int | None = None, factor: int = 1
+    method: str, test: Dataset, *, decoded: int | None = None, factor: int = 1
 ) -> tuple[str, TrainConfig]:
     """The protocol that the flags and a set's method name, and how it trains.
 
@@ -136,8 +136,8 @@ def _size(shape: tuple[int, int, int]) -> str:
 
 
 def assess(
-    chosen: CondensedSet | ImageDataset,
-    test: ImageDataset,
+    chosen: CondensedSet | Dataset,
+    test: Dataset,
     network: nn.Module,
     folder: Path,
     *,
@@ -169,7 +169,7 @@ def assess(
 
 
 def with_evaluation(
-    made: CondensedSet, dataset: ImageDataset, network: nn.Module, *, method: str
+    made: CondensedSet, dataset: Dataset, network: nn.Module, *, method: str
 ) -> CondensedSet:
     """A set with the network and settings of its evaluation in the manifest, for `own_settings`."""
     name, config = protocol_for_method(method, dataset, **protocols.size_of(made))
@@ -202,7 +202,7 @@ def own_settings(made: CondensedSet | None) -> Iterator[None]:
             FLAGS.set_default(name, value)
 
 
-def network_for(made: CondensedSet | None, test: ImageDataset) -> nn.Module:
+def network_for(made: CondensedSet | None, test: Dataset) -> nn.Module:
     """The network that the flags name; what they leave open a set of own images may record."""
     settings = made.settings if made else {}
     recorded = settings.get("network", {}) if "evaluation" in settings else {}

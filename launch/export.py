@@ -18,7 +18,7 @@ from absl import flags
 
 from dancejax import condensed, exchange, runs
 from dancejax.condensed import CondensedSet
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 
 from . import common, flagtypes
@@ -74,7 +74,7 @@ _KEPT = (
 )  # fmt: skip
 
 
-def test_images(made: CondensedSet, path: Path) -> ImageDataset | None:
+def test_images(made: CondensedSet, path: Path) -> Dataset | None:
     """The test split of the data set that the set was made from, with --with_test."""
     if not FLAGS.with_test:
         return None

@@ -14,7 +14,7 @@ from typing import Any
 from absl import flags
 
 from dancejax import evaluation, networks, runs
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.training import TrainConfig, experts
 
@@ -46,7 +46,7 @@ def define_expert_dir() -> None:
     flagtypes.define_path("expert_dir", None, "pool of experts (default: WORKDIR/experts)")
 
 
-def training_config(dataset: ImageDataset, **overrides: Any) -> TrainConfig:
+def training_config(dataset: Dataset, **overrides: Any) -> TrainConfig:
     """How the flags have experts trained."""
     if FLAGS.expert_epochs is not None:
         overrides["epochs"] = FLAGS.expert_epochs
@@ -59,7 +59,7 @@ def training_config(dataset: ImageDataset, **overrides: Any) -> TrainConfig:
     )
 
 
-def check_pool(dataset: ImageDataset, count: int | None) -> None:
+def check_pool(dataset: Dataset, count: int | None) -> None:
     """Check the pool that --expert_dir names, if it does: its network, data and size.
 
     Raises:
@@ -90,9 +90,7 @@ def check_pool(dataset: ImageDataset, count: int | None) -> None:
         )
 
 
-def pool_folder(
-    workdir: Path, count: int, dataset: ImageDataset, *, tensorboard: bool = False
-) -> Path:
+def pool_folder(workdir: Path, count: int, dataset: Dataset, *, tensorboard: bool = False) -> Path:
     """The pool that --expert_dir names, or one of `count` experts trained in the work folder."""
     if FLAGS.expert_dir:
         return Path(FLAGS.expert_dir)
@@ -101,7 +99,7 @@ def pool_folder(
 
 
 def train(
-    folder: Path, count: int, dataset: ImageDataset, *, tensorboard: bool = False
+    folder: Path, count: int, dataset: Dataset, *, tensorboard: bool = False
 ) -> dict[str, Any]:
     """Trains the pool that the flags describe, and says so on stderr; returns its result.json."""
     test = common.load("test")

@@ -15,7 +15,7 @@ from absl import flags
 
 from dancejax import condensed, coreset, interpolate, networks
 from dancejax.condensed import CondensedSet
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.training import experts, loop
 
 from . import common, pretrain
@@ -23,7 +23,7 @@ from . import common, pretrain
 FLAGS = flags.FLAGS
 
 
-def choose(dataset: ImageDataset, workdir: Path) -> CondensedSet:
+def choose(dataset: Dataset, workdir: Path) -> CondensedSet:
     if FLAGS.method == "random":
         return coreset.random(dataset, FLAGS.ipc, seed=FLAGS.seed)
     if FLAGS.method.startswith("forgetting"):

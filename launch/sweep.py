@@ -18,7 +18,7 @@ from absl import flags
 
 from dancejax import condensation, coreset, methods, runs
 from dancejax.applications import grid
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 
 from . import common, flagtypes, pretrain
@@ -52,7 +52,7 @@ def cells_of(ipcs: list[int]) -> list[grid.Cell]:
     return cells
 
 
-def check_cells(cells: list[grid.Cell], dataset: ImageDataset, network: nn.Module) -> int:
+def check_cells(cells: list[grid.Cell], dataset: Dataset, network: nn.Module) -> int:
     """Check every cell before the first is made; how many experts the grid needs."""
     by_hand = common.given(*config_fields())
     for cell in cells:

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dancejax.data import ImageDataset, load, subset
+from dancejax.data import Dataset, load, subset
 
 SEED = 20240601
 PER_CLASS = {"train": 600, "test": 200}
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def select(dataset: ImageDataset, per_class: int, seed: int) -> ImageDataset:
+def select(dataset: Dataset, per_class: int, seed: int) -> Dataset:
     """per_class images of each class in a random order; both depend on the images and seed only."""
     canonical = sorted(range(len(dataset)), key=lambda i: dataset.images[i].tobytes())
     chosen = subset(_reordered(dataset, np.array(canonical)), per_class, seed=seed)
@@ -46,7 +46,7 @@ def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def _reordered(dataset: ImageDataset, order: np.ndarray) -> ImageDataset:
+def _reordered(dataset: Dataset, order: np.ndarray) -> Dataset:
     return dataclasses.replace(dataset, images=dataset.images[order], labels=dataset.labels[order])
 
 

@@ -11,7 +11,7 @@ import jax
 import pytest
 
 from dancejax import data, networks
-from dancejax.data import ImageDataset
+from dancejax.data import Dataset
 from dancejax.runs import backend
 from dancejax.training import experts
 from dancejax.training.experts import ExpertPool
@@ -19,7 +19,7 @@ from dancejax.training.experts import ExpertPool
 backend.tune_allocator()
 
 
-def cut(split: str, per_class: int, classes: int = 3) -> ImageDataset:
+def cut(split: str, per_class: int, classes: int = 3) -> Dataset:
     """The first classes of the embedded set, some images of each."""
     whole = data.subset(data.load("fashion_mnist_mini", split=split), per_class, seed=0)
     kept = whole.labels < classes
@@ -32,23 +32,23 @@ def cut(split: str, per_class: int, classes: int = 3) -> ImageDataset:
 
 
 @pytest.fixture(scope="session")
-def train() -> ImageDataset:
+def train() -> Dataset:
     return cut("train", 24)
 
 
 @pytest.fixture(scope="session")
-def test() -> ImageDataset:
+def test() -> Dataset:
     return cut("test", 20)
 
 
 @pytest.fixture(scope="session")
-def network(train: ImageDataset) -> nn.Module:
+def network(train: Dataset) -> nn.Module:
     return networks.create("convnet", train.num_classes, train.image_shape, width=8, depth=2)
 
 
 @pytest.fixture(scope="session")
 def pool_folder(
-    tmp_path_factory: pytest.TempPathFactory, train: ImageDataset, network: nn.Module
+    tmp_path_factory: pytest.TempPathFactory, train: Dataset, network: nn.Module
 ) -> Path:
     folder = tmp_path_factory.mktemp("experts")
     config = experts.expert_training(28, epochs=3, batch_size=16)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dancejax import condensation, coreset, data, evaluation, methods, networks
-from dancejax.data import ImageDataset
+from dancejax.data import Dataset
 from dancejax.errors import UserError
 from dancejax.training import experts, protocols
 
@@ -82,11 +82,11 @@ def test_counts_of_others(value, train, test, network, tmp_path, pool_folder):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda x, y: ImageDataset.from_arrays(x, y, name=None),
-        lambda x, y: ImageDataset.from_arrays(x, y, flip="no"),
-        lambda x, y: ImageDataset.from_arrays(x, y, classes={"a", "b"}),
+        lambda x, y: Dataset.from_arrays(x, y, name=None),
+        lambda x, y: Dataset.from_arrays(x, y, flip="no"),
+        lambda x, y: Dataset.from_arrays(x, y, classes={"a", "b"}),
         lambda x, y: data.train_test_split(x),
-        lambda x, y: data.train_test_split(ImageDataset.from_arrays(x, y), "0.2"),
+        lambda x, y: data.train_test_split(Dataset.from_arrays(x, y), "0.2"),
         lambda x, y: data.load(None),
         lambda x, y: data.load("cifar10", data_dir=3),
         lambda x, y: networks.create("convnet", 2, 12),

@@ -25,7 +25,7 @@ from dancejax import (
     runs,
 )
 from dancejax.condensed import CondensedSet
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.methods import presets
 from dancejax.runs import integrity
@@ -108,7 +108,7 @@ def _parse_setting(name: str, text: str, kind: type) -> Any:
 
 def make(
     cell: Cell,
-    dataset: ImageDataset,
+    dataset: Dataset,
     network: nn.Module,
     *,
     expert_dir: Path,
@@ -174,7 +174,7 @@ def make(
 def row(
     cell: Cell,
     made: CondensedSet,
-    test: ImageDataset,
+    test: Dataset,
     network: nn.Module,
     *,
     workdir: Path,
@@ -281,7 +281,7 @@ def cross_table(rows: list[dict[str, Any]]) -> str:
 
 
 def plan_of(
-    cell: Cell, dataset: ImageDataset, steps: int | None, settings: dict[str, Any]
+    cell: Cell, dataset: Dataset, steps: int | None, settings: dict[str, Any]
 ) -> presets.Preset:
     """Iterations and settings of a cell: the paper's, the grid's over them, then the variant's."""
     side = min(dataset.image_shape[:2])
@@ -302,7 +302,7 @@ def plan_of(
 def _check_made(
     made: CondensedSet,
     cell: Cell,
-    dataset: ImageDataset,
+    dataset: Dataset,
     network: nn.Module,
     plan: presets.Preset | None,
     folder: Path,
@@ -325,7 +325,7 @@ def _check_made(
 
 def _condense(
     cell: Cell,
-    dataset: ImageDataset,
+    dataset: Dataset,
     network: nn.Module,
     expert_dir: Path,
     plan: presets.Preset,

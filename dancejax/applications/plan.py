@@ -11,7 +11,7 @@ import numpy as np
 
 from dancejax import condensation, interpolate, networks, training
 from dancejax.data import embedded
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.data.normalisation import known
 from dancejax.methods import Method, base
 from dancejax.runs import backend, parallel
@@ -36,7 +36,7 @@ def published(name: str) -> bool:
     return known(name) and name != embedded.NAME
 
 
-def choose(dataset: ImageDataset, ipc: int, factor: int) -> Plan:
+def choose(dataset: Dataset, ipc: int, factor: int) -> Plan:
     """Settings for any data set, by its size and the machine.
 
     On CPU such that two cores need a few minutes for ten classes: networks of width 32, at most
@@ -85,7 +85,7 @@ INIT = "real"
 
 
 def step_seconds(
-    method: Method, dataset: ImageDataset, network: nn.Module, ipc: int
+    method: Method, dataset: Dataset, network: nn.Module, ipc: int
 ) -> tuple[float, str]:
     """Foresee an iteration's seconds from its arithmetic and the machine's speed.
 
@@ -139,7 +139,7 @@ class Estimate:
 
 def estimate(
     method: Method,
-    dataset: ImageDataset,
+    dataset: Dataset,
     network: nn.Module,
     *,
     ipc: int,
@@ -187,7 +187,7 @@ _PICTURES = 10.0
 
 
 def _time_training(
-    dataset: ImageDataset,
+    dataset: Dataset,
     images: np.ndarray,
     network: nn.Module,
     config: TrainConfig,
@@ -225,7 +225,7 @@ def _time_training(
 
 def _time_condensation(
     method: Method,
-    dataset: ImageDataset,
+    dataset: Dataset,
     network: nn.Module,
     ipc: int,
     expert_training: TrainConfig,

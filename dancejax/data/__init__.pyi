@@ -1,5 +1,5 @@
 from .dataset import (
-    ImageDataset as ImageDataset,
+    Dataset as Dataset,
     subset as subset,
     train_test_split as train_test_split,
 )

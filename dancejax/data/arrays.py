@@ -1,6 +1,6 @@
 """Labelled images as NumPy arrays of anybody's making: checked, and brought to one form.
 
-The common road of .npz files and of `ImageDataset.from_arrays`. Nothing about an array is taken for
+The common road of .npz files and of `Dataset.from_arrays`. Nothing about an array is taken for
 granted before its type and number of axes are known.
 """
 
@@ -33,7 +33,7 @@ class Numbering(NamedTuple):
 def build(
     images: Any, labels: Any, *, classes: Any = None, name: str, channels_first: bool = False
 ) -> Arrays:
-    """Bring images and labels to the form that `ImageDataset` holds.
+    """Bring images and labels to the form that `Dataset` holds.
 
     Args:
       images: [N, H, W] or [N, H, W, C] with C 1 or 3, uint8 or floating-point in [0, 1].
@@ -212,12 +212,12 @@ def to_numbers(labels: np.ndarray, numbering: Numbering, name: str) -> np.ndarra
 
 
 def check_arrays(name: str, arrays: Arrays) -> None:
-    """Raises UserError unless images, labels and classes are what `ImageDataset` promises."""
+    """Raises UserError unless images, labels and classes are what `Dataset` promises."""
     images, labels, classes = arrays
     if not isinstance(images, np.ndarray) or not isinstance(labels, np.ndarray):
         raise UserError(
             f"{name}: images are {type(images).__name__} and labels {type(labels).__name__}; both "
-            "must be NumPy arrays, and ImageDataset.from_arrays makes them so."
+            "must be NumPy arrays, and Dataset.from_arrays makes them so."
         )
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise UserError(

@@ -1,4 +1,4 @@
-"""ImageDataset: one split of a labelled image set in memory, checked; seeded subsets and splits."""
+"""Dataset: one split of a labelled image set in memory, checked; seeded subsets and splits."""
 
 import dataclasses
 import functools
@@ -20,7 +20,7 @@ SPLITS = ("train", "test")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ImageDataset:
+class Dataset:
     """One split of a labelled image set; arrays are read-only.
 
     images: uint8 [N, H, W, C] in 0..255, C 1 or 3; labels: int32 [N] in 0..len(classes)-1;
@@ -39,7 +39,7 @@ class ImageDataset:
     std: tuple[float, ...]
     flip: bool = True
 
-    HINT: ClassVar[str] = "data.load and ImageDataset.from_arrays make one"
+    HINT: ClassVar[str] = "data.load and Dataset.from_arrays make one"
     """How a caller who has something else gets one."""
 
     def __post_init__(self) -> None:
@@ -65,7 +65,7 @@ class ImageDataset:
         split: str = "train",
         channels_first: bool = False,
         flip: bool | None = None,
-    ) -> "ImageDataset":
+    ) -> "Dataset":
         """Make a data set of one's own arrays, as an .npz file of them would be read.
 
         Args:
@@ -126,13 +126,13 @@ def check_split(split: str) -> None:
         raise UserError(f"There is no split {split!r}; ask for 'train' or 'test'.")
 
 
-def subset(dataset: ImageDataset, per_class: int, *, seed: int) -> ImageDataset:
+def subset(dataset: Dataset, per_class: int, *, seed: int) -> Dataset:
     """A class-balanced random subset of per_class images of each class, in the original order.
 
     The same seed draws the same images; one class's draw does not depend on the other classes.
     Raises UserError where a class has fewer images.
     """
-    checks.instance("the data set", dataset, ImageDataset, hint=ImageDataset.HINT)
+    checks.instance("the data set", dataset, Dataset, hint=Dataset.HINT)
     checks.whole("per_class", per_class, 1)
     short = np.flatnonzero(dataset.class_counts < per_class)
     if len(short):
@@ -149,8 +149,8 @@ def subset(dataset: ImageDataset, per_class: int, *, seed: int) -> ImageDataset:
 
 
 def train_test_split(
-    dataset: ImageDataset, fraction: float = TEST_FRACTION, *, seed: int = 0
-) -> tuple[ImageDataset, ImageDataset]:
+    dataset: Dataset, fraction: float = TEST_FRACTION, *, seed: int = 0
+) -> tuple[Dataset, Dataset]:
     """Cut a data set into a training and a test split, drawn by the images' content.
 
     The same draw as of .npz files without test images: see `splitting.content_split`.
@@ -167,7 +167,7 @@ def train_test_split(
     Raises:
       UserError: a class is too small, or an argument is out of range.
     """
-    checks.instance("the data set", dataset, ImageDataset, hint=ImageDataset.HINT)
+    checks.instance("the data set", dataset, Dataset, hint=Dataset.HINT)
     index = content_split(
         image_digests(dataset.images),
         dataset.labels,

@@ -1,4 +1,4 @@
-"""`load`: from a name or a path to an ImageDataset."""
+"""`load`: from a name or a path to a Dataset."""
 
 import difflib
 import os
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dancejax import checks
 from dancejax.data import embedded, folder, imagenet, known, npz, tfds_source
 from dancejax.data.arrays import Arrays
-from dancejax.data.dataset import ImageDataset, check_split
+from dancejax.data.dataset import Dataset, check_split
 from dancejax.data.foreign import hint
 from dancejax.data.normalisation import channel_statistics, known_constants
 from dancejax.data.pixels import check_image_size
@@ -35,7 +35,7 @@ def load(
     image_size: int | None = None,
     seed: int = 0,
     flip: bool | None = None,
-) -> ImageDataset:
+) -> Dataset:
     """Loads one split of a data set into memory, uint8 [N, H, W, C]; nothing is downloaded.
 
     Args:
@@ -83,9 +83,7 @@ def load(
     return _dataset(source.name, split, arrays, train, flip)
 
 
-def _dataset(
-    name: str, split: str, arrays: Arrays, train: Arrays, flip: bool | None
-) -> ImageDataset:
+def _dataset(name: str, split: str, arrays: Arrays, train: Arrays, flip: bool | None) -> Dataset:
     constants = known_constants(name, arrays.images.shape[-1])
     if constants is None:
         if train.images.shape[1:] != arrays.images.shape[1:]:
@@ -95,7 +93,7 @@ def _dataset(
                 "folder of images."
             )
         constants = channel_statistics(train.images)
-    return ImageDataset(
+    return Dataset(
         name, split, *arrays, *constants, flip=known.flip(name) if flip is None else flip
     )
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 
 _ROUNDS = 8
 
@@ -43,7 +43,7 @@ class StreamedData(NamedTuple):
 RealData = ClassData | StreamedData
 
 
-def class_sizes(dataset: ImageDataset) -> tuple[ClassData, np.ndarray]:
+def class_sizes(dataset: Dataset) -> tuple[ClassData, np.ndarray]:
     """(a data set's `ClassData` without its images, the order [N] that sorts them by class)."""
     order = np.argsort(dataset.labels, kind="stable")
     counts = dataset.class_counts.astype(np.int32)
@@ -56,7 +56,7 @@ def class_sizes(dataset: ImageDataset) -> tuple[ClassData, np.ndarray]:
     return sizes, order
 
 
-def class_data(dataset: ImageDataset) -> ClassData:
+def class_data(dataset: Dataset) -> ClassData:
     """Moves a data set to the device, sorted by class."""
     sizes, order = class_sizes(dataset)
     return sizes._replace(images=jnp.asarray(dataset.images[order]))

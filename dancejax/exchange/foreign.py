@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dancejax.condensed import CondensedSet, describe_source
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.exchange import plausible, readers
 from dancejax.exchange.plausible import PIXELS
@@ -17,7 +17,7 @@ _LABELS = ("labels", "y", "y_train", "targets", "label")
 
 def read_foreign(
     path: Path,
-    dataset: ImageDataset,
+    dataset: Dataset,
     *,
     pixel_values: str = "unit",
     mean: Sequence[float] | None = None,

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dancejax import multiformation
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 
 PIXELS = ("unit", "byte", "normalised")
@@ -37,7 +37,7 @@ def to_unit(images: np.ndarray, values: str, mean: np.ndarray, std: np.ndarray) 
 def check_units(
     images: np.ndarray,
     values: str,
-    dataset: ImageDataset,
+    dataset: Dataset,
     mean: np.ndarray,
     std: np.ndarray,
     path: Path,
@@ -79,7 +79,7 @@ def check_units(
         )
 
 
-def _distance(images: np.ndarray, dataset: ImageDataset) -> float:
+def _distance(images: np.ndarray, dataset: Dataset) -> float:
     """How far the channels' means and deviations are from a data set's, and pixels from [0, 1]."""
     flat = images.reshape(-1, images.shape[3]).astype(np.float64)
     mean, std = np.array(dataset.mean), np.array(dataset.std)
@@ -90,7 +90,7 @@ def _distance(images: np.ndarray, dataset: ImageDataset) -> float:
     return float(np.mean(np.minimum(shift, 9) + np.minimum(scale, 9)) + min(outside, 9))
 
 
-def check_factor(images: np.ndarray, factor: int | None, dataset: ImageDataset, path: Path) -> int:
+def check_factor(images: np.ndarray, factor: int | None, dataset: Dataset, path: Path) -> int:
     """Return the factor of a set; without one given, raise UserError for what looks like collages.
 
     Args:
@@ -110,7 +110,7 @@ def check_factor(images: np.ndarray, factor: int | None, dataset: ImageDataset, 
     return 1
 
 
-def collage(images: np.ndarray, dataset: ImageDataset) -> int:
+def collage(images: np.ndarray, dataset: Dataset) -> int:
     """Return how many tiles a side images seem to have: 1, 2 or 3.
 
     Tiles that look much more like images of the data set than the whole image does make a collage
@@ -132,7 +132,7 @@ def collage(images: np.ndarray, dataset: ImageDataset) -> int:
 class _Typical:
     """What images of a data set look like: mean and covariance of small versions of some."""
 
-    def __init__(self, dataset: ImageDataset) -> None:
+    def __init__(self, dataset: Dataset) -> None:
         rng = np.random.default_rng(0)
         some = np.sort(rng.permutation(len(dataset))[:2000])
         small = _small(dataset.images[some] / np.float32(255))

@@ -12,7 +12,7 @@ import safetensors.numpy
 from dancejax import condensed, names, runs
 from dancejax.condensed import CondensedSet
 from dancejax.data import pixels, tfds_source
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.exchange import cards, readers
 from dancejax.exchange.readers import DESCRIPTION, FORMAT, METADATA, Arrays
@@ -47,7 +47,7 @@ def export(
     licence: str = "unknown",
     accuracy: str | None = None,
     evaluation: dict[str, Any] | None = None,
-    test: ImageDataset | None = None,
+    test: Dataset | None = None,
 ) -> dict[str, Any]:
     """Writes a set in one of FORMS to the new folder `path`, and reads it back.
 
@@ -147,7 +147,7 @@ def _write_texts(folder: Path, about: dict[str, Any]) -> None:
 
 
 def _plan(
-    made: CondensedSet, form: str, decoded: bool, test: ImageDataset | None
+    made: CondensedSet, form: str, decoded: bool, test: Dataset | None
 ) -> tuple[dict[str, Any], Arrays]:
     """The description of an export and its training images, checked."""
     if form not in FORMS:
@@ -173,7 +173,7 @@ def describe(
     form: str,
     images: np.ndarray,
     decoded: bool,
-    test: ImageDataset | None = None,
+    test: Dataset | None = None,
 ) -> dict[str, Any]:
     """What dancejax.json of an export says, but for licence and accuracy."""
     manifest = condensed.manifest(made)
@@ -222,7 +222,7 @@ def describe(
     return about
 
 
-def verify(path: Path, train: Arrays, about: dict[str, Any], test: ImageDataset | None) -> float:
+def verify(path: Path, train: Arrays, about: dict[str, Any], test: Dataset | None) -> float:
     """Reads an export back; raises UserError unless it is what was to be written.
 
     Returns the largest difference of a training pixel, in [0, 1] units.
@@ -259,7 +259,7 @@ def _arrays(made: CondensedSet, decoded: bool) -> Arrays:
     return np.asarray(images, np.float32), np.asarray(labels, np.int64)
 
 
-def _test_arrays(test: ImageDataset) -> Arrays:
+def _test_arrays(test: Dataset) -> Arrays:
     return test.images.astype(np.float32) / 255, test.labels.astype(np.int64)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dancejax import names, networks, runs, training
 from dancejax.condensed import CondensedSet
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 
 EMBEDDINGS = ("pca", "tsne")
@@ -71,7 +71,7 @@ def save_evolution(folder: Path, target: Path) -> list[Path]:
 
 
 def features_figure(
-    dataset: ImageDataset,
+    dataset: Dataset,
     sets: dict[str, CondensedSet],
     network: nn.Module,
     variables: networks.Variables,
@@ -133,7 +133,7 @@ def features_figure(
 
 
 def _features(
-    images: np.ndarray, dataset: ImageDataset, network: nn.Module, variables: networks.Variables
+    images: np.ndarray, dataset: Dataset, network: nn.Module, variables: networks.Variables
 ) -> np.ndarray:
     """Features [n, d] of images [n, h, w, c] in [0, 1]."""
     data = training.TrainData(

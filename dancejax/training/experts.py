@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dancejax import checks, interpolate, networks, runs, training
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.methods.base import ExpertPool
 from dancejax.runs import checkpoint, integrity, parallel
@@ -37,7 +37,7 @@ def expert_training(image_side: int, **overrides: Any) -> TrainConfig:
 
 
 def describe(
-    dataset: ImageDataset, network: nn.Module, config: TrainConfig, seed: int, snapshots: int
+    dataset: Dataset, network: nn.Module, config: TrainConfig, seed: int, snapshots: int
 ) -> dict[str, Any]:
     """What a pool was made from: two pools with equal descriptions hold the same experts."""
     return {
@@ -65,14 +65,14 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 def train_pool(
     folder: Path,
-    dataset: ImageDataset,
+    dataset: Dataset,
     network: nn.Module,
     config: TrainConfig,
     *,
     count: int,
     seed: int = 0,
     snapshots: int = 0,
-    test: ImageDataset | None = None,
+    test: Dataset | None = None,
     placement: str = "device",
     devices: int | None = None,
     checkpoint_seconds: float = 300.0,
@@ -169,11 +169,11 @@ def train_pool(
 
 
 def _check_parts(
-    dataset: ImageDataset, network: nn.Module, config: TrainConfig, test: ImageDataset | None
+    dataset: Dataset, network: nn.Module, config: TrainConfig, test: Dataset | None
 ) -> None:
     """Raise UserError for parts that no pool can be made of."""
     for part in (dataset, *([] if test is None else [test])):
-        checks.instance("the data set", part, ImageDataset, hint=ImageDataset.HINT)
+        checks.instance("the data set", part, Dataset, hint=Dataset.HINT)
     checks.instance("config", config, TrainConfig, hint="expert_training makes one")
     networks.check(network, dataset.num_classes, dataset.image_shape)
     if not networks.is_named(network):
@@ -188,7 +188,7 @@ def _test(
     found: list[dict[str, Any]],
     untested: list[int],
     network: nn.Module,
-    test: ImageDataset,
+    test: Dataset,
 ) -> list[dict[str, Any]]:
     """The experts' metadata with the accuracies of those that were trained without a test set."""
     target = _with_trajectory(
@@ -215,7 +215,7 @@ def finished(folder: Path) -> int:
 
 
 def load_pool(
-    folder: Path, *, count: int | None = None, dataset: ImageDataset | None = None
+    folder: Path, *, count: int | None = None, dataset: Dataset | None = None
 ) -> tuple[ExpertPool, nn.Module, dict[str, Any]]:
     """Reads and verifies the first `count` experts (None: all): (pool, network, description).
 

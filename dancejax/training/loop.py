@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from dancejax import interpolate, keys, networks, runs, training
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.runs import backend, checkpoint, integrity, parallel
 from dancejax.training import TrainConfig, TrainData, TrainState, prefetch
@@ -84,7 +84,7 @@ def init_team(
     return parallel.place((interpolate.stack(states), own), mesh, parallel.NETWORKS)
 
 
-def place(dataset: ImageDataset, placement: str, mesh: Mesh) -> TrainData | ImageDataset:
+def place(dataset: Dataset, placement: str, mesh: Mesh) -> TrainData | Dataset:
     """A data set for `train`: on the mesh's devices, or with placement "host" where it is.
 
     Raises UserError for an unknown placement.
@@ -98,7 +98,7 @@ def place(dataset: ImageDataset, placement: str, mesh: Mesh) -> TrainData | Imag
 def train(
     state: TrainState,
     keys: jax.Array,
-    data: TrainData | ImageDataset,
+    data: TrainData | Dataset,
     *,
     mesh: Mesh,
     network: nn.Module,

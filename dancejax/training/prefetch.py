@@ -17,7 +17,7 @@ import numpy as np
 
 from dancejax import training
 from dancejax.data import sampling
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.data.sampling import ClassData, Draws, StreamedData
 from dancejax.errors import UserError
 from dancejax.runs import parallel
@@ -99,7 +99,7 @@ class Same:
 
 
 def train_batches(
-    data: TrainData | ImageDataset,
+    data: TrainData | Dataset,
     keys: jax.Array,
     start: int,
     batch_size: int,
@@ -127,7 +127,7 @@ def train_batches(
 
 
 def class_batches(
-    dataset: ImageDataset,
+    dataset: Dataset,
     draw: Callable[[jax.Array, jax.Array, ClassData], Draws],
     key: jax.Array,
     start: int,

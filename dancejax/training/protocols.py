@@ -6,7 +6,7 @@ import numpy as np
 
 from dancejax import augment
 from dancejax.data import known
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.training.config import TrainConfig, make_config
 
@@ -100,9 +100,7 @@ def size_of(train: LabelledSet) -> dict[str, Any]:
     return {"decoded": int(np.bincount(train.labels).max()) * factor**2, "factor": factor}
 
 
-def protocol_for(
-    name: str, train: LabelledSet, test: ImageDataset, **overrides: Any
-) -> TrainConfig:
+def protocol_for(name: str, train: LabelledSet, test: Dataset, **overrides: Any) -> TrainConfig:
     """`protocol` for training on a set and testing on a split of its data set."""
     return protocol(
         name,

@@ -10,7 +10,7 @@ import optax
 
 from dancejax import augment, networks
 from dancejax.data import sampling
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.runs import parallel
 from dancejax.training.config import TrainConfig, drop_epochs
 
@@ -49,7 +49,7 @@ class Presented(NamedTuple):
     real: Array  # bool [b], False for the repeats that fill up an epoch's last batch
 
 
-def train_data(dataset: ImageDataset) -> TrainData:
+def train_data(dataset: Dataset) -> TrainData:
     """Moves a data set to the device."""
     return TrainData(
         jnp.asarray(dataset.images),

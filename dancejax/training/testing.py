@@ -10,7 +10,7 @@ import numpy as np
 
 from dancejax import networks
 from dancejax.data import sampling
-from dancejax.data.dataset import ImageDataset
+from dancejax.data.dataset import Dataset
 from dancejax.runs import parallel
 from dancejax.training.step import TrainData
 
@@ -35,7 +35,7 @@ def predict(
 
 
 def predict_all(
-    variables: networks.Variables, dataset: ImageDataset, *, network: nn.Module
+    variables: networks.Variables, dataset: Dataset, *, network: nn.Module
 ) -> tuple[np.ndarray, np.ndarray]:
     """`predict` on a data set of any size, which stays on the host and is sent in parts."""
     size = max(256, 2**28 // int(np.prod(dataset.image_shape)))
@@ -63,7 +63,7 @@ def accuracy(variables: networks.Variables, data: TrainData, *, network: nn.Modu
 
 def accuracy_in_parts(
     variables: networks.Variables,
-    data: TrainData | ImageDataset,
+    data: TrainData | Dataset,
     *,
     network: nn.Module,
     mesh: jax.sharding.Mesh,

@@ -1,4 +1,4 @@
-"""ImageDataset, its fingerprint, seeded subsets and splits."""
+"""Dataset, its fingerprint, seeded subsets and splits."""
 
 import dataclasses
 
@@ -8,12 +8,12 @@ import pytest
 from hypothesis import strategies as st
 
 from dancejax.data import load
-from dancejax.data.dataset import ImageDataset, subset, train_test_split
+from dancejax.data.dataset import Dataset, subset, train_test_split
 from dancejax.data.splitting import content_split, image_digests
 from dancejax.errors import UserError
 
 
-def _dataset(**changes) -> ImageDataset:
+def _dataset(**changes) -> Dataset:
     rng = np.random.default_rng(0)
     fields = {
         "name": "toy",
@@ -24,7 +24,7 @@ def _dataset(**changes) -> ImageDataset:
         "mean": (0.4, 0.5, 0.6),
         "std": (0.1, 0.2, 0.3),
     }
-    return ImageDataset(**(fields | changes))
+    return Dataset(**(fields | changes))
 
 
 def test_properties():
@@ -220,7 +220,7 @@ def _raw(dtype=np.uint8, shape=(60, 4, 5, 3)):
 @pytest.mark.parametrize("labels", [np.int64, np.uint8, ">i4", bool])
 def test_from_arrays(dtype, labels):
     classes = np.arange(60) % 2
-    made = ImageDataset.from_arrays(_raw(dtype), classes.astype(labels))
+    made = Dataset.from_arrays(_raw(dtype), classes.astype(labels))
     assert (made.images == _raw()).all()
     assert made.labels.tolist() == classes.tolist() and made.labels.dtype == np.int32
     assert (made.name, made.split, made.classes) == ("arrays", "train", ("0", "1"))
@@ -229,18 +229,18 @@ def test_from_arrays(dtype, labels):
 
 def test_from_arrays_takes_other_layouts_and_lists():
     labels = np.arange(60) % 2
-    first = ImageDataset.from_arrays(_raw().transpose(0, 3, 1, 2), labels, channels_first=True)
+    first = Dataset.from_arrays(_raw().transpose(0, 3, 1, 2), labels, channels_first=True)
     assert (first.images == _raw()).all()
-    grey = ImageDataset.from_arrays(_raw(shape=(60, 4, 5)), labels[:, None], name="mnist")
+    grey = Dataset.from_arrays(_raw(shape=(60, 4, 5)), labels[:, None], name="mnist")
     assert grey.image_shape == (4, 5, 1)
     assert grey.mean == (0.1307,) and not grey.flip
-    listed = ImageDataset.from_arrays((_raw() / 255).tolist(), [*labels], classes=["cat", "dog"])
+    listed = Dataset.from_arrays((_raw() / 255).tolist(), [*labels], classes=["cat", "dog"])
     assert listed.classes == ("cat", "dog")
 
 
 def test_from_arrays_names_classes_by_their_labels():
     labels = np.array([7, -1, 300])[np.arange(60) % 3]
-    made = ImageDataset.from_arrays(_raw(), labels)
+    made = Dataset.from_arrays(_raw(), labels)
     assert made.classes == ("-1", "7", "300")
     assert [int(made.classes[c]) for c in made.labels] == labels.tolist()
 
@@ -268,12 +268,12 @@ def test_from_arrays_names_classes_by_their_labels():
 )
 def test_from_arrays_refuses(images, labels, options, noun):
     with pytest.raises(UserError, match=noun):
-        ImageDataset.from_arrays(images, labels, **options)
+        Dataset.from_arrays(images, labels, **options)
 
 
 def test_train_test_split_draws_as_npz_files_are_drawn(tmp_path):
     images, labels = _raw(), np.arange(60) % 3
-    whole = dataclasses.replace(ImageDataset.from_arrays(images, labels), flip=False)
+    whole = dataclasses.replace(Dataset.from_arrays(images, labels), flip=False)
     np.savez(tmp_path / "arrays.npz", images=images, labels=labels)
     for part in train_test_split(whole, seed=4):
         same = load(tmp_path / "arrays.npz", split=part.split, seed=4)

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings, strategies as st
 from PIL import Image
 
-from dancejax.data import ImageDataset, load, train_test_split
+from dancejax.data import Dataset, load, train_test_split
 from dancejax.data.pixels import decode, quiet
 from dancejax.errors import UserError
 
@@ -53,7 +53,7 @@ def _both(test: Callable[[st.DataObject], None]) -> Callable[..., None]:
     return run
 
 
-def _loaded(read: Callable[[str], ImageDataset]) -> dict[str, ImageDataset] | str:
+def _loaded(read: Callable[[str], Dataset]) -> dict[str, Dataset] | str:
     """Both splits, or the sentence that refuses either."""
     try:
         with contextlib.redirect_stderr(io.StringIO()) as said:
@@ -73,7 +73,7 @@ def _is_text(text: str) -> bool:
     return not kinds & {"Cc", "Cs", "Zl", "Zp"} and bool(text.encode()) is bool(text)
 
 
-def _content(*parts: ImageDataset) -> Counter[tuple[int, bytes]]:
+def _content(*parts: Dataset) -> Counter[tuple[int, bytes]]:
     """How often each image is there with each class."""
     return Counter(
         (int(label), image.tobytes())
@@ -82,7 +82,7 @@ def _content(*parts: ImageDataset) -> Counter[tuple[int, bytes]]:
     )
 
 
-def _check(parts: dict[str, ImageDataset], classes: int) -> None:
+def _check(parts: dict[str, Dataset], classes: int) -> None:
     """What holds for every set."""
     train, test = parts["train"], parts["test"]
     assert train.classes == test.classes and len(set(train.classes)) == classes
@@ -222,7 +222,7 @@ def _fits_to_be_split(numbers: list[int], pixels: np.ndarray) -> bool:
 
 
 def _check_arrays(
-    found: dict[str, ImageDataset] | str,
+    found: dict[str, Dataset] | str,
     images: np.ndarray,
     values: list[int] | None,
     classes: Any,
@@ -254,10 +254,8 @@ def test_arrays(data: st.DataObject) -> None:
     first = good and images.ndim == 4 and data.draw(st.booleans())
     given_images = np.moveaxis(images, -1, 1) if first else images
 
-    def read(split: str) -> ImageDataset:
-        whole = ImageDataset.from_arrays(
-            given_images, labels, classes=classes, channels_first=first
-        )
+    def read(split: str) -> Dataset:
+        whole = Dataset.from_arrays(given_images, labels, classes=classes, channels_first=first)
         assert len(whole) == len(images)
         return dict(zip(("train", "test"), train_test_split(whole, seed=3), strict=True))[split]
 
@@ -533,7 +531,7 @@ def test_folders(data: st.DataObject) -> None:
 
 
 def _check_pictures(
-    found: dict[str, ImageDataset],
+    found: dict[str, Dataset],
     wanted: dict[str, list[tuple[int, np.ndarray]]],
     side: int | None,
 ) -> None:

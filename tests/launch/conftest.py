@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dancejax.data import ImageDataset
+from dancejax.data import Dataset
 
 from .. import as_for_users
 
@@ -29,7 +29,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def dataset(tmp_path_factory: pytest.TempPathFactory, train: ImageDataset, test: ImageDataset):
+def dataset(tmp_path_factory: pytest.TempPathFactory, train: Dataset, test: Dataset):
     path = tmp_path_factory.mktemp("data") / "clothes.npz"
     np.savez(
         path, x_train=train.images, y_train=train.labels, x_test=test.images, y_test=test.labels
