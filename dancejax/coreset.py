@@ -1,23 +1,20 @@
 """Coresets: real images chosen from the whole set, in the form of a condensed set."""
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import numpy as np
 
-from dancejax import checks, keys, networks, runs, training
+from dancejax import checks, interpolate, keys, networks, runs, training
 from dancejax.condensed import CondensedSet, describe_source
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.networks import Variables
-from dancejax.runs import parallel
 from dancejax.training import TrainConfig, loop
+from dancejax.training.experts import Experts, expert_training
 
-CORESETS = ("random", "herding", "kcenter", "kmeans", "forgetting", "forgetting_least")
-BY_FEATURES = ("herding", "kcenter", "kmeans")
-"""Those that need a trained network's features."""
+Order = Callable[[np.ndarray, int], np.ndarray]
 
 
 def check_ipc(dataset: Dataset, ipc: int) -> None:
@@ -121,27 +118,32 @@ def kmeans_order(features: np.ndarray, count: int, *, seed: int = 0) -> np.ndarr
 
 
 def by_features(
-    method: str,
-    dataset: Dataset,
-    ipc: int,
-    network: nn.Module,
-    variables: Variables,
-    *,
-    settings: dict[str, Any] | None = None,
+    order: Order, name: str, dataset: Dataset, ipc: int, means: "Means"
 ) -> CondensedSet:
-    """`herding`, `kcenter` or `kmeans` on the features of a network trained on the whole set."""
-    orders = {"herding": herding_order, "kcenter": kcenter_order, "kmeans": kmeans_order}
-    if method not in orders:
-        raise UserError(
-            f"no coreset by features is called {method!r}; choose one of {', '.join(BY_FEATURES)}."
-        )
+    """Choose by the features of a network that was trained on the whole set.
+
+    Args:
+      order: (features [n, d] of a class, ipc) -> int64 [ipc], which of them.
+      name: of the coreset.
+      dataset: what to choose from.
+      ipc: images per class.
+      means: with experts, the first of which gives the features.
+
+    Raises:
+      UserError: a class has fewer than ipc images, or there are no experts.
+    """
     check_ipc(dataset, ipc)
-    _, features = training.predict_all(variables, dataset, network=network)
+    if means.experts is None:
+        raise UserError(f"{name} needs a trained network; give experts of this data set.")
+    experts = means.experts
+    variables = interpolate.select(experts.pool.final, 0)
+    _, features = training.predict_all(variables, dataset, network=experts.network)
     chosen = []
     for label in range(dataset.num_classes):
         own = np.flatnonzero(dataset.labels == label)
-        chosen.append(own[orders[method](features[own], ipc)])
-    return from_indices(dataset, np.stack(chosen), method, {"ipc": ipc, **(settings or {})})
+        chosen.append(own[order(features[own], ipc)])
+    settings = {"ipc": ipc, **means.settings}
+    return from_indices(dataset, np.stack(chosen), name, settings)
 
 
 class Forgetting(NamedTuple):
@@ -183,78 +185,64 @@ def forgetting_order(counts: Forgetting, *, least: bool = False) -> np.ndarray:
     return np.argsort(often if least else -often, kind="stable")
 
 
+class _Counter(loop.Observer):
+    """Counts forgetting events; the counts belong to the checkpoints."""
+
+    watches = True
+
+    def __init__(self, images: int) -> None:
+        self.counts = no_events(images)
+
+    def begin(self, team: loop.Team, session: runs.Session) -> Forgetting:
+        return self.counts
+
+    def after_step(self, presented: training.Presented, extra: Any) -> Forgetting:
+        images, right, real = (np.asarray(array[0]) for array in presented)
+        return count_events(Forgetting(*extra), images[real], right[real])
+
+    def finish(self, team: loop.Team, state: training.TrainState, extra: Any) -> bool:
+        self.counts = Forgetting(*(np.asarray(array) for array in extra))
+        return False  # until the coreset is stored
+
+
 def forgetting(
-    dataset: Dataset,
-    ipc: int,
-    network: nn.Module,
-    config: TrainConfig,
-    *,
-    least: bool = False,
-    seed: int = 0,
-    workdir: Path | None = None,
-    placement: str = "device",
-    checkpoint_seconds: float = 300.0,
-    progress: bool = True,
+    dataset: Dataset, ipc: int, means: "Means", *, least: bool = False, seed: int = 0
 ) -> CondensedSet:
     """Choose the images most often forgotten while a network trains on the whole set.
 
-    Equals are drawn at random. With a workdir, stopping saves and raises Interrupted, and the same
-    call goes on where it stopped.
+    Equals are drawn at random.
 
     Args:
-      dataset, ipc: what to choose from, and images per class.
-      network, config: what is trained, and how.
+      dataset: what to choose from.
+      ipc: images per class.
+      means: with the network, how it is trained (None: as an expert, without CutMix), and the run,
+        whose folder keeps the training; stopping saves and raises Interrupted.
       least: the least often forgotten instead ("forgetting_least").
       seed: of the network, its training and the order of equals.
-      workdir, placement, checkpoint_seconds, progress: as in `experts.train_pool`.
 
     Raises:
       UserError: a class has fewer than ipc images, or the folder holds another run.
+
+    References:
+      Toneva et al., An empirical study of example forgetting (ICLR 2019).
     """
     check_ipc(dataset, ipc)
-    per_epoch = training.steps_per_epoch(len(dataset.labels), config.batch_size)
-    folder = workdir / "training" if workdir else None
-    about = {
+    if means.network is None:
+        raise UserError("forgetting needs a network to train; give one.")
+    config = means.config or expert_training(min(dataset.image_shape[:2]), cutmix=0.0)
+    record = {
         "forgetting": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-        "network": networks.identity(network),
+        "network": networks.identity(means.network),
         "training": dataclasses.asdict(config),
         "seed": seed,
         "counted": "presentations",
         "keys": keys.FORGETTING,
     }
-
-    def watch(presented: training.Presented, counts: Any) -> Forgetting:
-        images, right, real = (np.asarray(array[0]) for array in presented)
-        return count_events(Forgetting(*counts), images[real], right[real])
-
-    with (
-        parallel.use(parallel.NETWORKS, parallel.devices_for(1)) as mesh,
-        runs.stop_on_signals() as stop,
-        runs.Progress("forgetting", config.epochs * per_epoch, enabled=progress) as bar,
-    ):
-        state, own_keys = loop.init_team(
-            seed, [0], network, dataset.image_shape, config, mesh, purpose=keys.FORGETTING
-        )
-        _, counts = loop.train(
-            state,
-            own_keys,
-            loop.place(dataset, placement, mesh),
-            mesh=mesh,
-            network=network,
-            config=config,
-            members=[0],
-            about=about,
-            folder=folder,
-            after_epoch=lambda epoch, state, loss, counts: counts,
-            extra=no_events(len(dataset.labels)),
-            watch=watch,
-            stop=stop,
-            bar=bar,
-            checkpoint_seconds=checkpoint_seconds,
-        )
-    counts = Forgetting(*(np.asarray(array) for array in counts))
+    job = loop.Job("forgetting", means.network, config, dataset, 1, seed, keys.FORGETTING, record)
+    counter = _Counter(len(dataset.labels))
+    loop.train(job, [0], counter, means.run)
     order = np.random.default_rng(seed).permutation(len(dataset.labels))
-    shuffled = Forgetting(*(array[order] for array in counts))
+    shuffled = Forgetting(*(array[order] for array in counter.counts))
     order = order[forgetting_order(shuffled, least=least)]
     chosen = [order[dataset.labels[order] == c][:ipc] for c in range(dataset.num_classes)]
     settings = {
@@ -283,3 +271,77 @@ def from_indices(
         source=describe_source(dataset),
         settings=settings,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Means:
+    """What coresets choose by.
+
+    Attributes:
+      experts: networks trained on the whole set, the first of which gives features.
+      network: what forgetting trains.
+      config: how it is trained (None: as an expert, without CutMix).
+      run: how, and where its training is kept.
+      settings: what the manifest says beside the coreset's own settings.
+    """
+
+    experts: Experts | None = None
+    network: nn.Module | None = None
+    config: TrainConfig | None = None
+    run: runs.Run = runs.QUIET
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class Coreset(NamedTuple):
+    """A way to choose real images.
+
+    Attributes:
+      choose: (dataset, ipc, seed, means) -> the chosen images as a set.
+      needs: "" for the images alone, "experts" for a trained network's features, "training" for a
+        network that it trains itself.
+    """
+
+    choose: Callable[[Dataset, int, int, Means], CondensedSet]
+    needs: str = ""
+
+
+def _by(order: Order, name: str) -> Coreset:
+    return Coreset(
+        lambda data, ipc, seed, means: by_features(order, name, data, ipc, means), "experts"
+    )
+
+
+CORESETS: dict[str, Coreset] = {
+    "random": Coreset(lambda data, ipc, seed, means: random(data, ipc, seed=seed)),
+    "herding": _by(herding_order, "herding"),
+    "kcenter": _by(kcenter_order, "kcenter"),
+    "kmeans": _by(kmeans_order, "kmeans"),
+    "forgetting": Coreset(
+        lambda data, ipc, seed, means: forgetting(data, ipc, means, seed=seed), "training"
+    ),
+    "forgetting_least": Coreset(
+        lambda data, ipc, seed, means: forgetting(data, ipc, means, least=True, seed=seed),
+        "training",
+    ),
+}
+"""Coresets by name. A new one is a function and a line here."""
+
+
+def choose(
+    name: str, dataset: Dataset, ipc: int, *, seed: int = 0, means: Means | None = None
+) -> CondensedSet:
+    """Choose real images by the name of a coreset.
+
+    Args:
+      name: one of CORESETS.
+      dataset: what to choose from.
+      ipc: images per class.
+      seed: of what is random in it.
+      means: the trained network or training that it needs.
+
+    Raises:
+      UserError: an unknown name, a class with fewer images, or missing means.
+    """
+    if name not in CORESETS:
+        raise UserError(f"unknown coreset {name!r}; choose one of {', '.join(CORESETS)}.")
+    return CORESETS[name].choose(dataset, ipc, seed, means or Means())

@@ -1,7 +1,9 @@
 """How well networks trained on a set do on the test set: protocols by name, honest results."""
 
 import dataclasses
+import html
 import json
+import os
 import statistics
 from pathlib import Path
 from typing import Any
@@ -14,68 +16,161 @@ from dancejax import checks, condensed, keys, networks, runs, training
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.runs import integrity, parallel
+from dancejax.methods import presets
+from dancejax.runs import Run, integrity, parallel
 from dancejax.runs.integrity import check_same
-from dancejax.training import TrainConfig, TrainData, TrainState, loop
+from dancejax.training import TrainConfig, TrainData, TrainState, loop, protocols
 
 
-def training_set(train: CondensedSet | Dataset) -> TrainData:
-    """A set, decoded, on the device."""
+def training_set(train: CondensedSet | Dataset) -> TrainData | Dataset:
+    """What networks are trained on: a data set as it is, a condensed set decoded, on the device."""
     if isinstance(train, Dataset):
-        return training.train_data(train)
+        return train
     images, labels = train.decoded()
     return TrainData(images, labels, jnp.asarray(train.mean), jnp.asarray(train.std))
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """How well networks do that were trained from scratch on a set.
+
+    Attributes:
+      accuracies: of each network on the test set after its last epoch, percent.
+      best_over_epochs_mean: mean of each network's best epoch, percent; chosen on the test set, so
+        not to be reported as the result.
+      epochs: those after which networks were tested.
+      curve: mean accuracy after each of these, percent.
+      test_images: how many.
+      record: what was evaluated and how, as JSON: set, test set, network, training, seed.
+    """
+
+    accuracies: tuple[float, ...]
+    best_over_epochs_mean: float
+    epochs: tuple[int, ...]
+    curve: tuple[float, ...]
+    test_images: int
+    record: dict[str, Any]
+
+    @property
+    def accuracy_mean(self) -> float:
+        """Mean over the networks after the last epoch, percent: the result."""
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def accuracy_std(self) -> float:
+        """Sample deviation over the networks, percent; 0 for one network."""
+        return statistics.stdev(self.accuracies) if self.repeats > 1 else 0.0
+
+    @property
+    def repeats(self) -> int:
+        """How many networks."""
+        return len(self.accuracies)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What result.json says."""
+        return {
+            "accuracy_mean": self.accuracy_mean,
+            "accuracy_std": self.accuracy_std,
+            "accuracies": list(self.accuracies),
+            "best_over_epochs_mean": self.best_over_epochs_mean,
+            "curve": {"epochs": list(self.epochs), "accuracy_mean": list(self.curve)},
+            "repeats": self.repeats,
+            "test_images": self.test_images,
+            **self.record,
+        }
+
+    def __repr__(self) -> str:
+        spread = f" +- {self.accuracy_std:.2f}" if self.repeats > 1 else ""
+        networks = "network" if self.repeats == 1 else "networks"
+        return f"<Evaluation: {self.accuracy_mean:.2f}{spread} %, {self.repeats} {networks}>"
+
+    def _repr_html_(self) -> str:
+        rows = zip(self.epochs, self.curve, strict=True)
+        cells = "".join(f"<tr><td>{epoch}</td><td>{mean:.2f}</td></tr>" for epoch, mean in rows)
+        head = "<tr><th>epoch</th><th>mean test accuracy (%)</th></tr>"
+        return f"<p>{html.escape(repr(self)[1:-1])}</p><table>{head}{cells}</table>"
 
 
 def evaluate(
     train: CondensedSet | Dataset,
     test: Dataset,
     network: nn.Module,
-    config: TrainConfig,
+    config: TrainConfig | None = None,
     *,
-    repeats: int,
+    repeats: int = 5,
     seed: int = 0,
     points: int = 10,
-    workdir: Path | None = None,
-    placement: str = "device",
-    devices: int | None = None,
-    at_once: int | None = None,
-    checkpoint_seconds: float = 300.0,
-    progress: bool = True,
-) -> dict[str, Any]:
-    """Trains `repeats` networks from scratch on a set and tests them.
+    run: Run | str | os.PathLike[str] | None = None,
+) -> Evaluation:
+    """Train networks from scratch on a set and test them.
 
-    points: at how many epochs, evenly spread and the last among them, the test accuracy is taken.
-    Returns (accuracies in percent): "accuracy_mean" and "accuracy_std" of the last epoch over the
-    networks (sample deviation), "accuracies", and, chosen on the test set and not to be reported as
-    the result, "best_over_epochs_mean"; "curve" has the mean at each epoch tested. With a workdir,
-    finished networks and checkpoints of those under way are kept there and the same call goes on
-    after an interruption. placement: "host" for real images that are larger than the device's
-    memory, whose batches are sent ahead. devices: how many (None: all). at_once: networks side by
-    side at most (None: as many as suit the device and its memory).
+    Args:
+      train: what they are trained on.
+      test: what they are tested on, of the same classes and image shape.
+      network: what is trained.
+      config: how; None is the protocol of the paper of the set's method.
+      repeats: networks, at least 1.
+      seed: of their initialisation and training.
+      points: at how many epochs, evenly spread and the last among them, they are tested.
+      run: with a folder, finished networks and checkpoints of those under way are kept there, and
+        the same call goes on after an interruption.
+
+    Raises:
+      UserError: parts that do not fit together, or a folder of another evaluation.
     """
-    checks.whole("repeats (networks)", repeats, 1)
-    checks.whole("points (test points)", points, 1)
-    checks.whole("seed", seed)
+    run = runs.of(run)
+    _check_parts(train, test, network, {"repeats": repeats, "points": points, "seed": seed})
+    config = config or protocols.protocol_for(
+        presets.PROTOCOLS.get(getattr(train, "method", ""), "dance"), train, test
+    )
+    checks.instance("config", config, TrainConfig, hint="protocols.protocol makes one")
+    test = dataclasses.replace(test, mean=train.mean, std=train.std)
+    points = min(points, config.epochs)
+    epochs = [round((i + 1) * config.epochs / points) for i in range(points)]
+    run = run.opened()
+    found = _Finished(run.folder, _record(train, test, network, config, seed, epochs))
+    about, data = found.about, training_set(train)
+    job = loop.Job("evaluate", network, config, data, repeats, seed, about["keys"], about)
+    missing = [n for n in range(repeats) if n not in found.curves]
+    loop.train(job, missing, _Tester(job, test, epochs, found), run)
+    curves = [found.curves[n] for n in range(repeats)]
+    return Evaluation(
+        accuracies=tuple(curve[-1] for curve in curves),
+        best_over_epochs_mean=statistics.fmean(max(curve) for curve in curves),
+        epochs=tuple(epochs),
+        curve=tuple(statistics.fmean(c) for c in zip(*curves, strict=True)),
+        test_images=len(test),
+        record=found.about,
+    )
+
+
+def _check_parts(
+    train: CondensedSet | Dataset, test: Dataset, network: nn.Module, counts: dict[str, Any]
+) -> None:
+    """Raise UserError for parts that do not fit together."""
+    for name, least in (("repeats", 1), ("points", 1), ("seed", 0)):
+        checks.whole(name, counts[name], least)
     hint = Dataset.HINT
     checks.instance("the training set", train, CondensedSet, Dataset, hint=hint)
     checks.instance("the test set", test, Dataset, hint=hint)
-    checks.instance("config", config, TrainConfig, hint="evaluate.protocol makes one")
     if train.image_shape != test.image_shape or tuple(train.classes) != tuple(test.classes):
         raise UserError(
             f"the training set ({train.num_classes} classes, {list(train.image_shape)}) and the "
             f"test set ({test.num_classes} classes, {list(test.image_shape)}) don't fit together."
         )
     networks.check(network, train.num_classes, train.image_shape)
-    test = dataclasses.replace(test, mean=train.mean, std=train.std)
-    train_set: TrainData | Dataset
-    if placement == "host" and isinstance(train, Dataset):
-        train_set = train
-    else:
-        train_set = training_set(train)
-    points = min(points, config.epochs)
-    epochs = [round((i + 1) * config.epochs / points) for i in range(points)]
-    about: dict[str, Any] = {
+
+
+def _record(
+    train: CondensedSet | Dataset,
+    test: Dataset,
+    network: nn.Module,
+    config: TrainConfig,
+    seed: int,
+    epochs: list[int],
+) -> dict[str, Any]:
+    """What an evaluation is, as its files say it and resuming checks it."""
+    return {
         "train": describe_set(train),
         "test": {"name": test.name, "fingerprint": test.fingerprint},
         "network": networks.identity(network),
@@ -83,78 +178,36 @@ def evaluate(
         "seed": seed,
         "test_epochs": epochs,
     }
-    parallel.check_devices(devices)
-    if workdir is not None:
-        workdir = runs.open_workdir(workdir)
-    curves = _Finished(workdir, about)
-    about = curves.about
-    missing = [n for n in range(repeats) if n not in curves.found]
-    folder = workdir / "training" if workdir else None
-    steps = config.epochs * training.steps_per_epoch(len(train_set.labels), config.batch_size)
-    offset = (repeats - len(missing)) * steps
-    with (
-        parallel.use(parallel.NETWORKS, parallel.devices_for(repeats, devices)) as mesh,
-        runs.stop_on_signals() as stop,
-        runs.Progress("evaluate", repeats * steps, start=offset, enabled=progress) as bar,
-    ):
-        data = train_set
-        if not isinstance(data, Dataset):
-            data = TrainData(*parallel.place(data, mesh))
-        test_data = loop.place(test, placement, mesh)
 
-        def after_epoch(epoch: int, state: TrainState, loss: float, curve: Any) -> Any:
-            """Test accuracies in percent so far, [N, points]."""
-            if epoch not in epochs:
-                return curve
-            now = 100 * training.accuracy_in_parts(
-                state.variables, test_data, network=network, mesh=mesh
-            )
-            curve = np.array(curve)
-            now = now[: len(curve)]
-            curve[:, epochs.index(epoch)] = now
-            bar.update(bar.done, accuracy=float(now.mean()))
-            return curve
 
-        size = loop.team_size(network, train.image_shape, config, repeats, at_once)
-        for members in loop.teams(missing, folder, size):
-            state, own_keys = loop.init_team(
-                seed, members, network, train.image_shape, config, mesh, purpose=about["keys"]
-            )
-            _, taken = loop.train(
-                state,
-                own_keys,
-                data,
-                mesh=mesh,
-                network=network,
-                config=config,
-                members=members,
-                about=about,
-                folder=folder,
-                after_epoch=after_epoch,
-                extra=np.zeros((len(members), len(epochs)), np.float32),
-                stop=stop,
-                bar=bar,
-                offset=offset,
-                checkpoint_seconds=checkpoint_seconds,
-            )
-            curves.add(dict(zip(members, np.asarray(taken).tolist(), strict=True)))
-            loop.clear(folder)
-            offset += steps * len(members)
-    taken = [curves.found[n] for n in range(repeats)]
-    last = [curve[-1] for curve in taken]
-    return {
-        "accuracy_mean": statistics.fmean(last),
-        "accuracy_std": statistics.stdev(last) if repeats > 1 else 0.0,
-        "accuracies": last,
-        "best_over_epochs_mean": statistics.fmean(max(curve) for curve in taken),
-        "curve": {
-            "epochs": epochs,
-            "accuracy_mean": [statistics.fmean(c) for c in zip(*taken, strict=True)],
-        },
-        "repeats": repeats,
-        "test_images": len(test),
-        **about,
-    }
+class _Tester(loop.Observer):
+    """Tests networks in training: `extra` are accuracies in percent so far, [N, points]."""
+
+    def __init__(self, job: loop.Job, test: Dataset, epochs: list[int], found: "_Finished") -> None:
+        self.job, self.test, self.epochs, self.found = job, test, epochs, found
+        self.placed: Any = None
+
+    def begin(self, team: loop.Team, session: runs.Session) -> np.ndarray:
+        self.session = session
+        if self.placed is None:
+            self.placed = loop.place(self.test, session)
+        return np.zeros((len(team.members), len(self.epochs)), np.float32)
+
+    def after_epoch(self, epoch: int, state: TrainState, loss: float, extra: Any) -> Any:
+        if epoch not in self.epochs:
+            return extra
+        now = 100 * training.accuracy_in_parts(
+            state.variables, self.placed, network=self.job.network, mesh=self.session.mesh
+        )
+        curve = np.array(extra)
+        now = now[: len(curve)]
+        curve[:, self.epochs.index(epoch)] = now
+        self.session.bar.update(self.session.bar.done, accuracy=float(now.mean()))
+        return curve
+
+    def finish(self, team: loop.Team, state: TrainState, extra: Any) -> bool:
+        self.found.add(dict(zip(team.members, np.asarray(extra).tolist(), strict=True)))
+        return True
 
 
 BEST = "best_over_checkpoints.json"
@@ -164,11 +217,10 @@ def over_checkpoints(
     sets: dict[int, CondensedSet],
     test: Dataset,
     network: nn.Module,
-    config: TrainConfig,
+    config: TrainConfig | None = None,
     *,
-    repeats: int,
     scouts: int = 1,
-    workdir: Path,
+    run: Run | str | os.PathLike[str],
     **options: Any,
 ) -> dict[str, Any]:
     """Select the best of a run's kept sets on the test set, as the papers' figures are selected.
@@ -178,9 +230,12 @@ def over_checkpoints(
 
     Args:
       sets: condensed sets by the iterations they were kept after.
-      test, network, config, options: as in `evaluate`.
-      repeats: networks that evaluate the set that was selected.
-      workdir: folder for the evaluations and for best_over_checkpoints.json.
+      test: the test set.
+      network: what is trained.
+      config: how; None is the protocol of the paper of the sets' method.
+      scouts: networks that test each set.
+      run: with a folder for the evaluations and for best_over_checkpoints.json.
+      **options: repeats, seed and points, as in `evaluate`.
 
     Returns:
       What best_over_checkpoints.json says.
@@ -190,25 +245,31 @@ def over_checkpoints(
     """
     if not sets:
         raise UserError("there are no kept sets; condense with --keep_every.")
+    run = runs.of(run).opened()
     tested = []
     for iteration, made in sorted(sets.items()):
-        folder = runs.open_workdir(workdir / f"step_{iteration:06d}")
-        found = evaluate(made, test, network, config, repeats=scouts, workdir=folder, **options)
-        names = ("accuracy_mean", "best_over_epochs_mean")
-        tested.append({"iteration": iteration, **{name: found[name] for name in names}})
+        own = run.within(f"step_{iteration:06d}")
+        found = evaluate(made, test, network, config, run=own, **{**options, "repeats": scouts})
+        tested.append(
+            {
+                "iteration": iteration,
+                "accuracy_mean": found.accuracy_mean,
+                "best_over_epochs_mean": found.best_over_epochs_mean,
+            }
+        )
     best = max(tested, key=lambda entry: entry["best_over_epochs_mean"])
-    chosen = sets[best["iteration"]]
-    folder = runs.open_workdir(workdir / "best")
-    found = evaluate(chosen, test, network, config, repeats=repeats, workdir=folder, **options)
+    chosen = sets[int(best["iteration"])]
+    final = evaluate(chosen, test, network, config, run=run.within("best"), **options).to_dict()
     said = ("accuracy_mean", "accuracy_std", "best_over_epochs_mean", "repeats")
     result = {
         "kind": "best over checkpoints",
         "selected_on": "the test set",
         "networks_per_checkpoint": scouts,
         "checkpoints": tested,
-        "best": {"iteration": best["iteration"], **{name: found[name] for name in said}},
+        "best": {"iteration": best["iteration"], **{name: final[name] for name in said}},
     }
-    runs.write_json(workdir / BEST, result)
+    if run.folder is not None:
+        runs.write_json(run.folder / BEST, result)
     return result
 
 
@@ -216,11 +277,11 @@ class _Finished:
     """Curves of finished networks, kept in evaluation.jsonl: a line of settings, then one each."""
 
     def __init__(self, workdir: Path | None, about: dict[str, Any]) -> None:
-        self.found: dict[int, list[float]] = {}
+        self.curves: dict[int, list[float]] = {}
         self.about = {**about, "keys": keys.EVALUATION}
         self._path = workdir / "evaluation.jsonl" if workdir else None
         found, self.about = parallel.primary_says(lambda: (self._read(), self.about))
-        self.found = {int(number): curve for number, curve in found}
+        self.curves = {int(number): curve for number, curve in found}
         self._write()
 
     def _read(self) -> list[tuple[int, list[float]]]:
@@ -238,11 +299,11 @@ class _Finished:
 
     def add(self, curves: dict[int, list[float]]) -> None:
         """Keeps the curves of networks that were trained side by side."""
-        self.found |= curves
+        self.curves |= curves
         self._write()
 
     def _write(self) -> None:
-        lines = [self.about, *({"network": n, "curve": c} for n, c in self.found.items())]
+        lines = [self.about, *({"network": n, "curve": c} for n, c in self.curves.items())]
         if self._path is not None:
             text = "".join(json.dumps(integrity.seal(line)) + "\n" for line in lines)
             runs.write_bytes(self._path, text.encode())

@@ -17,7 +17,6 @@ from dancejax.data import folder
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.runs import backend, parallel, paths
-from dancejax.training import prefetch
 
 from . import flagtypes, guard
 from .guard import command, say, show
@@ -127,7 +126,7 @@ def define_placement() -> None:
     flags.DEFINE_enum(
         "data_placement",
         "device",
-        prefetch.PLACEMENTS,
+        run.PLACEMENTS,
         "where the data set lives: host for one larger than the device's memory, whose batches are "
         "sent ahead of each step; results are the same",
     )

@@ -9,6 +9,7 @@ from .folder import (
 )
 from .log import MetricsLog as MetricsLog
 from .progress import Every as Every, Progress as Progress, duration as duration, say as say
+from .run import QUIET as QUIET, Run as Run, Session as Session, of as of
 from .signals import (
     Interrupted as Interrupted,
     StopFlag as StopFlag,

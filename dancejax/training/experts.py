@@ -5,8 +5,10 @@ A pool is a folder: pool.json (what it was trained on and how), expert_00000/ an
 Expert n depends on the seed and n alone, so that a pool can be extended and shared.
 """
 
+import contextlib
 import dataclasses
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dancejax import checks, interpolate, networks, runs, training
+from dancejax import checks, interpolate, keys, networks, runs, training
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.methods.base import ExpertPool
-from dancejax.runs import checkpoint, integrity, parallel
+from dancejax.runs import Run, checkpoint, integrity, parallel
 from dancejax.training import TrainConfig, TrainState, loop
 
 PROTOCOL = "experts"
@@ -64,7 +66,6 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 def train_pool(
-    folder: Path,
     dataset: Dataset,
     network: nn.Module,
     config: TrainConfig,
@@ -73,99 +74,71 @@ def train_pool(
     seed: int = 0,
     snapshots: int = 0,
     test: Dataset | None = None,
-    placement: str = "device",
-    devices: int | None = None,
-    checkpoint_seconds: float = 300.0,
-    at_once: int | None = None,
-    progress: bool = True,
-    tensorboard: bool = False,
+    run: Run | str | os.PathLike[str],
 ) -> list[dict[str, Any]]:
-    """Trains experts 0..count-1 into `folder`, leaving out those already there.
+    """Train experts 0..count-1 into the run's folder, leaving out those already there.
 
-    snapshots: how many intermediate parameters to keep, evenly spread over the epochs (beside the
-    initial and the final ones). test: evaluates each expert that was not tested yet. placement:
-    "device", or "host" for sets larger than the device's memory, whose batches are sent ahead.
-    devices: at most so many (None: all). at_once: networks side by side at most (None: as many as
-    suit the device and its memory). tensorboard: metrics as events for it, too. Stopping saves and
-    raises Interrupted; the same call goes on. Returns each expert's metadata. Raises UserError for
-    a folder that holds a pool of other settings.
+    Args:
+      dataset: what they are trained on.
+      network: what is trained.
+      config: how it is trained; `expert_training` makes the paper's.
+      count: experts in all, at least 1.
+      seed: of their initialisation and training.
+      snapshots: how many intermediate parameters to keep, evenly spread over the epochs, beside the
+        initial and the final ones.
+      test: evaluates each expert that was not tested yet.
+      run: the pool's folder, and how to train. Stopping saves and raises Interrupted; the same call
+        goes on.
+
+    Returns:
+      Each expert's metadata: "member", "final_loss" and, with a test set, "test_accuracy".
+
+    Raises:
+      UserError: the folder holds a pool of other settings, or what is given does not fit together.
     """
+    run = runs.of(run)
     checks.whole("count (of experts)", count, 1)
     checks.whole("seed", seed)
     checks.whole("snapshots", snapshots)
-    folder = checks.path("folder", folder)
     _check_parts(dataset, network, config, test)
     if not 0 <= snapshots < config.epochs:
         raise UserError(f"snapshots must lie between 0 and {config.epochs - 1}, not {snapshots}.")
-    folder = runs.open_workdir(folder)
+    run = run.opened()
+    if run.folder is None:
+        raise UserError("a pool of experts needs a folder; give run=FOLDER.")
+    folder = run.folder
     description = describe(dataset, network, config, seed, snapshots)
-    if (folder / "pool.json").exists():
-        wanted = integrity.plain(description)
-        integrity.check_same(
-            read_description(folder), wanted, folder / "pool.json", missing=training.EARLIER
-        )
-    else:
-        runs.write_json(folder / "pool.json", integrity.seal(description))
-    parallel.check_devices(devices)
+    _describe_folder(folder, description)
     missing = parallel.primary_says(
         lambda: [n for n in range(count) if not _expert_path(folder, n).exists()]
     )
     if missing:
-        size = sum(
-            int(np.prod(x.shape)) * x.dtype.itemsize
-            for x in jax.tree.leaves(_shapes(network, dataset.image_shape))
-        )
+        size = _bytes(network, dataset.image_shape)
         runs.check_space(folder, (snapshots + 2) * len(missing) * size + 2**20)
-        steps = config.epochs * training.steps_per_epoch(len(dataset.labels), config.batch_size)
-        log = runs.MetricsLog(folder, tensorboard=tensorboard)
-        with (
-            parallel.use(parallel.NETWORKS, parallel.devices_for(count, devices)) as mesh,
-            runs.stop_on_signals() as stop,
-            runs.Progress(
-                "experts", count * steps, start=(count - len(missing)) * steps, enabled=progress
-            ) as bar,
-        ):
-            data = loop.place(dataset, placement, mesh)
-            test_data = None if test is None else loop.place(test, placement, mesh)
-            offset = (count - len(missing)) * steps
-            size = loop.team_size(network, dataset.image_shape, config, count, at_once)
-            for members in loop.teams(missing, folder / "training", size):
-                state, keys = loop.init_team(
-                    seed, members, network, dataset.image_shape, config, mesh
-                )
-                first = state.variables
-                recorder = _Recorder(folder, log, members, config.epochs, snapshots)
-                state, kept = loop.train(
-                    state,
-                    keys,
-                    data,
-                    mesh=mesh,
-                    network=network,
-                    config=config,
-                    members=members,
-                    about=description,
-                    folder=folder / "training",
-                    after_epoch=recorder.after_epoch,
-                    extra=recorder.empty(first),
-                    stop=stop,
-                    bar=bar,
-                    offset=offset,
-                    checkpoint_seconds=checkpoint_seconds,
-                )
-                accuracies = None
-                if test_data is not None:
-                    accuracies = training.accuracy_in_parts(
-                        state.variables, test_data, network=network, mesh=mesh
-                    )
-                recorder.finish(first, state.variables, kept, accuracies)
-                loop.clear(folder / "training")
-                offset += steps * len(members)
-        log.close()
+        job = loop.Job("experts", network, config, dataset, count, seed, keys.EXPERTS, description)
+        with contextlib.closing(run.log()) as log:
+            loop.train(job, missing, _Recorder(job, folder, log, snapshots, test), run)
     found = [checkpoint.load_metadata(_expert_path(folder, n)) for n in range(count)]
     untested = [n for n in range(count) if "test_accuracy" not in found[n]]
     if test is not None and untested:
         found = _test(folder, found, untested, network, test)
     return found
+
+
+def _describe_folder(folder: Path, description: dict[str, Any]) -> None:
+    """Write pool.json, or compare with the one that is there."""
+    path = folder / "pool.json"
+    if path.exists():
+        wanted = integrity.plain(description)
+        integrity.check_same(read_description(folder), wanted, path, missing=training.EARLIER)
+    else:
+        runs.write_json(path, integrity.seal(description))
+
+
+def _bytes(network: nn.Module, shape: tuple[int, int, int]) -> int:
+    """What the variables of one network take."""
+    leaves = jax.tree.leaves(_shapes(network, shape))
+    return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in leaves)
 
 
 def _check_parts(
@@ -214,12 +187,41 @@ def finished(folder: Path) -> int:
     return len(list(Path(folder).glob("expert_?????")))
 
 
-def load_pool(
-    folder: Path, *, count: int | None = None, dataset: Dataset | None = None
-) -> tuple[ExpertPool, nn.Module, dict[str, Any]]:
-    """Reads and verifies the first `count` experts (None: all): (pool, network, description).
+@dataclasses.dataclass(frozen=True)
+class Experts:
+    """A pool of experts in memory, with what it is.
 
-    Raises UserError for a missing or damaged pool, too few experts, or one of another data set.
+    Attributes:
+      pool: stacked variables before and after training, leaves [N, ...].
+      network: whose variables they are.
+      description: as `describe` gives it.
+    """
+
+    pool: ExpertPool
+    network: nn.Module
+    description: dict[str, Any]
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int(jax.tree.leaves(self.pool.final)[0].shape[0])
+
+    def settings(self) -> dict[str, Any]:
+        """What a condensed set says of the experts it was made with."""
+        about = self.description
+        return {"training": about["training"], "seed": about["seed"], "count": self.count}
+
+
+def load_pool(folder: Path, *, count: int | None = None, dataset: Dataset | None = None) -> Experts:
+    """Read and verify experts.
+
+    Args:
+      folder: of the pool.
+      count: the first so many (None: all).
+      dataset: what they have to be trained on (None: not looked at).
+
+    Raises:
+      UserError: a missing or damaged pool, too few experts, or one of another data set.
     """
     folder = checks.path("folder", folder)
     if count is not None:
@@ -251,69 +253,134 @@ def load_pool(
         path = _expert_path(Path(folder), n)
         trees.append(checkpoint.load_tree(path, _with_trajectory(target, description["snapshots"])))
     stacked = [interpolate.stack([tree[part] for tree in trees]) for part in ("init", "final")]
-    return ExpertPool(*stacked), network, description
+    return Experts(ExpertPool(*stacked), network, description)
 
 
 def load_trajectory(folder: Path, member: int) -> networks.Variables:
     """One expert's snapshots with the initial and final variables at the ends, leaves [T, ...]."""
     description = read_description(folder)
-    pool, network, _ = load_pool(folder, count=member + 1)
-    target = _shapes(network, _image_shape(description))
+    found = load_pool(folder, count=member + 1)
+    target = _shapes(found.network, _image_shape(description))
     tree = checkpoint.load_tree(
         _expert_path(Path(folder), member), _with_trajectory(target, description["snapshots"])
     )
-    ends = [jax.tree.map(lambda x: x[member][None], end) for end in pool]
+    ends = [jax.tree.map(lambda x: x[member][None], end) for end in found.pool]
     middle = [tree["trajectory"]] if "trajectory" in tree else []
     return jax.tree.map(lambda *x: jnp.concatenate(x), ends[0], *middle, ends[1])
 
 
-class _Recorder:
+def train(
+    network: nn.Module,
+    dataset: Dataset,
+    *,
+    count: int = 5,
+    config: TrainConfig | None = None,
+    seed: int = 0,
+    run: Run | str | os.PathLike[str] | None = None,
+) -> Experts:
+    """Train experts, in memory or kept in a folder.
+
+    Args:
+      network: what is trained.
+      dataset: what they are trained on.
+      count: how many.
+      config: how they are trained; None is DANCE's training (`expert_training`).
+      seed: of their initialisation and training; expert n depends on it and n alone.
+      run: with a folder, experts that are there already are read, and the rest is added.
+
+    Returns:
+      The experts.
+
+    Raises:
+      UserError: the folder holds another pool, or what is given does not fit together.
+    """
+    run = runs.of(run)
+    config = config or expert_training(min(dataset.image_shape[:2]))
+    if run.folder is not None:
+        train_pool(dataset, network, config, count=count, seed=seed, run=run)
+        return load_pool(run.folder, count=count, dataset=dataset)
+    checks.whole("count (of experts)", count, 1)
+    checks.whole("seed", seed)
+    _check_parts(dataset, network, config, None)
+    description = describe(dataset, network, config, seed, 0)
+    job = loop.Job("experts", network, config, dataset, count, seed, keys.EXPERTS, description)
+    made = _InMemory()
+    loop.train(job, list(range(count)), made, run)
+    stacked = [interpolate.stack([pair[end] for pair in made.found]) for end in (0, 1)]
+    return Experts(ExpertPool(*stacked), network, description)
+
+
+class _InMemory(loop.Observer):
+    """Keeps the variables of finished experts."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[networks.Variables, networks.Variables]] = []
+
+    def finish(self, team: loop.Team, state: TrainState, extra: Any) -> bool:
+        ends = parallel.fetch((team.state.variables, state.variables))
+        for i in range(len(team.members)):
+            self.found.append(tuple(interpolate.select(end, i) for end in ends))
+        return True
+
+
+class _Recorder(loop.Observer):
     """Keeps what a team of experts leaves behind: log lines, snapshots, finished experts."""
 
     def __init__(
-        self, folder: Path, log: runs.MetricsLog, members: list[int], epochs: int, snapshots: int
+        self,
+        job: loop.Job,
+        folder: Path,
+        log: runs.MetricsLog,
+        snapshots: int,
+        test: Dataset | None,
     ) -> None:
-        self.folder, self.log, self.members = folder, log, members
+        self.job, self.folder, self.log, self.test = job, folder, log, test
+        epochs = job.config.epochs
         self.snapshot_epochs = [round((i + 1) * epochs / (snapshots + 1)) for i in range(snapshots)]
-        self.rewound = False
 
-    def empty(self, variables: networks.Variables) -> dict[str, Any]:
+    def begin(self, team: loop.Team, session: runs.Session) -> dict[str, Any]:
         """Room for the snapshots, leaves [N, T, ...], and the loss of the last epoch."""
-        count, members = len(self.snapshot_epochs), len(self.members)
+        self.session, self.rewound = session, False
+        self.kind = "expert " + ",".join(map(str, team.members))
+        count, members = len(self.snapshot_epochs), len(team.members)
 
         def room(x: Any) -> np.ndarray:
             return np.zeros((members, count, *x.shape[1:]), x.dtype)
 
-        kept = jax.tree.map(room, variables) if count else ()
+        kept = jax.tree.map(room, team.state.variables) if count else ()
         return {"loss": np.zeros((), np.float32), "snapshots": kept}
 
-    def after_epoch(self, epoch: int, state: TrainState, loss: float, kept: Any) -> Any:
+    def after_epoch(self, epoch: int, state: TrainState, loss: float, extra: Any) -> Any:
         if not self.rewound:
-            self.log.rewind(self._kind(), epoch - 1)
+            self.log.rewind(self.kind, epoch - 1)
             self.rewound = True
-        self.log.write(self._kind(), epoch, loss=loss)
-        snapshots = kept["snapshots"]
+        self.log.write(self.kind, epoch, loss=loss)
+        snapshots = extra["snapshots"]
         if epoch in self.snapshot_epochs:
             slot = self.snapshot_epochs.index(epoch)
             now = parallel.fetch(state.variables)
             snapshots = jax.tree.map(lambda s, x: _put(s, slot, x), snapshots, now)
         return {"loss": np.float32(loss), "snapshots": snapshots}
 
-    def finish(self, first: Any, final: Any, kept: Any, accuracies: Any) -> None:
+    def finish(self, team: loop.Team, state: TrainState, extra: Any) -> bool:
         """Store the experts; `save_tree` leaves alone those that are there already."""
-        first, final, kept = parallel.fetch((first, final, kept))
-        for i, member in enumerate(self.members):
-            path = _expert_path(self.folder, member)
+        accuracies = None
+        if self.test is not None:
+            placed = loop.place(self.test, self.session)
+            accuracies = training.accuracy_in_parts(
+                state.variables, placed, network=self.job.network, mesh=self.session.mesh
+            )
+        parts = team.state.variables, state.variables, extra
+        first, final, kept = parallel.fetch(parts)
+        for i, member in enumerate(team.members):
             tree = interpolate.select({"init": first, "final": final}, i)
             if self.snapshot_epochs:
                 tree["trajectory"] = interpolate.select(kept["snapshots"], i)
             metadata: dict[str, Any] = {"member": member, "final_loss": float(kept["loss"])}
             if accuracies is not None:
                 metadata["test_accuracy"] = float(accuracies[i])
-            checkpoint.save_tree(path, tree, metadata)
-
-    def _kind(self) -> str:
-        return "expert " + ",".join(map(str, self.members))
+            checkpoint.save_tree(_expert_path(self.folder, member), tree, metadata)
+        return True
 
 
 def _put(snapshots: np.ndarray, slot: int, now: np.ndarray) -> np.ndarray:

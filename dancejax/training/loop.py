@@ -3,10 +3,11 @@
 A team of networks is one stacked state. It can stop after any step and goes on bit for bit.
 """
 
+import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -14,28 +15,113 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from dancejax import interpolate, keys, networks, runs, training
+from dancejax import interpolate, keys, networks
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.runs import backend, checkpoint, integrity, parallel
-from dancejax.training import TrainConfig, TrainData, TrainState, prefetch
+from dancejax.runs import Run, Session, backend, checkpoint, integrity, parallel
+from dancejax.training import prefetch, step as training
+from dancejax.training.config import EARLIER, TrainConfig
+from dancejax.training.step import Presented, TrainData, TrainState
 
-AfterEpoch = Callable[[int, TrainState, float, Any], Any]
-Watch = Callable[[training.Presented, Any], Any]
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Networks to be trained on one set.
+
+    Attributes:
+      name: of the progress that is shown.
+      network: of all of them.
+      config: how they are trained.
+      data: what they are trained on.
+      count: how many networks there are, those that are finished included.
+      seed: of their initialisation and training.
+      purpose: what they are for (`keys`).
+      record: what the run is, as JSON; its checkpoints belong to it alone.
+    """
+
+    name: str
+    network: nn.Module
+    config: TrainConfig
+    data: TrainData | Dataset
+    count: int
+    seed: int
+    purpose: str
+    record: dict[str, Any]
+
+    @property
+    def images(self) -> int:
+        """How many images there are."""
+        return int(self.data.images.shape[0])
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(h, w, c) of an image."""
+        h, w, c = self.data.images.shape[1:]
+        return h, w, c
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that a network takes in an epoch."""
+        return training.steps_per_epoch(self.images, self.config.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Steps that a network takes in all."""
+        return self.config.epochs * self.steps_per_epoch
 
 
-def team_size(
-    network: nn.Module,
-    image_shape: tuple[int, int, int],
-    config: TrainConfig,
-    total: int,
-    at_once: int | None = None,
-) -> int:
-    """How many of `total` networks to train side by side.
+class Team(NamedTuple):
+    """Networks that are trained side by side.
+
+    Leaves of state and keys are [N, ...]: the members, and repeats of the last one up to a multiple
+    of the devices.
+    """
+
+    members: list[int]
+    state: TrainState
+    keys: jax.Array
+
+
+class Observer:
+    """What looks at networks in training; `extra` are arrays that its checkpoints keep.
+
+    Attributes:
+      watches: whether `after_step` is to be called.
+    """
+
+    watches = False
+
+    def begin(self, team: Team, session: Session) -> Any:
+        """Return `extra` before a team's first step."""
+        return ()
+
+    def after_step(self, presented: Presented, extra: Any) -> Any:
+        """Return `extra` after a step that presented images to N networks."""
+        return extra
+
+    def after_epoch(self, epoch: int, state: TrainState, loss: float, extra: Any) -> Any:
+        """Return `extra` after an epoch, the first of which is 1, with the mean loss in it."""
+        return extra
+
+    def finish(self, team: Team, state: TrainState, extra: Any) -> bool:
+        """Take what a team has come to; True if that is stored, so that checkpoints may go."""
+        return False
+
+
+class Step(NamedTuple):
+    """A step of a team in training."""
+
+    number: int  # from 1
+    state: TrainState
+    losses: jax.Array  # [N]
+    presented: Presented | None  # None where nobody watches
+
+
+def team_size(job: Job, at_once: int | None = None) -> int:
+    """How many of a job's networks to train side by side.
 
     Args:
-      network, image_shape, config: what is trained, for the memory that a network's step needs.
-      total: how many there are, those that are finished included.
+      job: what is trained, for the memory that a network's step needs.
       at_once: at most so many; None leaves it to the backend.
 
     Raises:
@@ -43,8 +129,8 @@ def team_size(
     """
     if at_once is not None and at_once < 1:
         raise UserError(f"networks at once must be at least 1, not {at_once}.")
-    per_image, _ = networks.activation_bytes(network, image_shape)
-    size = backend.networks_per_call(total, config.batch_size * per_image)
+    per_image, _ = networks.activation_bytes(job.network, job.image_shape)
+    size = backend.networks_per_call(job.count, job.config.batch_size * per_image)
     return size if at_once is None else min(size, at_once)
 
 
@@ -62,136 +148,163 @@ def teams(members: list[int], folder: Path | None, size: int) -> list[list[int]]
     return first + [rest[i : i + size] for i in range(0, len(rest), size)]
 
 
-def init_team(
-    seed: int,
-    members: list[int],
-    network: nn.Module,
-    image_shape: tuple[int, int, int],
-    config: TrainConfig,
-    mesh: Mesh,
-    *,
-    purpose: str = keys.EXPERTS,
-) -> tuple[TrainState, jax.Array]:
-    """(state before the first step, training keys) of the members of a seed, spread over the mesh.
-
-    Leaves [N, ...]: the members, and repeats of the last one up to a multiple of the devices.
-    purpose: what the networks are for (`keys`).
-    """
+def init_team(job: Job, members: list[int], mesh: Mesh) -> Team:
+    """A team before its first step, spread over the mesh."""
     filled = members + [members[-1]] * (-len(members) % mesh.size)
-    pairs = [jax.random.split(keys.member(seed, purpose, member)) for member in filled]
-    states = [training.init_state(first, network, image_shape, config) for first, _ in pairs]
+    pairs = [jax.random.split(keys.member(job.seed, job.purpose, member)) for member in filled]
+    states = [
+        training.init_state(first, job.network, job.image_shape, job.config) for first, _ in pairs
+    ]
     own = jnp.stack([key for _, key in pairs])
-    return parallel.place((interpolate.stack(states), own), mesh, parallel.NETWORKS)
+    state, own = parallel.place((interpolate.stack(states), own), mesh, parallel.NETWORKS)
+    return Team(members, state, own)
 
 
-def place(dataset: Dataset, placement: str, mesh: Mesh) -> TrainData | Dataset:
-    """A data set for `train`: on the mesh's devices, or with placement "host" where it is.
+def place(data: TrainData | Dataset, session: Session) -> TrainData | Dataset:
+    """A set where the run wants it: on the mesh's devices, or a data set on the host as it is."""
+    if isinstance(data, TrainData):
+        return TrainData(*parallel.place(data, session.mesh))
+    if session.run.placement == "host":
+        return data
+    return TrainData(*parallel.place(training.train_data(data), session.mesh))
 
-    Raises UserError for an unknown placement.
+
+def train(job: Job, missing: list[int], observer: Observer, run: Run) -> None:
+    """Train networks team by team, and show each team to the observer.
+
+    Args:
+      job: what is trained, and on what.
+      missing: which of its networks.
+      observer: what keeps the results.
+      run: with a folder, a team under way is kept in its subfolder training.
+
+    Raises:
+      Interrupted: a signal came; what was computed is saved.
+      UserError: a loss or a parameter is not finite, or the folder holds another run.
     """
-    prefetch.check_placement(placement)
-    if placement == "host":
-        return dataset
-    return parallel.place(training.train_data(dataset), mesh)
+    done = (job.count - len(missing)) * job.steps
+    folder = run.folder and run.folder / "training"
+    total, count = job.count * job.steps, job.count
+    with run.working(job.name, total, parallel.NETWORKS, count=count, done=done) as session:
+        data = place(job.data, session)
+        for members in teams(missing, folder, team_size(job, run.networks_at_once)):
+            training_of_team = _TeamTraining(job, init_team(job, members, session.mesh), session)
+            training_of_team.run(data, observer, done)
+            done += job.steps * len(members)
 
 
-def train(
-    state: TrainState,
-    keys: jax.Array,
-    data: TrainData | Dataset,
-    *,
-    mesh: Mesh,
-    network: nn.Module,
-    config: TrainConfig,
-    members: list[int],
-    about: dict[str, Any],
-    folder: Path | None,
-    after_epoch: AfterEpoch,
-    extra: Any,
-    stop: runs.StopFlag,
-    bar: runs.Progress,
-    watch: Watch | None = None,
-    offset: int = 0,
-    checkpoint_seconds: float = 300.0,
-) -> tuple[TrainState, Any]:
-    """Trains a team to its last epoch; returns (state, extra).
+def steps(
+    job: Job, team: Team, data: TrainData | Dataset, mesh: Mesh, *, watch: bool = False
+) -> Iterator[Step]:
+    """Train a team step by step, from the step that its state has reached, without end.
 
-    data: on the device, or a data set that stays on the host, whose batches are sent ahead. about:
-    what the run is, for checkpoints in `folder` (None: none), which `clear` removes when the
-    results are safe; they hold the members alone, so that a run can go on with another number of
-    devices. after_epoch: (epoch from 1, state, mean loss, extra) -> extra, arrays that belong to
-    the checkpoint. watch: (what a step presented, extra) -> extra. Raises UserError when a loss
-    or a parameter is not finite.
+    Args:
+      job: what is trained.
+      team: on the mesh.
+      data: on the mesh, or on the host, whose batches are sent ahead.
+      mesh: that of `parallel.use`.
+      watch: whether steps have `presented`.
+
+    Yields:
+      Each step; `state` is what the next one starts from.
     """
-    about = integrity.plain({**about, "members": members})
-    count = data.images.shape[0]
-    per_epoch = training.steps_per_epoch(count, config.batch_size)
-    total = per_epoch * config.epochs
-    loss_sum = jnp.zeros(len(keys))
-    step = 0
-    if folder is not None:
-        target = _shapes_of_members((state, loss_sum), len(members))
-        saved = checkpoint.latest_step(
-            folder,
-            (target[0], extra, target[1]),
-            about,
-            missing=training.EARLIER,
-            cut=True,  # earlier versions stored the repeats that fill up the devices, too
-        )
-        if saved is not None:
-            step, (state, extra, loss_sum), _ = saved
-            state, loss_sum = _filled((state, loss_sum), len(members), len(keys))
-    state, loss_sum = parallel.place((state, loss_sum), mesh, parallel.NETWORKS)
-    batches = prefetch.train_batches(data, keys, step, config.batch_size, mesh)
-    saver = runs.Every(checkpoint_seconds)
-    agree = parallel.Agreement(step)
-
-    def save() -> None:
-        if folder is not None:
-            own, losses = _members_only(parallel.fetch((state, loss_sum)), len(members))
-            checkpoint.save_step(folder, step, (own, extra, losses), about)
-
+    state = team.state
+    number = int(parallel.fetch(state.step)[0])
+    batches = prefetch.train_batches(data, team.keys, number, job.config.batch_size, mesh)
     with batches:
-        while step < total:
+        while True:
             state, losses, *presented = training.train_step(
                 state,
-                keys,
+                team.keys,
                 batches.next(),
-                network=network,
-                config=config,
-                count=count,
-                watch=watch is not None,
+                network=job.network,
+                config=job.config,
+                count=job.images,
+                watch=watch,
             )
-            if watch is not None:
-                extra = watch(parallel.fetch(presented[0]), extra)
-            loss_sum = loss_sum + losses
-            step += 1
+            number += 1
+            yield Step(number, state, losses, presented[0] if watch else None)
+
+
+class _TeamTraining:
+    """A team on its way to the last epoch, saved under way."""
+
+    def __init__(self, job: Job, team: Team, session: Session) -> None:
+        self.job, self.team, self.session = job, team, session
+        self.folder = session.run.folder and session.run.folder / "training"
+        self.record = integrity.plain({**job.record, "members": team.members})
+        self.state, self.loss_sum, self.step = team.state, jnp.zeros(len(team.keys)), 0
+
+    def run(self, data: TrainData | Dataset, observer: Observer, done: int) -> None:
+        """Train to the end; `done`: steps of other teams, for the progress."""
+        job, session, count = self.job, self.session, len(self.team.members)
+        extra = self._restored(observer.begin(self.team, session))
+        session.start(self.step)
+        team = self.team._replace(state=self.state)
+        watch = observer.watches
+        taken = steps(job, team, data, session.mesh, watch=watch) if self.step < job.steps else ()
+        for self.step, self.state, losses, presented in taken:
+            if presented is not None:
+                extra = observer.after_step(parallel.fetch(presented), extra)
+            self.loss_sum = self.loss_sum + losses
             if backend.is_cpu():
                 jax.block_until_ready(losses)
-                bar.update(offset + step * len(members))
-            epoch, rest = divmod(step, per_epoch)
+                session.bar.update(done + self.step * count)
+            epoch, rest = divmod(self.step, job.steps_per_epoch)
             if not rest:
-                means = parallel.fetch(loss_sum)[: len(members)] / per_epoch
-                _check_finite(means, state, members, epoch)
-                loss_sum = jnp.zeros_like(loss_sum)
-                extra = after_epoch(epoch, state, float(np.mean(means)), extra)
-                bar.update(offset + step * len(members), loss=float(np.mean(means)))
-            signum, due = agree(step, lambda: stop.signum, saver.due)
-            if signum or due:
-                save()
-            if signum:
-                raise runs.Interrupted(signum)
-    save()
-    return state, extra
+                loss = self._epoch_loss(epoch)
+                extra = observer.after_epoch(epoch, self.state, loss, extra)
+                session.bar.update(done + self.step * count, loss=loss)
+            signum, due = session.asked(self.step)
+            if due:
+                self._save(extra)
+            session.interrupt(signum)
+            if self.step == job.steps:
+                break
+        self._save(extra)
+        if observer.finish(self.team, self.state, extra):
+            clear(self.folder)
+
+    def _restored(self, extra: Any) -> Any:
+        """Take the state of a checkpoint, if there is one; returns its `extra`, else that given."""
+        own = self.team.members
+        if self.folder is not None:
+            target = _shapes_of_members((self.state, self.loss_sum), len(own))
+            saved = checkpoint.latest_step(
+                self.folder,
+                (target[0], extra, target[1]),
+                self.record,
+                missing=EARLIER,
+                cut=True,  # earlier versions stored the repeats that fill up the devices, too
+            )
+            if saved is not None:
+                self.step, (state, extra, loss_sum), _ = saved
+                wanted = len(self.team.keys)
+                self.state, self.loss_sum = _filled((state, loss_sum), len(own), wanted)
+        self.state, self.loss_sum = parallel.place(
+            (self.state, self.loss_sum), self.session.mesh, parallel.NETWORKS
+        )
+        return extra
+
+    def _save(self, extra: Any) -> None:
+        if self.folder is not None:
+            count = len(self.team.members)
+            own, losses = jax.tree.map(
+                lambda x: x[:count], parallel.fetch((self.state, self.loss_sum))
+            )
+            checkpoint.save_step(self.folder, self.step, (own, extra, losses), self.record)
+
+    def _epoch_loss(self, epoch: int) -> float:
+        """Mean loss of the members in an epoch that ends; raises UserError if it is not finite."""
+        sums = parallel.fetch(self.loss_sum)[: len(self.team.members)]
+        means = sums / self.job.steps_per_epoch
+        _check_finite(means, self.state, self.team.members, epoch)
+        self.loss_sum = jnp.zeros_like(self.loss_sum)
+        return float(np.mean(means))
 
 
 def _shapes_of_members(tree: Any, count: int) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype), tree)
-
-
-def _members_only(tree: Any, count: int) -> Any:
-    """The first `count` entries of leaves [N, ...], without the repeats that fill up devices."""
-    return jax.tree.map(lambda x: x[:count], tree)
 
 
 def _filled(tree: Any, count: int, wanted: int) -> Any:
@@ -201,7 +314,7 @@ def _filled(tree: Any, count: int, wanted: int) -> Any:
 
 
 def clear(folder: Path | None) -> None:
-    """Removes a team's checkpoints, once its results are stored."""
+    """Remove a team's checkpoints, once its results are stored."""
     if folder is not None and parallel.is_primary():
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -19,18 +19,10 @@ from dancejax import training
 from dancejax.data import sampling
 from dancejax.data.dataset import Dataset
 from dancejax.data.sampling import ClassData, Draws, StreamedData
-from dancejax.errors import UserError
 from dancejax.runs import parallel
 from dancejax.training import DrawnBatch, TrainData
 
-PLACEMENTS = ("device", "host")
 _AHEAD = 3
-
-
-def check_placement(placement: str) -> None:
-    """Raises UserError unless a placement is known."""
-    if placement not in PLACEMENTS:
-        raise UserError(f"unknown placement {placement!r}; choose one of {', '.join(PLACEMENTS)}.")
 
 
 class Ahead:
