@@ -269,7 +269,7 @@ def load_trajectory(folder: Path, member: int) -> networks.Variables:
     return jax.tree.map(lambda *x: jnp.concatenate(x), ends[0], *middle, ends[1])
 
 
-def train(
+def train_experts(
     network: nn.Module,
     dataset: Dataset,
     *,

@@ -37,10 +37,10 @@ def test_a_fifth_method_is_one_file_and_one_line(monkeypatch, train, network):
     module = types.SimpleNamespace(Config=MomentConfig, create=moments_create)
     monkeypatch.setitem(methods.METHODS, "moments", module)
     method = methods.create("moments", network=network, batch_real=8, second=0.5)
-    made = condensation.condense(method, train, ipc=2, steps=3, progress=False)
+    made = condensation.condense(method, train, ipc=2, steps=3)
     assert made.method == "moments" and made.settings["second"] == 0.5
     plain = methods.create("dm", network=network, batch_real=8)
-    other = condensation.condense(plain, train, ipc=2, steps=3, progress=False)
+    other = condensation.condense(plain, train, ipc=2, steps=3)
     assert np.abs(made.images - other.images).max() > 1e-4
 
 
