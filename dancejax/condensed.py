@@ -219,7 +219,7 @@ def fingerprint(condensed: CondensedSet) -> str:
 
 def dataset_source(dataset: Dataset) -> dict[str, Any]:
     """The name and fingerprint of the data set that a condensed set was made from."""
-    return {"name": dataset.name, "fingerprint": dataset.fingerprint, "split": dataset.split}
+    return {"name": dataset.name, "fingerprint": dataset.fingerprint, "split": dataset.split_name}
 
 
 def describe_source(dataset: Dataset) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Pictures: grids of condensed sets and curves of a run."""
 
+import base64
 import contextlib
 import io
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -202,6 +204,28 @@ def png(figure: "Figure") -> bytes:
         warnings.filterwarnings("ignore", ".*[Gg]lyph|.*font", UserWarning)
         figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+def html(canvas: np.ndarray, *facts: str) -> str:
+    """Return a picture and sentences about it as HTML, for notebooks.
+
+    Args:
+      canvas: [H, W, 1 or 3] in [0, 1]; reduced to at most 720 pixels a side.
+      *facts: a line of text each, below the picture.
+
+    Returns:
+      HTML that holds the picture itself, as a PNG.
+    """
+    from PIL import Image
+
+    values = (canvas * 255).round().astype(np.uint8)
+    picture = Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
+    picture.thumbnail((720, 720))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    lines = "<br>".join(map(escape, facts))
+    return f'<img src="data:image/png;base64,{data}" style="image-rendering: pixelated"><br>{lines}'
 
 
 def save_metrics(path: Path, metrics: Path, kind: str) -> None:

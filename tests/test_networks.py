@@ -222,3 +222,12 @@ def test_activation_bytes_count_the_layers_outputs():
 def test_what_does_not_exist_is_said(options, sentence):
     with pytest.raises(UserError, match=sentence):
         networks.create(options.pop("name", "convnet"), 10, (32, 32, 3), **options)
+
+
+def test_a_data_set_says_what_a_network_is_made_for(train):
+    made = networks.create("convnet", train, width=4)
+    assert made == networks.create("convnet", 3, train.image_shape, width=4)
+    with pytest.raises(UserError, match="image_shape"):
+        networks.create("convnet", train, train.image_shape)
+    with pytest.raises(UserError, match="shape"):
+        networks.create("convnet", 3)

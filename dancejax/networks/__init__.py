@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dancejax import checks
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.networks import layers
 from dancejax.networks.alexnet import AlexNet
@@ -54,20 +55,34 @@ def default_depth(side: int) -> int:
 
 
 def create(
-    name: str, num_classes: int, image_shape: tuple[int, int, int], **overrides: Any
+    name: str,
+    dataset_or_num_classes: Dataset | int,
+    image_shape: tuple[int, int, int] | None = None,
+    **options: Any,
 ) -> nn.Module:
-    """Makes a network by name, for images [h, w, c].
+    """Make a network by name.
 
-    Overrides set the network's own options (ConvNet: depth, width, norm, activation, pooling,
-    initializer, dtype; the others: width, norm, initializer, dtype). Raises UserError for an
-    unknown name, option or value, or a network too deep for the images.
+    Args:
+      name: one of NETWORKS.
+      dataset_or_num_classes: a data set, whose classes and image shape the network is made for, or
+        the number of classes.
+      image_shape: (h, w, c) of the images, unless a data set says it.
+      **options: the network's own (ConvNet: depth, width, norm, activation, pooling, initializer,
+        dtype; the others: width, norm, initializer, dtype). ConvNet's depth goes by the image side.
+
+    Returns:
+      A module that maps normalised images [n, h, w, c] to (logits [n, num_classes], features
+      [n, d]).
+
+    Raises:
+      UserError: an unknown name, option or value, or images too small for the network.
     """
     if name not in NETWORKS:
         raise UserError(f"unknown network {name!r}; choose one of {', '.join(NETWORKS)}.")
     network, fixed, smallest = NETWORKS[name]
-    image_shape = _shape(image_shape)
+    num_classes, image_shape = _sizes(dataset_or_num_classes, image_shape)
     fields = _fields(network, fixed)
-    for option, value in overrides.items():
+    for option, value in options.items():
         if option not in fields:
             raise UserError(f"{name} has no option {option!r}; it has {', '.join(fields[1:])}.")
         if option in _CHOICES and value not in _CHOICES[option]:
@@ -75,8 +90,7 @@ def create(
                 f"unknown {option} {value!r}; choose one of {', '.join(_CHOICES[option])}."
             )
         if option in ("depth", "width"):
-            overrides[option] = checks.whole(option, value, 1)
-    num_classes = checks.whole("num_classes", num_classes, 1)
+            options[option] = checks.whole(option, value, 1)
     # The first convolution widens these to 32.
     side = 32 if image_shape == (28, 28, 1) else min(image_shape[:2])
     if side < smallest:
@@ -85,15 +99,24 @@ def create(
             "network or a larger image size."
         )
     if name == "convnet":
-        overrides.setdefault("depth", default_depth(min(image_shape[:2])))
-        if overrides.get("pooling", "avg") != "none" and side < 2 ** overrides["depth"]:
+        options.setdefault("depth", default_depth(min(image_shape[:2])))
+        if options.get("pooling", "avg") != "none" and side < 2 ** options["depth"]:
             raise UserError(
-                f"a ConvNet of depth {overrides['depth']} needs images of at least "
-                f"{2 ** overrides['depth']} pixels a side, not {side}; choose a smaller depth."
+                f"a ConvNet of depth {options['depth']} needs images of at least "
+                f"{2 ** options['depth']} pixels a side, not {side}; choose a smaller depth."
             )
-    if "dtype" in overrides:
-        overrides["dtype"] = _dtype(overrides["dtype"])
-    return network(num_classes=num_classes, **fixed, **overrides)
+    if "dtype" in options:
+        options["dtype"] = _dtype(options["dtype"])
+    return network(num_classes=num_classes, **fixed, **options)
+
+
+def _sizes(given: Any, image_shape: Any) -> tuple[int, tuple[int, int, int]]:
+    """Classes and image shape that `create` is given, by a data set or one by one."""
+    if not isinstance(given, Dataset):
+        return checks.whole("num_classes", given, 1), _shape(image_shape)
+    if image_shape is not None:
+        raise UserError("the data set says the shape of its images; leave image_shape out.")
+    return given.num_classes, given.image_shape
 
 
 def _shape(given: Any) -> tuple[int, int, int]:
