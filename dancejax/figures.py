@@ -24,6 +24,10 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 _STYLES = ("-", "--", ":", "-.")
 
 
+MOST_CLASSES = 20
+"""Rows of a grid; further classes are not shown."""
+
+
 class Drawn(Protocol):
     """A condensed set, as far as pictures show it."""
 
@@ -52,7 +56,7 @@ def grid(condensed: Drawn, *, most: int = 10) -> np.ndarray:
 
     Args:
       condensed: the set.
-      most: images of a class that are shown; of the classes the first 20.
+      most: images of a class that are shown; of the classes the first MOST_CLASSES.
 
     Returns:
       An image [H, W, c] in [0, 1], enlarged to at least 64 pixels an image, with white between the
@@ -79,7 +83,7 @@ class _Layout:
     """Where the images of a grid lie, in pixels of the enlarged canvas."""
 
     def __init__(self, condensed: Drawn, most: int) -> None:
-        labels, classes = condensed.labels, min(20, condensed.num_classes)
+        labels, classes = condensed.labels, min(MOST_CLASSES, condensed.num_classes)
         self.rows = [np.flatnonzero(labels == c)[:most] for c in range(classes)]
         self.columns = max(1, *map(len, self.rows))
         self._shape, self._factor = condensed.image_shape[:2], condensed.factor
@@ -115,7 +119,7 @@ def grid_figure(
 
     Args:
       condensed: the set.
-      most: images of a class that are shown; of the classes the first 20.
+      most: images of a class that are shown; of the classes the first MOST_CLASSES.
       note: what the title ends with.
       title: whether to say above what the set is.
     """
