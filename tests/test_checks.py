@@ -123,7 +123,7 @@ def test_settings_of_methods(method, name, value, network):
 
 def test_numpys_numbers_are_numbers(train, network):
     made = networks.create("convnet", np.int64(3), (28, 28, 1), width=np.int64(4))
-    assert networks.describe(made)["width"] == 4
+    assert networks.identity(made)["width"] == 4
     assert coreset.random(train, np.int32(2)).settings["ipc"] == 2
     methods.create("dm", network=network, batch_real=np.int64(4), learning_rate=np.float32(1))
 
