@@ -1,10 +1,12 @@
 """Pictures: grids of condensed sets and curves of a run."""
 
+import base64
 import contextlib
 import io
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 """Okabe and Ito's, which the colour-blind can tell apart."""
 _STYLES = ("-", "--", ":", "-.")
+
+
+MOST_CLASSES = 20
+"""Rows of a grid; further classes are not shown."""
 
 
 class Drawn(Protocol):
@@ -50,7 +56,7 @@ def grid(condensed: Drawn, *, most: int = 10) -> np.ndarray:
 
     Args:
       condensed: the set.
-      most: images of a class that are shown; of the classes the first 20.
+      most: images of a class that are shown; of the classes the first MOST_CLASSES.
 
     Returns:
       An image [H, W, c] in [0, 1], enlarged to at least 64 pixels an image, with white between the
@@ -77,7 +83,7 @@ class _Layout:
     """Where the images of a grid lie, in pixels of the enlarged canvas."""
 
     def __init__(self, condensed: Drawn, most: int) -> None:
-        labels, classes = condensed.labels, min(20, condensed.num_classes)
+        labels, classes = condensed.labels, min(MOST_CLASSES, condensed.num_classes)
         self.rows = [np.flatnonzero(labels == c)[:most] for c in range(classes)]
         self.columns = max(1, *map(len, self.rows))
         self._shape, self._factor = condensed.image_shape[:2], condensed.factor
@@ -113,7 +119,7 @@ def grid_figure(
 
     Args:
       condensed: the set.
-      most: images of a class that are shown; of the classes the first 20.
+      most: images of a class that are shown; of the classes the first MOST_CLASSES.
       note: what the title ends with.
       title: whether to say above what the set is.
     """
@@ -202,6 +208,28 @@ def png(figure: "Figure") -> bytes:
         warnings.filterwarnings("ignore", ".*[Gg]lyph|.*font", UserWarning)
         figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+def html(canvas: np.ndarray, *facts: str) -> str:
+    """Return a picture and sentences about it as HTML, for notebooks.
+
+    Args:
+      canvas: [H, W, 1 or 3] in [0, 1]; reduced to at most 720 pixels a side.
+      *facts: a line of text each, below the picture.
+
+    Returns:
+      HTML that holds the picture itself, as a PNG.
+    """
+    from PIL import Image
+
+    values = (canvas * 255).round().astype(np.uint8)
+    picture = Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
+    picture.thumbnail((720, 720))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    lines = "<br>".join(map(escape, facts))
+    return f'<img src="data:image/png;base64,{data}" style="image-rendering: pixelated"><br>{lines}'
 
 
 def save_metrics(path: Path, metrics: Path, kind: str) -> None:

@@ -288,7 +288,7 @@ def main() -> None:
     test = common.load("test") if evaluated else None
     network = common.network(dataset)
     method = methods.create(FLAGS.method, network=network, **chosen.config)
-    settings: dict[str, Any] = {"network": networks.describe(network)}
+    settings: dict[str, Any] = {"network": networks.identity(network)}
     if chosen.chosen is not None:
         say_choice(dataset, chosen.chosen, method)
     # Said before hours of training experts: what cannot fit.

@@ -63,7 +63,7 @@ def main() -> None:
     made = condensation.condense(
         method, train, ipc=FLAGS.ipc, steps=FLAGS.steps, pool=pool, seed=FLAGS.seed,
         workdir=workdir, picture_every=max(1, FLAGS.steps // 5), devices=FLAGS.devices,
-        settings={"network": networks.describe(network)},
+        settings={"network": networks.identity(network)},
         checkpoint_seconds=FLAGS.checkpoint_seconds,
     )  # fmt: skip
     condensed.save(made, workdir / "condensed")

@@ -181,7 +181,7 @@ def with_evaluation(
         "repeats": FLAGS.repeats,
     }
     settings = {
-        **made.settings, "network": networks.describe(network), "evaluation": evaluation,
+        **made.settings, "network": networks.identity(network), "evaluation": evaluation,
     }  # fmt: skip
     return dataclasses.replace(made, settings=settings)
 
@@ -305,7 +305,7 @@ def main() -> None:
 
 def _words(network: nn.Module) -> str:
     """A network as a sentence names it."""
-    about = networks.describe(network)
+    about = networks.identity(network)
     return f"{about['name']} of width {about['width']}" if "width" in about else about["name"]
 
 

@@ -132,7 +132,7 @@ def train(
         "accuracies": accuracies,
         "train": evaluation.describe_set(dataset),
         "test": {"name": test.name, "fingerprint": test.fingerprint},
-        "network": networks.describe(network),
+        "network": networks.identity(network),
         "training": dataclasses.asdict(config),
     }
     runs.write_json(folder / "result.json", result)

@@ -42,7 +42,7 @@ def choose(dataset: Dataset, workdir: Path) -> CondensedSet:
         )
     folder = pretrain.pool_folder(workdir, 1, dataset)
     pool, network, about = experts.load_pool(folder, count=1, dataset=dataset)
-    settings = {"network": networks.describe(network), "training": about["training"]}
+    settings = {"network": networks.identity(network), "training": about["training"]}
     variables = interpolate.select(pool.final, 0)
     return coreset.by_features(
         FLAGS.method, dataset, FLAGS.ipc, network, variables, settings=settings

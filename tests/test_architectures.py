@@ -58,14 +58,14 @@ def test_norms_and_precision_are_options_of_all(name):
         variables, outputs = shapes(network, (32, 32, 3))
         assert all(x.dtype == jnp.float32 for x in outputs)
         assert ("batch_stats" in variables) == (norm == "batch")
-        about = networks.describe(network)
+        about = networks.identity(network)
         assert about.pop("name") == name
         assert networks.create(name, about.pop("num_classes"), (32, 32, 3), **about) == network
 
 
 def test_names_differ_by_their_blocks():
     made = [networks.create(n, 10, (32, 32, 3)) for n in ("resnet10", "resnet18", "resnetap10")]
-    names = [networks.describe(network)["name"] for network in made]
+    names = [networks.identity(network)["name"] for network in made]
     assert names == ["resnet10", "resnet18", "resnetap10"]
     with pytest.raises(UserError, match="resnet18 has no option 'blocks'; it has width, norm"):
         networks.create("resnet18", 10, (32, 32, 3), blocks=(1, 1))

@@ -71,7 +71,7 @@ def test_counts_of_others(value, train, test, network, tmp_path, pool_folder):
         lambda: coreset.random(train, 1, seed=value),
         lambda: data.subset(train, value, seed=0),
         lambda: data.subset(train, 1, seed=value),
-        lambda: data.train_test_split(train, seed=value),
+        lambda: train.split(seed=value),
         lambda: networks.create("convnet", value, (28, 28, 1)),
         lambda: networks.create("convnet", 3, (28, value, 1)),
         lambda: networks.create("convnet", 3, (28, 28, 1), width=value),
@@ -89,8 +89,7 @@ def test_counts_of_others(value, train, test, network, tmp_path, pool_folder):
         lambda x, y: Dataset.from_arrays(x, y, name=None),
         lambda x, y: Dataset.from_arrays(x, y, flip="no"),
         lambda x, y: Dataset.from_arrays(x, y, classes={"a", "b"}),
-        lambda x, y: data.train_test_split(x),
-        lambda x, y: data.train_test_split(Dataset.from_arrays(x, y), "0.2"),
+        lambda x, y: Dataset.from_arrays(x, y).split("0.2"),
         lambda x, y: data.load(None),
         lambda x, y: data.load("cifar10", data_dir=3),
         lambda x, y: networks.create("convnet", 2, 12),
@@ -128,7 +127,7 @@ def test_settings_of_methods(method, name, value, network):
 
 def test_numpys_numbers_are_numbers(train, network):
     made = networks.create("convnet", np.int64(3), (28, 28, 1), width=np.int64(4))
-    assert networks.describe(made)["width"] == 4
+    assert networks.identity(made)["width"] == 4
     assert coreset.random(train, np.int32(2)).settings["ipc"] == 2
     methods.create("dm", network=network, batch_real=np.int64(4), learning_rate=np.float32(1))
 

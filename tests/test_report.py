@@ -15,7 +15,7 @@ from dancejax.methods import presets
 from dancejax.report import compare, papers, tables
 from dancejax.training import experts, protocols
 
-CIFAR = networks.describe(networks.create("convnet", 10, (32, 32, 3)))
+CIFAR = networks.identity(networks.create("convnet", 10, (32, 32, 3)))
 
 
 def as_published(method, ipc, dataset="cifar10", **changes):
@@ -126,7 +126,7 @@ def test_seeds_are_one_line_and_networks_several(tmp_path):
     for seed in range(3):
         settings = as_published("dm", 1, seed=seed)
         store(tmp_path / f"seed{seed}", "dm", 1, [20.0 + seed, 22.0 + seed], settings=settings)
-    resnet = networks.describe(networks.create("resnet10", 10, (32, 32, 3), width=16))
+    resnet = networks.identity(networks.create("resnet10", 10, (32, 32, 3), width=16))
     store(tmp_path / "other", "dm", 1, [18.0], network=resnet)
     entries = tables.ordered(report.collect([tmp_path, tmp_path]))
     first, second = entries
@@ -154,7 +154,7 @@ def test_seeds_are_one_line_and_networks_several(tmp_path):
 
 def test_networks_that_need_a_whole_image_are_compared_at_its_shape(tmp_path):
     """VGG-11 takes 28x28 grey images, which it widens, but not coloured ones."""
-    vgg = networks.describe(networks.create("vgg11", 10, (28, 28, 1), width=8))
+    vgg = networks.identity(networks.create("vgg11", 10, (28, 28, 1), width=8))
     store(tmp_path / "a", "dm", 1, [60.0], dataset="fashion_mnist", network=vgg, shape=(28, 28, 1))
     (entry,) = report.collect([tmp_path])
     assert "evaluated on vgg11 of width 8 (paper: 64)" in map(str, compare.differences(entry))

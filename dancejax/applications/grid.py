@@ -333,7 +333,7 @@ def _condense(
     **options: Any,
 ) -> CondensedSet:
     pool = None
-    about: dict[str, Any] = {"network": networks.describe(network)}
+    about: dict[str, Any] = {"network": networks.identity(network)}
     method = methods.create(cell.method, network=network, **plan.config)
     if method.needs_experts:
         pool, network, described = experts.load_pool(

@@ -190,7 +190,7 @@ def block_size(network: nn.Module, state: State, config: Any) -> int | None:
     Batch norm takes its statistics from the batch of all classes, which can't be cut: None.
     """
     count, ipc = state.pixels.shape[:2]
-    if getattr(network, "norm", None) == "batch":
+    if networks.uses_batch_statistics(network, image_shape(state)):
         return None
     if config.class_chunk is not None:
         return config.class_chunk

@@ -210,8 +210,10 @@ def _network(network: dict[str, Any], verb: str, shape: Shape | None) -> list[Di
 
 def _default(network: dict[str, Any], shape: Shape | None) -> dict[str, Any]:
     """A network's default options for images; its own depth where their shape is unknown."""
+    if network["name"] not in networks.NETWORKS:  # a module of one's own
+        return {}
     made = networks.create(network["name"], network["num_classes"], shape or (32, 32, 3))
-    usual = networks.describe(made)
+    usual = networks.identity(made)
     if shape is None and "depth" in network:
         usual["depth"] = network["depth"]
     return usual

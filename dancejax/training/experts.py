@@ -47,7 +47,7 @@ def describe(
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "image_shape": list(dataset.image_shape),
         "num_classes": dataset.num_classes,
-        "network": networks.describe(network),
+        "network": networks.identity(network),
         "training": dataclasses.asdict(config),
         "seed": seed,
         "snapshots": snapshots,
@@ -149,11 +149,6 @@ def _check_parts(
         checks.instance("the data set", part, Dataset, hint=Dataset.HINT)
     checks.instance("config", config, TrainConfig, hint="expert_training makes one")
     networks.check(network, dataset.num_classes, dataset.image_shape)
-    if not networks.is_named(network):
-        raise UserError(
-            f"experts of {type(network).__name__} cannot be kept: a pool makes its network again "
-            f"by name; take one of {', '.join(networks.NETWORKS)} for DANCE, or another method."
-        )
 
 
 def _test(
@@ -212,16 +207,25 @@ class Experts:
         return {"training": about["training"], "seed": about["seed"], "count": self.count}
 
 
-def load_pool(folder: Path, *, count: int | None = None, dataset: Dataset | None = None) -> Experts:
-    """Read and verify experts.
+def load_pool(
+    folder: Path,
+    *,
+    count: int | None = None,
+    dataset: Dataset | None = None,
+    network: nn.Module | None = None,
+) -> Experts:
+    """Read and verify a pool of experts.
 
     Args:
       folder: of the pool.
-      count: the first so many (None: all).
-      dataset: what they have to be trained on (None: not looked at).
+      count: the first so many experts; None: all.
+      dataset: what the experts must have been trained on; None: anything.
+      network: that of the experts; needed where it is a module of one's own, which cannot be made
+        from its name.
 
     Raises:
-      UserError: a missing or damaged pool, too few experts, or one of another data set.
+      UserError: the pool is missing or damaged, has too few experts, or is of another data set or
+        network.
     """
     folder = checks.path("folder", folder)
     if count is not None:
@@ -233,13 +237,7 @@ def load_pool(folder: Path, *, count: int | None = None, dataset: Dataset | None
             f"the experts in {folder} were trained on {description['dataset']['name']!r}, "
             f"not on this {dataset.name!r}; train a pool of its own with launch.pretrain."
         )
-    options = dict(description["network"])
-    network = networks.create(
-        options.pop("name"),
-        description["num_classes"],
-        shape,
-        **{k: v for k, v in options.items() if k != "num_classes"},
-    )
+    network = networks.from_identity(description["network"], shape, network=network)
     available = finished(folder)
     wanted = available if count is None else count
     if wanted < 1 or wanted > available:
@@ -256,10 +254,24 @@ def load_pool(folder: Path, *, count: int | None = None, dataset: Dataset | None
     return Experts(ExpertPool(*stacked), network, description)
 
 
-def load_trajectory(folder: Path, member: int) -> networks.Variables:
-    """One expert's snapshots with the initial and final variables at the ends, leaves [T, ...]."""
+def load_trajectory(
+    folder: Path, member: int, *, network: nn.Module | None = None
+) -> networks.Variables:
+    """Read an expert's snapshots, with the initial and final variables at the ends.
+
+    Args:
+      folder: of the pool.
+      member: number of the expert.
+      network: as in `load_pool`.
+
+    Returns:
+      Variables with a leading axis of time, leaves [T, ...].
+
+    Raises:
+      UserError: as `load_pool` does.
+    """
     description = read_description(folder)
-    found = load_pool(folder, count=member + 1)
+    found = load_pool(folder, count=member + 1, network=network)
     target = _shapes(found.network, _image_shape(description))
     tree = checkpoint.load_tree(
         _expert_path(Path(folder), member), _with_trajectory(target, description["snapshots"])
@@ -298,7 +310,7 @@ def train_experts(
     config = config or expert_training(min(dataset.image_shape[:2]))
     if run.folder is not None:
         train_pool(dataset, network, config, count=count, seed=seed, run=run)
-        return load_pool(run.folder, count=count, dataset=dataset)
+        return load_pool(run.folder, count=count, dataset=dataset, network=network)
     checks.whole("count (of experts)", count, 1)
     checks.whole("seed", seed)
     _check_parts(dataset, network, config, None)
