@@ -129,14 +129,3 @@ def test_links_lead_somewhere(page):
         assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
     for name in re.findall(r"`(notebooks/\w+\.ipynb)`", page.read_text(encoding="utf-8")):
         assert (ROOT / name).exists()
-
-
-@pytest.mark.slow
-def test_the_api_documents_without_warnings(tmp_path):
-    pytest.importorskip("pdoc")
-    done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-m", "pdoc", "-o", tmp_path, "dancejax"],
-        cwd=ROOT, capture_output=True, text=True, env=as_for_users(),
-    )  # fmt: skip
-    assert done.returncode == 0 and "Warn" not in done.stderr, done.stderr
-    assert "mean_discrepancy" in (tmp_path / "dancejax" / "mmd.html").read_text()
