@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from dancejax import condensation, methods, names, networks, training
+from dancejax import methods, names, networks, records, training
 from dancejax.data import known
 from dancejax.errors import UserError
 from dancejax.methods import presets
@@ -114,7 +114,7 @@ def _dance_row(entry: Entry) -> str | None:
 
 
 def differences(entry: Entry) -> list[Difference]:
-    """Settings of condensation, experts, networks and training that are not the paper's."""
+    """Settings of records, experts, networks and training that are not the paper's."""
     found = _training(entry) + _network(entry.network, "evaluated on", _shape(entry))
     size = TRAINING_IMAGES.get(_ALIASES.get(entry.dataset, entry.dataset))
     if size is not None and entry.images is not None and entry.images != size:
@@ -144,7 +144,7 @@ def _condensation(entry: Entry, settings: dict[str, Any]) -> list[Difference]:
     except UserError:
         return []
     config = methods.METHODS[entry.method].Config(**preset.config)
-    earlier = {k.removeprefix("settings."): v for k, v in condensation.EARLIER.items()}
+    earlier = {k.removeprefix("settings."): v for k, v in records.EARLIER.items()}
     earlier = {k: v for k, v in earlier.items() if v is not integrity.UNKNOWN}
     # No rate means the method's own, which is the paper's.
     given = {k: v for k, v in settings.items() if (k, v) != ("learning_rate", None)}
