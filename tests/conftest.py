@@ -52,13 +52,13 @@ def pool_folder(
 ) -> Path:
     folder = tmp_path_factory.mktemp("experts")
     config = experts.expert_training(28, epochs=3, batch_size=16)
-    experts.train_pool(folder, train, network, config, count=2, progress=False)
+    experts.train_pool(train, network, config, count=2, run=folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def pool(pool_folder: Path) -> ExpertPool:
-    return experts.load_pool(pool_folder)[0]
+    return experts.load_pool(pool_folder).pool
 
 
 @pytest.fixture(scope="module", autouse=True)

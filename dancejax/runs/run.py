@@ -63,7 +63,10 @@ class Run:
         for name in ("networks_at_once", "class_chunk"):
             if getattr(self, name) is not None:
                 checks.whole(name, getattr(self, name), 1)
-        check_placement(self.placement)
+        if self.placement not in PLACEMENTS:
+            raise UserError(
+                f"unknown placement {self.placement!r}; choose one of {', '.join(PLACEMENTS)}."
+            )
 
     def within(self, name: str) -> "Run":
         """The same with a folder inside this one's; in memory, it stays so."""
@@ -151,9 +154,3 @@ def of(run: Run | str | os.PathLike[str] | None) -> Run:
     if not isinstance(run, str | os.PathLike):
         raise UserError(f"run must be a Run or the path of a folder, not {run!r}.")
     return Run(Path(run))
-
-
-def check_placement(placement: str) -> None:
-    """Raise UserError unless a placement is known."""
-    if placement not in PLACEMENTS:
-        raise UserError(f"unknown placement {placement!r}; choose one of {', '.join(PLACEMENTS)}.")
