@@ -117,11 +117,11 @@ def main() -> None:
     if dry_run:
         common.say(f"a dry run: nothing is written; the work folder would be {work.folder}")
         return
-    folder = common.start(work, job.about(), job.train)
+    common.start(work, job.about(), job.train)
     outcome = own_folder.carry_out(job, say=common.say, command=common.command())
     if outcome.summary:
         common.show(outcome.summary)
-    common.say(f"condensed set: {folder / 'condensed'}")
+    common.say(f"condensed set: {work.path / 'condensed'}")
 
 
 if __name__ == "__main__":

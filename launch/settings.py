@@ -55,6 +55,11 @@ class Work:
     seed: int
     given: dict[str, Any]
 
+    @property
+    def path(self) -> Path:
+        """The folder as an absolute path."""
+        return self.folder.absolute()
+
 
 def machine() -> Machine | None:
     """What the flags say of the machine; None for a program that does not compute."""

@@ -269,7 +269,7 @@ def ready_experts(job: Job, *, say: Say = quiet) -> Experts | None:
     folder = pool.ready(
         job.train,
         settings.source,
-        job.network,
+        settings.network,
         settings.experts,
         seed=settings.seed,
         say=say,

@@ -56,7 +56,7 @@ def check(
 def ready(
     train_set: Dataset,
     source: Source,
-    network: nn.Module,
+    network: NetworkSettings,
     settings: ExpertSettings,
     *,
     seed: int = 0,
@@ -66,7 +66,8 @@ def ready(
     """Return the folder of a pool: the one that is there, or one trained in the run's folder."""
     if settings.folder is not None:
         return settings.folder
-    train(train_set, source.load("test"), network, settings, seed=seed, say=say, run=run)
+    module, test = network.create(train_set), source.load("test")
+    train(train_set, test, module, settings, seed=seed, say=say, run=run)
     assert run.folder is not None
     return run.folder
 

@@ -23,6 +23,8 @@ from dancejax.training import TrainConfig, experts, protocols
 
 Say = Callable[[str], None]
 """Takes a sentence for the user."""
+Begin = Callable[[Dataset | None], object]
+"""Called with the training set, if a job has one, when all is checked and nothing written yet."""
 T = TypeVar("T", "ExpertSettings", "EvaluationSettings")
 
 
