@@ -79,10 +79,15 @@ def work(default: Path | None = None) -> Work:
     fields = [field.name for field in dataclasses.fields(runs.Run)]
     own = {named.get(name, name): FLAGS[name].value for name in FLAGS}
     how: dict[str, Any] = {k: v for k, v in own.items() if k in fields and v is not None}
-    folder = Path(FLAGS.workdir or default or "")
-    run = runs.Run(runs.check_workdir(folder), **how)
+    where = Path(FLAGS.workdir or default or "")
+    run = runs.Run(runs.check_workdir(where), **how)
     given = {name: plain(FLAGS[name].value) for name in FLAGS if FLAGS[name].present}
-    return Work(folder, run, FLAGS.seed, given)
+    return Work(where, run, FLAGS.seed, given)
+
+
+def folder() -> Path:
+    """The folder that --workdir names; it can be written to, but nothing is made yet."""
+    return runs.check_workdir(FLAGS.workdir)
 
 
 def plain(value: Any) -> Any:
