@@ -11,14 +11,35 @@ condensed from. Numbers that fit another meaning of the pixels far better are re
 collages without --factor.
 """
 
+import dataclasses
+from pathlib import Path
+from typing import Any
+
 from absl import flags
 
 from dancejax import condensed, exchange
+from dancejax.applications.settings import DataSettings
+from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
 
-from . import common, flagtypes
+from . import common, flagtypes, settings
 
 FLAGS = flags.FLAGS
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Someone else's set, and what it was condensed from; the rest are flags."""
+
+    source: Path
+    data: DataSettings
+    pixel_values: str
+    mean: list[float] | None
+    std: list[float] | None
+    factor: int | None
+    labels: Path | None
+    method: str
+    check_pixels: bool
 
 
 def numbers(name: str) -> list[float] | None:
@@ -29,24 +50,24 @@ def numbers(name: str) -> list[float] | None:
         raise UserError(f"--{name} must be numbers, not {','.join(given)}.") from error
 
 
+def read() -> Settings:
+    names = ("source", "pixel_values", "factor", "labels", "method", "check_pixels")
+    given: dict[str, Any] = {name: FLAGS[name].value for name in names}
+    return Settings(data=settings.data(), mean=numbers("mean"), std=numbers("std"), **given)
+
+
+def convert(given: Settings) -> CondensedSet:
+    if exchange.is_export(given.source):
+        return exchange.read(given.source)
+    options = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
+    source, data = options.pop("source"), options.pop("data")
+    return exchange.read_foreign(source, data.load("train"), **options)
+
+
 def main() -> None:
-    common.check_workdir()
-    source = FLAGS.source
-    if exchange.is_export(source):
-        made = exchange.read(source)
-    else:
-        made = exchange.read_foreign(
-            source,
-            common.load("train"),
-            pixel_values=FLAGS.pixel_values,
-            mean=numbers("mean"),
-            std=numbers("std"),
-            factor=FLAGS.factor,
-            labels=FLAGS.labels,
-            method=FLAGS.method,
-            check_pixels=FLAGS.check_pixels,
-        )
-    workdir = common.make_workdir()
+    folder = settings.folder()
+    made = convert(read())
+    workdir = common.make_workdir(folder)
     condensed.save(made, workdir / "condensed")
     common.say(
         f"{len(made.images)} images of {made.num_classes} classes; look at "
@@ -56,13 +77,15 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    common.define_data()
+    settings.define_data()
     flagtypes.define_path("source", None, "the condensed set", required=True)
     flagtypes.define_path("labels", None, "a file with its labels, if they are not with the images")
     flags.DEFINE_enum(
-        "pixel_values", "unit", exchange.PIXELS,
+        "pixel_values",
+        "unit",
+        exchange.PIXELS,
         "what the numbers mean: unit is [0, 1], byte 0 to 255, normalised (pixel - mean) / std",
-    )  # fmt: skip
+    )
     flags.DEFINE_list("mean", [], "of the normalisation (default: the data set's)")
     flags.DEFINE_list("std", [], "of the normalisation (default: the data set's)")
     flags.DEFINE_integer(

@@ -6,107 +6,119 @@ Condenses 600 Fashion-MNIST images per class to 10 and compares networks trained
 networks trained on 10 randomly chosen images per class, and on all. A few minutes on two CPU cores.
 """
 
+import dataclasses
 from pathlib import Path
-from typing import Any
 
-import flax.linen as nn
 from absl import flags
 
-from dancejax import condensation, condensed, coreset, data, evaluation, methods, networks, runs
-from dancejax.data.dataset import Dataset
-from dancejax.training import experts, protocols
+from dancejax import condensed, coreset, runs
+from dancejax.applications import assess, own_folder
+from dancejax.applications.assess import Assessment, Tested
+from dancejax.applications.settings import (
+    DataSettings,
+    EvaluationSettings,
+    ExpertSettings,
+    NetworkSettings,
+)
+from dancejax.training import experts
 
-from . import common
+from . import common, settings
 
 FLAGS = flags.FLAGS
 
 
-def assess(
-    train: Any, test: Dataset, network: nn.Module, folder: Path, epochs: int
-) -> dict[str, Any]:
-    config = protocols.protocol("dance", test.name, epochs=epochs)
-    folder = runs.open_workdir(folder)
-    result = evaluation.evaluate(
-        train,
-        test,
-        network,
-        config,
-        repeats=FLAGS.repeats,
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The job, and epochs of networks that are trained on all images."""
+
+    job: own_folder.Settings
+    whole_epochs: int
+
+
+def read() -> tuple[Settings, settings.Work]:
+    work = settings.work()
+    job = own_folder.Settings(
+        DataSettings("fashion_mnist_mini"),
+        FLAGS.ipc,
+        preset="auto",
+        steps=FLAGS.steps,
+        config={"batch_real": 64},
         seed=FLAGS.seed,
-        points=5,
-        workdir=folder,
-        devices=FLAGS.devices,
-        checkpoint_seconds=FLAGS.checkpoint_seconds,
+        network=NetworkSettings("convnet", {"width": FLAGS.width}),
+        experts=ExpertSettings(FLAGS.experts, FLAGS.expert_epochs),
+        evaluation=EvaluationSettings("dance", FLAGS.epochs, repeats=FLAGS.repeats),
+        evaluate=True,
+        picture_every=max(1, FLAGS.steps // 5),
     )
-    runs.write_json(folder / "result.json", {"protocol": "dance", **result})
-    return result
+    return Settings(job, FLAGS.whole_epochs), work
+
+
+def train_experts(job: own_folder.Job) -> experts.Experts:
+    """Train and test the experts."""
+    own, run = job.settings.experts, job.run.within("experts")
+    config = own.training(job.train)
+    count, seed = own.number, job.settings.seed
+    experts.train_pool(
+        job.train, job.network, config, count=count, seed=seed, test=job.test, run=run
+    )
+    assert run.folder is not None
+    return experts.load_pool(run.folder, count=count, dataset=job.train)
 
 
 def main() -> None:
-    workdir = common.check_workdir()
-    train = data.load("fashion_mnist_mini", split="train")
-    test = data.load("fashion_mnist_mini", split="test")
-    network = networks.create("convnet", train.num_classes, train.image_shape, width=FLAGS.width)
-    method = methods.create("dance", network=network, batch_real=64)
-    coreset.check_ipc(train, FLAGS.ipc)
-    common.start({}, train)
+    given, work = read()
+    job = own_folder.prepare(given.job, run=work.run, estimate=False)
+    own, how = job.settings, job.settings.evaluation
+    workdir = common.start(work, {}, job.train)
+    common.say(f"1/4 {own.experts.number} experts, {own.experts.epochs} epochs each")
+    found = train_experts(job)
 
-    common.say(f"1/4 {FLAGS.experts} experts, {FLAGS.expert_epochs} epochs each")
-    config = experts.expert_training(28, epochs=FLAGS.expert_epochs)
-    experts.train_pool(
-        workdir / "experts", train, network, config, count=FLAGS.experts, seed=FLAGS.seed,
-        test=test, devices=FLAGS.devices, checkpoint_seconds=FLAGS.checkpoint_seconds,
-    )  # fmt: skip
-    pool, _, _ = experts.load_pool(workdir / "experts", count=FLAGS.experts, dataset=train)
-
-    common.say(f"2/4 DANCE, {FLAGS.ipc} images per class, {FLAGS.steps} iterations")
-    made = condensation.condense(
-        method, train, ipc=FLAGS.ipc, steps=FLAGS.steps, pool=pool, seed=FLAGS.seed,
-        workdir=workdir, picture_every=max(1, FLAGS.steps // 5), devices=FLAGS.devices,
-        settings={"network": networks.identity(network)},
-        checkpoint_seconds=FLAGS.checkpoint_seconds,
-    )  # fmt: skip
+    common.say(f"2/4 DANCE, {own.ipc} images per class, {own.steps} iterations")
+    made = own_folder.make(job, found)
     condensed.save(made, workdir / "condensed")
-    chosen = coreset.random(train, FLAGS.ipc, seed=FLAGS.seed)
+    chosen = coreset.random(job.train, own.ipc, seed=own.seed)
     condensed.save(chosen, workdir / "random")
 
-    common.say(f"3/4 evaluation, {FLAGS.repeats} networks each")
-    rows = {
-        f"random, {FLAGS.ipc} per class": assess(
-            chosen, test, network, workdir / "evaluation_random", FLAGS.epochs
-        ),
-        f"DANCE, {FLAGS.ipc} per class": assess(
-            made, test, network, workdir / "evaluation_dance", FLAGS.epochs
-        ),
-        f"all, {len(train.labels) // train.num_classes} per class": assess(
-            train, test, network, workdir / "evaluation_whole", FLAGS.whole_epochs
-        ),
-    }
-    report(workdir, rows, train, test)
+    common.say(f"3/4 evaluation, {how.networks} networks each")
+    whole = dataclasses.replace(how, epochs=given.whole_epochs)
+    rows = {}
+    for name, train, settings_of in (
+        (f"random, {own.ipc} per class", chosen, how),
+        (f"DANCE, {own.ipc} per class", made, how),
+        (f"all, {len(job.train.labels) // job.train.num_classes} per class", job.train, whole),
+    ):
+        folder = f"evaluation_{'whole' if train is job.train else name.split(',')[0].lower()}"
+        assert job.test is not None
+        tested = Tested(train, job.test, job.network)
+        rows[name] = assess.assess(tested, settings_of, seed=own.seed, run=work.run.within(folder))
+    report(workdir, rows, job)
 
 
-def report(workdir: Path, rows: dict[str, Any], train: Dataset, test: Dataset) -> None:
+def report(workdir: Path, rows: dict[str, Assessment], job: own_folder.Job) -> None:
     """Write the table and the pictures on a page, and print the table."""
     common.say("4/4 report")
     lines = ["| training set | epochs | test accuracy, last epoch |", "|---|---|---|"]
     for name, row in rows.items():
-        accuracy = common.accuracy(row["accuracy_mean"], row["accuracy_std"], FLAGS.repeats, 1)
-        lines.append(f"| {name} | {row['training']['epochs']} | {accuracy} |")
+        result = row.evaluation
+        accuracy = common.accuracy(result.accuracy_mean, result.accuracy_std, result.repeats, 1)
+        lines.append(f"| {name} | {result.record['training']['epochs']} | {accuracy} |")
     table = "\n".join(lines)
+    settings = job.settings
     page = (
-        f"# {train.name}: DANCE against random images\n\n{table}\n\n"
-        f"Mean and deviation of {FLAGS.repeats} networks (ConvNet-3, width {FLAGS.width}) on "
-        f"{len(test.labels)} test images.\n\n![condensed set](condensed/preview.png)\n\n"
-        "![random images](random/preview.png)\n"
+        f"# {job.train.name}: DANCE against random images\n\n{table}\n\n"
+        f"Mean and deviation of {settings.evaluation.networks} networks (ConvNet-3, width "
+        f"{settings.network.options['width']}) on {result.test_images} test images.\n\n"
+        "![condensed set](condensed/preview.png)\n\n![random images](random/preview.png)\n"
     )
     runs.write_bytes(workdir / "report.md", page.encode())
-    runs.write_json(workdir / "result.json", rows)
+    shown = {name: row.evaluation.to_dict() for name, row in rows.items()}
+    runs.write_json(workdir / "result.json", shown)
     common.show(table)
     common.say(f"report: {workdir / 'report.md'}")
 
 
 if __name__ == "__main__":
-    common.define_run("runs/demo")
+    settings.define_run("runs/demo")
     flags.DEFINE_integer("ipc", 10, "images per class", lower_bound=1)
     flags.DEFINE_integer("width", 32, "channels of ConvNet", lower_bound=1, upper_bound=8192)
     flags.DEFINE_integer("experts", 3, "experts", lower_bound=1)

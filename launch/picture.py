@@ -9,65 +9,95 @@ The first command writes before_after.png and evolution.gif into the run's folde
 the run or of --expert_dir, in two dimensions; beside the run's own set that of --beside.
 """
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
 from dancejax import condensed, figures, interpolate, runs
+from dancejax.applications import assess
+from dancejax.applications.settings import DataSettings
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
 from dancejax.report import gallery
 from dancejax.training import experts
 
-from . import common, flagtypes
-from .evaluate import check_source, define_other_data, load_set
+from . import common, flagtypes, settings
 
 FLAGS = flags.FLAGS
 
 
-def sets_to_draw() -> dict[str, CondensedSet]:
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is drawn; data is None where features are not."""
+
+    run: Path
+    workdir: Path | None
+    data: DataSettings | None
+    expert_dir: Path | None
+    beside: Path | None
+    embedding: str
+    per_class: int
+    seed: int
+    other_data: bool
+
+
+def read() -> Settings:
+    names = [field.name for field in dataclasses.fields(Settings) if field.name != "data"]
+    given: dict[str, Any] = {name: FLAGS[name].value for name in names}
+    return Settings(data=settings.data() if FLAGS.dataset else None, **given)
+
+
+def sets_to_draw(given: Settings) -> dict[str, CondensedSet]:
     """The set of the run by its method, after that of --beside."""
-    made = condensed.load(FLAGS.run / "condensed")
-    if not FLAGS.beside:
+    made = condensed.load(given.run / "condensed")
+    if not given.beside:
         return {made.method: made}
-    other = load_set(FLAGS.beside)
-    first = other.method if other.method != made.method else f"{other.method} ({FLAGS.beside})"
+    other = assess.load_set(given.beside)
+    first = other.method if other.method != made.method else f"{other.method} ({given.beside})"
     return {first: other, made.method: made}
 
 
-def draw_features(sets: dict[str, CondensedSet], target: Path) -> Path:
+def draw_features(
+    given: Settings, data: DataSettings, sets: dict[str, CondensedSet], target: Path
+) -> Path:
     """Draw real and synthetic images under an expert's features; returns the file."""
-    for label, made in sets.items():
-        check_source(made, label)
-    dataset = common.load_as([*sets.values()][-1], "train")
-    pool, network, _ = experts.load_pool(
-        FLAGS.expert_dir or FLAGS.run / "experts", count=1, dataset=dataset
-    )
+    data, _ = assess.check_sources(sets, data, other_data=given.other_data)
+    dataset = data.load("train")
+    folder = given.expert_dir or given.run / "experts"
+    found = experts.load_pool(folder, count=1, dataset=dataset)
     runs.open_workdir(target)
     figure = gallery.features_figure(
-        dataset, sets, network, interpolate.select(pool.final, 0),
-        embedding=FLAGS.embedding, per_class=FLAGS.per_class, seed=FLAGS.seed,
-    )  # fmt: skip
+        dataset,
+        sets,
+        found.network,
+        interpolate.select(found.pool.final, 0),
+        embedding=given.embedding,
+        per_class=given.per_class,
+        seed=given.seed,
+    )
     runs.write_bytes(target / "features.png", figures.png(figure))
     return target / "features.png"
 
 
 def main() -> None:
-    target = runs.check_workdir(FLAGS.workdir or FLAGS.run / "pictures")
-    sets = sets_to_draw()
-    steps = FLAGS.run / "pictures"
-    if not FLAGS.dataset and len([*steps.glob("step_*.png")]) < 2:
+    given = read()
+    target = runs.check_workdir(given.workdir or given.run / "pictures")
+    sets = sets_to_draw(given)
+    steps = given.run / "pictures"
+    if given.data is None and len([*steps.glob("step_*.png")]) < 2:
         raise UserError(
             f"{steps} has no pictures of steps; condense with --picture_every, or give --dataset "
             "to draw features."
         )
-    drawn = [draw_features(sets, target)] if FLAGS.dataset else []
+    drawn = [draw_features(given, given.data, sets, target)] if given.data else []
     written = gallery.save_evolution(steps, runs.open_workdir(target))
     common.show("\n".join(map(str, [*written, *drawn])))
 
 
 if __name__ == "__main__":
-    common.define_data(required=False)
+    settings.define_data(required=False)
     flagtypes.define_path("run", None, "work folder of launch.condense", required=True)
     flagtypes.define_path("workdir", None, "where to (default: the folder pictures of the run)")
     flagtypes.define_path("expert_dir", None, "pool of experts (default: RUN/experts)")
@@ -75,5 +105,5 @@ if __name__ == "__main__":
     flags.DEFINE_enum("embedding", "tsne", gallery.EMBEDDINGS, "of features in two dimensions")
     flags.DEFINE_integer("per_class", 100, "real images of each class", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "of the embedding", lower_bound=0)
-    define_other_data()
+    settings.define_other_data()
     common.run(main)

@@ -8,31 +8,41 @@ and nothing beside it), report.md and report.csv. The Markdown goes to stdout, t
 is named in the report and on stderr, and passed over.
 """
 
+import dataclasses
+from pathlib import Path
+
 from absl import flags
 
 from dancejax import report, runs
 
-from . import common, flagtypes
+from . import common, flagtypes, settings
 
 FLAGS = flags.FLAGS
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is reported, where to; all are flags."""
+
+    runs: list[Path]
+    title: str
+    pictures_of: list[str] | None
+
+
+def read() -> Settings:
+    return Settings(FLAGS.runs, FLAGS.title, FLAGS.pictures_of)
+
+
 def main() -> None:
-    runs.check_workdir(FLAGS.workdir)
+    folder, given = settings.folder(), read()
     notes: list[str] = []
-    entries = report.collect(FLAGS.runs, notes=notes)
+    entries = report.collect(given.runs, notes=notes)
     for note in notes:
         common.say(f"report: {note}")
-    workdir = runs.open_workdir(FLAGS.workdir)
-    report.write(
-        entries,
-        workdir,
-        title=FLAGS.title,
-        command=common.command(),
-        pictures_of=FLAGS.pictures_of,
-        notes=notes,
-    )
-    text = report.to_markdown(entries, FLAGS.title, common.command(), notes)
+    workdir, title, command = runs.open_workdir(folder), given.title, common.command()
+    shown = given.pictures_of
+    report.write(entries, workdir, title=title, command=command, pictures_of=shown, notes=notes)
+    text = report.to_markdown(entries, title, command, notes)
     common.show(text.rstrip("\n"))
     common.say(f"report: {workdir / 'report.html'}")
 

@@ -8,208 +8,258 @@ import dataclasses
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 
 from dancejax import (
     condensation,
     condensed,
     coreset,
-    evaluation,
-    interpolate,
+    initialisation,
     methods,
     names,
-    networks,
     runs,
 )
+from dancejax.applications import assess, coresets, pool
+from dancejax.applications.assess import Tested
+from dancejax.applications.cell import Cell, plan_of, variants_of
+from dancejax.applications.settings import (
+    Begin,
+    EvaluationSettings,
+    ExpertSettings,
+    NetworkSettings,
+    Say,
+    Source,
+    needs_experts,
+    quiet,
+)
 from dancejax.condensed import CondensedSet
+from dancejax.coreset import Means
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.methods import presets
-from dancejax.runs import integrity
-from dancejax.training import TrainConfig, experts, loop, protocols
+from dancejax.runs import Run, integrity
+from dancejax.training import experts
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
-    """One entry of the grid: a method or coreset, images per class, seed.
+class Settings:
+    """A grid.
 
-    variant: settings of the method that differ from the rest of the grid, "name=value,name=value";
-    beside the fields of its Config, "experts" for how many of the pool it uses.
+    Attributes:
+      source: the data set.
+      methods: methods and coresets.
+      ipcs: images per class.
+      seeds: a condensed set each.
+      variants: further columns, as `Cell.variant`, for the methods that have the settings.
+      steps: iterations (None: each paper's).
+      config: settings given by hand, for the methods that have them.
+      network: of all cells.
+      experts: one pool serves all cells.
+      evaluation: of all cells.
+      epochs: of the evaluation: none, one number, or one per IPC.
+      seed: of the experts.
     """
 
-    method: str
-    ipc: int
+    source: Source
+    methods: Sequence[str]
+    ipcs: Sequence[int] = (1, 10, 50)
+    seeds: Sequence[int] = (0,)
+    variants: Sequence[str] = ()
+    steps: int | None = None
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    network: NetworkSettings = dataclasses.field(default_factory=NetworkSettings)
+    experts: ExpertSettings = dataclasses.field(default_factory=ExpertSettings)
+    evaluation: EvaluationSettings = dataclasses.field(default_factory=EvaluationSettings)
+    epochs: Sequence[int] = ()
     seed: int = 0
-    variant: str = ""
 
     def __post_init__(self) -> None:
-        known = (*methods.METHODS, *coreset.CORESETS)
-        if self.method not in known:
-            raise UserError(f"unknown method {self.method!r}; choose among {', '.join(known)}.")
-        self.settings()
+        if len(self.epochs) not in (0, 1, len(self.ipcs)):
+            count = len(self.ipcs)
+            raise UserError(f"--epochs needs one number, or one for each of the {count} IPCs.")
 
-    def folder(self, workdir: Path) -> Path:
-        variant = f"-{self.variant.replace(',', '-')}" if self.variant else ""
-        return workdir / f"{self.method}-ipc{self.ipc}-seed{self.seed}{variant}"
+    def cells(self) -> list[Cell]:
+        """The cells in the order in which they are made; raises UserError for a stray variant."""
+        cells = [
+            Cell(method, ipc, seed, variant)
+            for ipc in self.ipcs
+            for method in self.methods
+            for variant in variants_of(method, self.variants)
+            for seed in self.seeds
+        ]
+        for variant in self.variants:
+            if not any(cell.variant == variant for cell in cells):
+                Cell(self.methods[0], self.ipcs[0], 0, variant)
+        return cells
 
-    def experts_needed(self, network: nn.Module, usual: int) -> int:
-        """How many experts it uses; usual: where its variant does not say."""
-        if self.method in coreset.BY_FEATURES:
-            return 1
-        if self.method in coreset.CORESETS:
-            return 0
-        needed = methods.create(self.method, network=network).needs_experts
-        return self.settings().get("experts", usual) if needed else 0
-
-    def settings(self) -> dict[str, Any]:
-        """The variant's settings by name; raises UserError for one that the method has not."""
-        found = {}
-        types = setting_types(self.method)
-        for part in filter(None, self.variant.split(",")):
-            name, _, text = part.partition("=")
-            if name not in types:
-                raise UserError(
-                    f"{self.method} has no setting {name!r}; it has {', '.join(types) or 'none'}."
-                )
-            found[name] = _parse_setting(name, text, types[name])
-        return found
+    def evaluation_of(self, ipc: int) -> EvaluationSettings:
+        """How sets of an IPC are evaluated."""
+        if not self.epochs:
+            return self.evaluation
+        epochs = self.epochs[self.ipcs.index(ipc) if len(self.epochs) > 1 else 0]
+        return dataclasses.replace(self.evaluation, epochs=epochs)
 
 
-def setting_types(method: str) -> dict[str, type]:
-    """What a variant can set of a method or coreset, with the types."""
-    if method not in methods.METHODS:
-        return {}
-    types = methods.setting_types(method)
-    return {**types, "experts": int} if method == "dance" else types
+class Grid(NamedTuple):
+    """A grid with its data, network and pool."""
+
+    settings: Settings
+    train: Dataset
+    test: Dataset
+    network: nn.Module
+    expert_dir: Path
+    run: Run
 
 
-def variants_of(method: str, variants: Sequence[str]) -> list[str]:
-    """Those of the variants that a method has the settings for; the plain one is always there."""
-    types = setting_types(method)
+def sweep(
+    settings: Settings, *, run: Run, say: Say = quiet, begin: Begin | None = None
+) -> list[dict[str, Any]]:
+    """Make and evaluate the cells of a grid that are not there yet.
 
-    def fits(variant: str) -> bool:
-        return all(part.partition("=")[0] in types for part in variant.split(","))
+    Args:
+      settings: the grid.
+      run: with a folder, for a folder of each cell, result.json and table.md.
+      say: takes what is done, in sentences.
+      begin: called with the training set when everything is checked and nothing is written yet.
 
-    return ["", *(variant for variant in variants if variant and fits(variant))]
+    Returns:
+      A line for each cell, as `table` takes them, and those of earlier calls for other cells.
 
-
-def _parse_setting(name: str, text: str, kind: type) -> Any:
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        return kind(text)
-    except (KeyError, ValueError) as error:
-        wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "text")
-        raise UserError(f"{name} must be {wanted}, not {text!r}.") from error
-
-
-def make(
-    cell: Cell,
-    dataset: Dataset,
-    network: nn.Module,
-    *,
-    expert_dir: Path,
-    workdir: Path,
-    steps: int | None = None,
-    experts_used: int | None = None,
-    settings: dict[str, Any] | None = None,
-    forgetting_config: TrainConfig | None = None,
-    placement: str = "device",
-    devices: int | None = None,
-    checkpoint_seconds: float = 300.0,
-    progress: bool = True,
-) -> CondensedSet:
-    """The set of a cell, read if it is finished and else made, in the cell's folder.
-
-    steps: iterations (None: the paper's). settings: over the paper's, for those methods that have
-    them, and under the cell's variant. expert_dir: a pool trained on the data set; DANCE uses the
-    first `experts_used` of it (None: all), herding and k-center the first expert's features.
-    forgetting_config: how the network is trained that forgetting watches. Raises UserError where a
-    finished set was made otherwise.
+    Raises:
+      UserError: a cell that cannot be made, or that is there and was made otherwise.
     """
-    folder = runs.open_workdir(cell.folder(workdir))
-    plan = plan_of(cell, dataset, steps, settings or {}) if cell.method in methods.METHODS else None
+    cells, workdir = settings.cells(), run.folder
+    if workdir is None:
+        raise UserError("a grid needs a folder; give Run(FOLDER).")
+    source = settings.source.sized(say)
+    train, test = source.load("train"), source.load("test")
+    network = settings.network.create(train)
+    needed = _check(settings, cells, train, network)
+    kept = _earlier_rows(workdir, cells, say)
+    if begin is not None:
+        begin(train)
+    expert_dir = workdir / "experts"
+    if needed:
+        pooled = dataclasses.replace(settings.experts, count=needed)
+        own = run.within("experts")
+        expert_dir = pool.ready(
+            train, source, settings.network, pooled, seed=settings.seed, say=say, run=own
+        )
+    grid = Grid(settings, train, test, network, expert_dir, run)
+    rows: list[dict[str, Any]] = []
+    for number, cell in enumerate(cells, 1):
+        say(f"{number}/{len(cells)} {cell.folder(Path()).name}")
+        rows.append(row(cell, make(cell, grid), grid))
+        runs.write_json(workdir / "result.json", rows + kept)
+        runs.write_bytes(workdir / "table.md", (table(rows + kept) + "\n").encode())
+    return rows + kept
+
+
+def _check(settings: Settings, cells: Sequence[Cell], dataset: Dataset, network: nn.Module) -> int:
+    """Check every cell before the first is made; returns how many experts the grid needs."""
+    for cell in cells:
+        coreset.check_ipc(dataset, cell.ipc)
+        if cell.method in methods.METHODS:
+            config = plan_of(cell, dataset, settings.steps, settings.config).config
+            method = methods.create(cell.method, network=network, **config)
+            initialisation.initial_pixels(dataset, cell.ipc, method.factor)
+    usual = settings.experts.used or 1
+    most = max(cell.experts_needed(usual) for cell in cells)
+    if most:
+        pool.check(settings.experts, settings.network, dataset, most)
+    return most
+
+
+def _earlier_rows(workdir: Path, cells: Sequence[Cell], say: Say) -> list[dict[str, Any]]:
+    """Lines of an earlier call's table for cells that are not among these.
+
+    Lines that are none of this version's are left out, and that is said.
+    """
+    if not (workdir / "result.json").exists():
+        return []
+    rows = runs.read_json(workdir / "result.json")
+    fields = [field.name for field in dataclasses.fields(Cell)]
+    kept = []
+    for line in rows if isinstance(rows, list) else [rows]:
+        try:
+            table([line])
+            if Cell(**{n: line[n] for n in fields if n in line}) not in cells:
+                kept.append(line)
+        except (KeyError, TypeError, ValueError, AttributeError, UserError):
+            say(f"left out of {workdir / 'result.json'}: an entry that is no line of a grid")
+    return kept
+
+
+def make(cell: Cell, grid: Grid) -> CondensedSet:
+    """Make the set of a cell in the cell's folder, or read it if it is finished.
+
+    Raises:
+      UserError: a finished set was made otherwise.
+    """
+    settings, dataset = grid.settings, grid.train
+    run = dataclasses.replace(grid.run, folder=cell.folder(grid.run.folder or Path())).opened()
+    folder = run.folder
+    assert folder is not None
+    is_method = cell.method in methods.METHODS
+    plan = plan_of(cell, dataset, settings.steps, settings.config) if is_method else None
     if (folder / "condensed" / "manifest.json").exists():
         made = condensed.load(folder / "condensed")
-        _check_made(made, cell, dataset, network, plan, folder)
+        _check_made(made, cell, grid, plan, folder)
         return made
-    if cell.method == "random":
-        made = coreset.random(dataset, cell.ipc, seed=cell.seed)
-    elif cell.method.startswith("forgetting"):
-        config = forgetting_config or experts.expert_training(
-            min(dataset.image_shape[:2]), cutmix=0.0
+    if plan is None:
+        needed = coreset.CORESETS[cell.method].needs == "experts"
+        means = Means(
+            experts=_experts(grid, 1) if needed else None,
+            network=grid.network,
+            config=settings.experts.training(dataset, cutmix=0.0),
+            run=run,
         )
-        made = coreset.forgetting(
-            dataset,
-            cell.ipc,
-            network,
-            config,
-            least=cell.method == "forgetting_least",
-            seed=cell.seed,
-            workdir=folder,
-            placement=placement,
-            checkpoint_seconds=checkpoint_seconds,
-            progress=progress,
-        )
-    elif cell.method in coreset.BY_FEATURES:
-        pool, trained, _ = experts.load_pool(expert_dir, count=1, dataset=dataset)
-        variables = interpolate.select(pool.final, 0)
-        made = coreset.by_features(cell.method, dataset, cell.ipc, trained, variables)
-    else:
-        assert plan is not None
-        used = cell.settings().get("experts", experts_used)
-        made = _condense(
-            cell, dataset, network, expert_dir, plan, used,
-            workdir=folder, placement=placement, devices=devices,
-            checkpoint_seconds=checkpoint_seconds, progress=progress,
-        )  # fmt: skip
+        return coresets.make(cell.method, dataset, cell.ipc, seed=cell.seed, means=means)
+    made = _condense(cell, grid, plan, run)
     condensed.save(made, folder / "condensed")
-    loop.clear(folder / "training")
     return made
 
 
-def row(
-    cell: Cell,
-    made: CondensedSet,
-    test: Dataset,
-    network: nn.Module,
-    *,
-    workdir: Path,
-    repeats: int,
-    overrides: dict[str, Any] | None = None,
-    protocol: str | None = None,
-    points: int = 5,
-    devices: int | None = None,
-    checkpoint_seconds: float = 300.0,
-    progress: bool = True,
-) -> dict[str, Any]:
-    """Evaluates a cell's set, in its folder, and returns its line of the table.
+def _experts(grid: Grid, count: int | None) -> experts.Experts:
+    return experts.load_pool(grid.expert_dir, count=count, dataset=grid.train)
 
-    protocol: None takes the paper's of the method, DANCE's for coresets. overrides: fields of
-    TrainConfig over the protocol's.
-    """
-    folder = cell.folder(workdir)
-    name = protocol or presets.PROTOCOLS.get(cell.method, "dance")
-    config = protocols.protocol_for(name, made, test, **(overrides or {}))
-    target = runs.open_workdir(folder / "evaluation")
-    result = evaluation.evaluate(
-        made, test, network, config,
-        repeats=repeats, seed=cell.seed, points=points, workdir=target, devices=devices,
-        checkpoint_seconds=checkpoint_seconds, progress=progress,
-    )  # fmt: skip
-    runs.write_json(target / "result.json", {"protocol": name, **result})
+
+def _condense(cell: Cell, grid: Grid, plan: presets.Preset, run: Run) -> CondensedSet:
+    found, network = None, grid.network
+    if needs_experts(cell.method):
+        found = _experts(grid, cell.settings().get("experts", grid.settings.experts.used))
+        network = found.network
+    return condensation.condense(
+        methods.create(cell.method, network=network, **plan.config),
+        grid.train,
+        ipc=cell.ipc,
+        steps=plan.steps,
+        experts=found,
+        init=plan.init,
+        seed=cell.seed,
+        run=run,
+    )
+
+
+def row(cell: Cell, made: CondensedSet, grid: Grid) -> dict[str, Any]:
+    """Evaluate a cell's set in its folder, and return its line of the table."""
+    folder = cell.folder(grid.run.folder or Path())
+    own = dataclasses.replace(grid.run, folder=folder / "evaluation")
+    tested = Tested(made, grid.test, grid.network, cell.method)
+    how = grid.settings.evaluation_of(cell.ipc)
+    found = assess.assess(tested, how, seed=cell.seed, run=own)
+    result = found.evaluation
     cost = runs.read_json(folder / "result.json") if (folder / "result.json").exists() else {}
     return {
         **dataclasses.asdict(cell),
-        "accuracy_mean": result["accuracy_mean"],
-        "accuracy_std": result["accuracy_std"],
-        "best_over_epochs_mean": result["best_over_epochs_mean"],
-        "repeats": repeats,
-        "protocol": name,
-        "epochs": config.epochs,
+        "accuracy_mean": result.accuracy_mean,
+        "accuracy_std": result.accuracy_std,
+        "best_over_epochs_mean": result.best_over_epochs_mean,
+        "repeats": result.repeats,
+        "protocol": found.protocol,
+        "epochs": result.record["training"]["epochs"],
         "iterations": cost.get("iterations"),
         "seconds_per_iteration": cost.get("seconds_per_iteration"),
         "step_memory_mb": cost.get("step_memory_mb"),
@@ -234,12 +284,6 @@ def table(rows: list[dict[str, Any]]) -> str:
     for group in groups.values():
         lines.append("| " + " | ".join(map(names.markdown, _table_line(group))) + " |")
     return "\n".join(lines)
-
-
-def _accuracy(row: dict[str, Any]) -> str:
-    """A row's accuracy; one network has no deviation."""
-    spread = f" +- {row['accuracy_std']:.1f}" if row.get("repeats", 2) > 1 else ""
-    return f"{row['accuracy_mean']:.1f}{spread}"
 
 
 def _table_line(group: list[dict[str, Any]]) -> list[str]:
@@ -269,48 +313,14 @@ def _table_line(group: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def cross_table(rows: list[dict[str, Any]]) -> str:
-    """Accuracies by "set" (lines) and "network" (columns) as a Markdown table."""
-    columns = list(dict.fromkeys(row["network"] for row in rows))
-    lines = ["| " + " | ".join(["set", *columns]) + " |", "|---" * (1 + len(columns)) + "|"]
-    for label in dict.fromkeys(row["set"] for row in rows):
-        own = {row["network"]: row for row in rows if row["set"] == label}
-        cells = [_accuracy(own[c]) if c in own else "-" for c in columns]
-        lines.append("| " + " | ".join(map(names.markdown, [label, *cells])) + " |")
-    return "\n".join(lines)
-
-
-def plan_of(
-    cell: Cell, dataset: Dataset, steps: int | None, settings: dict[str, Any]
-) -> presets.Preset:
-    """Iterations and settings of a cell: the paper's, the grid's over them, then the variant's."""
-    side = min(dataset.image_shape[:2])
-    preset = presets.paper(
-        cell.method,
-        dataset=dataset.name,
-        image_side=side,
-        ipc=cell.ipc,
-        flip=dataset.flip,
-        smallest=int(dataset.class_counts.min()),
-    )
-    types = methods.setting_types(cell.method)
-    given = {**settings, **cell.settings()}
-    own = {name: value for name, value in given.items() if name in types}
-    return dataclasses.replace(preset, steps=steps or preset.steps, config={**preset.config, **own})
-
-
 def _check_made(
-    made: CondensedSet,
-    cell: Cell,
-    dataset: Dataset,
-    network: nn.Module,
-    plan: presets.Preset | None,
-    folder: Path,
+    made: CondensedSet, cell: Cell, grid: Grid, plan: presets.Preset | None, folder: Path
 ) -> None:
-    """Raises UserError if a finished set was made otherwise than its cell asks for."""
+    """Raise UserError if a finished set was made otherwise than its cell asks for."""
+    dataset = grid.train
     wanted: dict[str, Any] = {"ipc": cell.ipc}
     if plan is not None:
-        method = methods.create(cell.method, network=network, **plan.config)
+        method = methods.create(cell.method, network=grid.network, **plan.config)
         wanted |= method.settings(cell.ipc, dataset.image_shape)
         wanted |= {"steps": plan.steps, "seed": cell.seed, "init": plan.init}
     known = {name: made.settings[name] for name in wanted if name in made.settings}
@@ -321,34 +331,3 @@ def _check_made(
         missing=condensation.EARLIER,
         ignored=("settings.class_chunk",),
     )
-
-
-def _condense(
-    cell: Cell,
-    dataset: Dataset,
-    network: nn.Module,
-    expert_dir: Path,
-    plan: presets.Preset,
-    experts_used: int | None,
-    **options: Any,
-) -> CondensedSet:
-    pool = None
-    about: dict[str, Any] = {"network": networks.identity(network)}
-    method = methods.create(cell.method, network=network, **plan.config)
-    if method.needs_experts:
-        pool, network, described = experts.load_pool(
-            expert_dir, count=experts_used, dataset=dataset
-        )
-        method = methods.create(cell.method, network=network, **plan.config)
-        about = {
-            "network": described["network"],
-            "experts": {
-                "training": described["training"],
-                "seed": described["seed"],
-                "count": len(jax.tree.leaves(pool.final)[0]),
-            },
-        }
-    return condensation.condense(
-        method, dataset, ipc=cell.ipc, steps=plan.steps, pool=pool, seed=cell.seed,
-        init=plan.init, settings=about, **options,
-    )  # fmt: skip

@@ -1,7 +1,8 @@
-"""What to choose for a data set and a machine where nobody said, and what it will take."""
+"""Default settings chosen from the size of the data and the machine, and what a run will take."""
 
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dancejax import condensation, interpolate, networks, training
+from dancejax import condensation, interpolate, keys, methods, networks, runs, training
 from dancejax.data import embedded
 from dancejax.data.dataset import Dataset
 from dancejax.data.normalisation import known
@@ -65,6 +66,16 @@ def choose(dataset: Dataset, ipc: int, factor: int) -> Plan:
         epochs=_epochs(30_000, ipc * factor**2 * dataset.num_classes, 20, 300),
         repeats=3,
     )
+
+
+def method_settings(method: str, chosen: Plan) -> dict[str, Any]:
+    """Return what a plan sets of a method: on CPU smaller batches and a shorter queue, too."""
+    found = {"batch_real": chosen.batch_real}
+    if backend.is_cpu():
+        small = {"train_batch": chosen.batch_real, "queue_size": 20}
+        types = methods.setting_types(method)
+        found |= {name: value for name, value in small.items() if name in types}
+    return found
 
 
 def image_size(sizes: list[tuple[int, int]]) -> int | None:
@@ -137,44 +148,59 @@ class Estimate:
         return self.experts + self.condensation + self.evaluation + self.setup
 
 
-def estimate(
-    method: Method,
-    dataset: Dataset,
-    network: nn.Module,
-    *,
-    ipc: int,
-    steps: int,
-    expert_training: TrainConfig,
-    expert_count: int,
-    pool_size: int = 1,
-    evaluation: TrainConfig,
-    repeats: int,
-    placement: str = "device",
-    devices: int | None = None,
-) -> Estimate:
-    """Times a few steps of each part on this machine, which compiles what the run will use.
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What is to be done.
 
-    expert_count, repeats: how many to train, 0 for a part that is not done. pool_size: experts that
-    condensation will use.
+    Attributes:
+      method: made for the network.
+      dataset: what is condensed.
+      network: of experts, condensation and evaluation.
+      ipc: stored images per class.
+      steps: iterations.
+      expert_training: how experts are trained.
+      expert_count: how many are to be trained, 0 for none.
+      pool_size: experts that condensation will use.
+      evaluation: how networks are trained on the result.
+      repeats: how many of them, 0 for none.
+    """
+
+    method: Method
+    dataset: Dataset
+    network: nn.Module
+    ipc: int
+    steps: int
+    expert_training: TrainConfig
+    expert_count: int
+    evaluation: TrainConfig
+    repeats: int
+    pool_size: int = 1
+
+
+def estimate(work: Work, run: runs.Run = runs.QUIET) -> Estimate:
+    """Time a few steps of each part on this machine, which compiles what the run will use.
+
+    Args:
+      work: what is to be done.
+      run: on which devices, and where the data live.
     """
     began = time.perf_counter()
-    condensation, memory = _time_condensation(
-        method, dataset, network, ipc, expert_training, pool_size, placement, devices
-    )
+    condensation, memory = _time_condensation(work, run)
     expert_seconds = evaluation_seconds = 0.0
-    if expert_count:
+    dataset = work.dataset
+    if work.expert_count:
         expert_seconds = _time_training(
-            dataset, dataset.images, network, expert_training, expert_count, devices
+            work, dataset.images, work.expert_training, work.expert_count, run
         )
-    if repeats:
+    if work.repeats:
         # The compiled program depends on how many images there are, not on which.
-        count = ipc * method.factor**2 * dataset.num_classes
+        count = work.ipc * work.method.factor**2 * dataset.num_classes
         taken = dataset.images[np.arange(count) % len(dataset)]
         decoded = taken.astype(np.float32) / np.float32(255)
-        evaluation_seconds = _time_training(dataset, decoded, network, evaluation, repeats, devices)
+        evaluation_seconds = _time_training(work, decoded, work.evaluation, work.repeats, run)
     return Estimate(
         experts=expert_seconds,
-        condensation=steps * condensation,
+        condensation=work.steps * condensation,
         evaluation=evaluation_seconds,
         # The run compiles the same again, or as much: testing, pictures, the first batches.
         setup=_PICTURES + time.perf_counter() - began,
@@ -187,86 +213,56 @@ _PICTURES = 10.0
 
 
 def _time_training(
-    dataset: Dataset,
-    images: np.ndarray,
-    network: nn.Module,
-    config: TrainConfig,
-    number: int,
-    devices: int | None,
+    work: Work, images: np.ndarray, config: TrainConfig, number: int, run: runs.Run
 ) -> float:
     """Seconds that training `number` networks on images takes."""
-    count = len(images)
-    with parallel.use(parallel.NETWORKS, parallel.devices_for(number, devices)) as mesh:
-        team = backend.networks_per_call(number)
-        state, keys = loop.init_team(
-            0, list(range(team)), network, dataset.image_shape, config, mesh
-        )
-        data = parallel.place(
-            TrainData(
-                jnp.asarray(images),
-                jnp.asarray(np.resize(dataset.labels, count)),
-                jnp.asarray(dataset.mean, jnp.float32),
-                jnp.asarray(dataset.std, jnp.float32),
-            ),
-            mesh,
-        )
-
-        def step() -> None:
-            nonlocal state
-            state, losses = training.train_step(
-                state, keys, data, network=network, config=config, count=count
-            )
-            jax.block_until_ready(losses)
-
-        each = _time(step)
-    total = config.epochs * training.steps_per_epoch(count, config.batch_size)
-    return each * total * -(-number // team)
+    dataset = work.dataset
+    data = TrainData(
+        jnp.asarray(images),
+        jnp.asarray(np.resize(dataset.labels, len(images))),
+        jnp.asarray(dataset.mean, jnp.float32),
+        jnp.asarray(dataset.std, jnp.float32),
+    )
+    job = loop.Job("estimate", work.network, config, data, number, 0, keys.EXPERTS, {})
+    with parallel.use(parallel.NETWORKS, parallel.devices_for(number, run.devices)) as mesh:
+        size = backend.networks_per_call(number)
+        team = loop.init_team(job, list(range(size)), mesh)
+        taken = loop.steps(job, team, TrainData(*parallel.place(data, mesh)), mesh)
+        each = _time(lambda: next(taken).losses)
+    return each * job.steps * -(-number // size)
 
 
-def _time_condensation(
-    method: Method,
-    dataset: Dataset,
-    network: nn.Module,
-    ipc: int,
-    expert_training: TrainConfig,
-    pool_size: int,
-    placement: str,
-    devices: int | None,
-) -> tuple[float, int]:
+def _time_condensation(work: Work, run: runs.Run) -> tuple[float, int]:
     """(seconds, bytes) of an iteration; experts have random parameters."""
-    pool = None
+    method, dataset, pool = work.method, work.dataset, None
     if method.needs_experts:
-        one = training.init_state(jax.random.key(0), network, dataset.image_shape, expert_training)
-        parameters = interpolate.stack([one.variables] * pool_size)
+        key = jax.random.key(0)
+        one = training.init_state(key, work.network, dataset.image_shape, work.expert_training)
+        parameters = interpolate.stack([one.variables] * work.pool_size)
         pool = base.ExpertPool(parameters, parameters)
-    if placement == "host":
+    if run.placement == "host":
         # What is sent ahead does not make the step slower; a few images of each class will do.
         first = [np.flatnonzero(dataset.labels == c)[:256] for c in range(dataset.num_classes)]
         few = np.concatenate(first)
         dataset = dataclasses.replace(
             dataset, images=dataset.images[few], labels=dataset.labels[few]
         )
-    context = condensation.make_context(dataset, pool)
-    start = condensation.initial_pixels(dataset, ipc, method.factor)
-    state = method.init(jax.random.key(0), start, context)
-    with parallel.use(parallel.CLASSES, devices) as mesh:
+    state, context = condensation.start(method, dataset, ipc=work.ipc, experts=pool)
+    with parallel.use(parallel.CLASSES, run.devices) as mesh:
         state, context = parallel.place((state, context), mesh)
-        update = condensation.compile_step(method, state, context, mesh)
-
-        def step() -> None:
-            nonlocal state
-            state, metrics = update(state, context)
-            jax.block_until_ready(metrics)
-
-        return _time(step), backend.program_memory(update)
+        update = condensation.compile_step(
+            method, state, context, mesh, class_chunk=run.class_chunk
+        )
+        taken = condensation.steps(update, state, context)
+        return _time(lambda: next(taken).metrics), backend.program_memory(update)
 
 
-def _time(step: Any, rounds: int = 4) -> float:
-    """Median seconds of a step after the first."""
-    step()
+def _time(step: Callable[[], Any], rounds: int = 4) -> float:
+    """Median seconds until what a step computes is there, after the first."""
+    jax.block_until_ready(step())
     taken = []
     for _ in range(rounds):
         began = time.perf_counter()
-        step()
+        jax.block_until_ready(step())
         taken.append(time.perf_counter() - began)
     return float(np.median(taken))

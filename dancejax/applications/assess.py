@@ -1,0 +1,200 @@
+"""Evaluations as a job: of which set and data, by which settings, with their result.json."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+
+from dancejax import condensed, evaluation, exchange, networks, runs
+from dancejax.applications.settings import DataSettings, EvaluationSettings, NetworkSettings, fill
+from dancejax.condensed import CondensedSet, dataset_source
+from dancejax.data.dataset import Dataset
+from dancejax.errors import UserError
+from dancejax.evaluation import Evaluation
+from dancejax.training import protocols
+
+
+class Assessment(NamedTuple):
+    """An evaluation by a protocol.
+
+    Attributes:
+      protocol: its name.
+      evaluation: what was measured.
+      about: what the result says beside.
+    """
+
+    protocol: str
+    evaluation: Evaluation
+    about: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What result.json says."""
+        return {"protocol": self.protocol, **self.evaluation.to_dict(), **self.about}
+
+
+class Tested(NamedTuple):
+    """What an evaluation is of.
+
+    Attributes:
+      train: what networks are trained on.
+      test: what they are tested on.
+      network: what is trained.
+      method: whose paper's protocol holds where none is given ("": DANCE's).
+      about: what the result says beside.
+    """
+
+    train: CondensedSet | Dataset
+    test: Dataset
+    network: nn.Module
+    method: str = ""
+    about: Mapping[str, Any] = {}
+
+
+def assess(
+    tested: Tested, settings: EvaluationSettings, *, seed: int = 0, run: runs.Run
+) -> Assessment:
+    """Evaluate a set; with a folder, result.json is written there.
+
+    Args:
+      tested: the set, the test set and the network.
+      settings: how.
+      seed: of the networks.
+      run: with a folder, the same call goes on after an interruption.
+    """
+    size = protocols.size_of(tested.train)
+    name, config = settings.training(tested.method, tested.test, **size)
+    run = run.opened()
+    result = evaluation.evaluate(
+        tested.train,
+        tested.test,
+        tested.network,
+        config,
+        repeats=settings.networks,
+        seed=seed,
+        points=settings.points,
+        run=run,
+    )
+    found = Assessment(name, result, tested.about)
+    if run.folder is not None:
+        runs.write_json(run.folder / "result.json", found.to_dict())
+    return found
+
+
+def record(tested: Tested, settings: EvaluationSettings) -> CondensedSet:
+    """Return a condensed set whose manifest says by which network and settings it is evaluated.
+
+    `recorded` and `network_of` read that, so that it is evaluated so wherever nobody says
+    otherwise.
+    """
+    made = tested.train
+    assert isinstance(made, CondensedSet)
+    name, config = settings.training(tested.method, tested.test, **protocols.size_of(made))
+    about = {
+        "protocol": name,
+        "epochs": config.epochs,
+        "batch_size": config.batch_size,
+        "rate": config.learning_rate,
+        "repeats": settings.networks,
+    }
+    network = networks.describe(tested.network)
+    return dataclasses.replace(
+        made, settings={**made.settings, "network": network, "evaluation": about}
+    )
+
+
+_RECORDED = ("protocol", "epochs", "batch_size", "rate", "repeats")
+
+
+def recorded(settings: EvaluationSettings, made: CondensedSet | None) -> EvaluationSettings:
+    """Fill what is not given by what a condensed set records of its evaluation."""
+    about = (made.settings.get("evaluation") if made else None) or {}
+    return fill(settings, {name: about[name] for name in _RECORDED if name in about})
+
+
+def network_of(settings: NetworkSettings, made: CondensedSet | None) -> NetworkSettings:
+    """Fill what is not given by the network that a condensed set records for its evaluation."""
+    about = made.settings if made else {}
+    return settings.over(about.get("network", {})) if "evaluation" in about else settings
+
+
+def check_sources(
+    sets: Mapping[str, CondensedSet], given: DataSettings, *, other_data: bool = False
+) -> tuple[DataSettings, dict[str, dict[str, Any]]]:
+    """Compare what condensed sets were made from with a data set's training images.
+
+    A seeded split falls otherwise when images are added, so that a set of a folder as it was may
+    hold the test images of the folder as it is. The name does not tell.
+
+    Args:
+      sets: by what messages call them; the first one says the images' size if nobody does.
+      given: the data set.
+      other_data: whether sets of other data are taken.
+
+    Returns:
+      (the data set at the size of the sets, what a result says of each set: nothing, or with
+      other_data what it was made from).
+
+    Raises:
+      UserError: they differ, and other_data is False.
+    """
+    settings = given.like(next(iter(sets.values())))
+    train = settings.load("train")
+    source = dataset_source(train)
+    abouts: dict[str, dict[str, Any]] = {}
+    for path, made in sets.items():
+        abouts[path] = {}
+        if made.source.get("fingerprint") == source["fingerprint"]:
+            continue
+        if not other_data:
+            raise UserError(f"{path} {_difference(made, train, given)}.")
+        abouts[path] = {"other_data": {"made_from": made.source, "given": source}}
+    return settings, abouts
+
+
+def _difference(made: CondensedSet, train: Dataset, given: DataSettings) -> str:
+    """What a set was made from instead of these images, and what to do."""
+    hint = "give the data as it was then, or say --other_data"
+    if made.image_shape != train.image_shape:
+        hint = (
+            f"the set has images of {_size(made.image_shape)}, these are {_size(train.image_shape)}"
+            "; give the --image_size that it was made with"
+        )
+    elif given.image_size is not None:
+        hint = f"it may be --image_size={given.image_size}; {hint}"
+    name = made.source.get("name")
+    what = f"was made from {name!r}, not from {train.name!r}"
+    if name == train.name:
+        what = f"was made from other training images than those of {name!r} as it is now"
+    return f"{what}: {hint}"
+
+
+def _size(shape: tuple[int, int, int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def set_folder(path: Path) -> Path:
+    """The folder of a condensed set; the work folder of a run stands for its."""
+    if not (path / "manifest.json").exists() and (path / "condensed" / "manifest.json").exists():
+        return path / "condensed"
+    return path
+
+
+def load_set(path: Path) -> CondensedSet:
+    """A condensed set, a coreset, or an export of one."""
+    path = set_folder(path)
+    return exchange.read(path) if exchange.is_export(path) else condensed.load(path)
+
+
+def kept_sets(folder: Path) -> dict[int, CondensedSet]:
+    """The sets that `condense` kept in a run's folder, by iteration."""
+    found = sorted(folder.glob("step_*")) or sorted((folder / "kept").glob("step_*"))
+    sets = {}
+    for path in found:
+        number = path.name.removeprefix("step_")
+        if number.isdecimal():
+            sets[int(number)] = condensed.load(path)
+    if not sets:
+        raise UserError(f"{folder} holds no kept sets; condense with --keep_every.")
+    return sets

@@ -1,0 +1,332 @@
+"""One data set as a whole job: a plan, experts, condensation, evaluation, pictures and a report.
+
+`condense` does all of it. `prepare` checks everything and chooses what nobody gave; the other
+functions are the parts that follow, for programs that do something in between.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+
+from dancejax import (
+    condensation,
+    condensed,
+    coreset,
+    figures,
+    initialisation,
+    methods,
+    networks,
+    report,
+    runs,
+)
+from dancejax.applications import assess, plan, pool
+from dancejax.applications.assess import Assessment, Tested
+from dancejax.applications.resolve import Chosen, Settings, choose, listing, settings_for
+from dancejax.applications.settings import NetworkSettings, Say, needs_experts, quiet
+from dancejax.condensed import CondensedSet
+from dancejax.data.dataset import Dataset
+from dancejax.errors import UserError
+from dancejax.methods import Method
+from dancejax.report import gallery
+from dancejax.runs import Run, parallel
+from dancejax.training import experts as experts_room, protocols
+from dancejax.training.experts import Experts
+
+__all__ = [
+    "Job",
+    "Outcome",
+    "Settings",
+    "carry_out",
+    "compare",
+    "condense",
+    "make",
+    "prepare",
+    "ready_experts",
+    "settings_for",
+]
+
+LONG = 5.0
+"""Seconds of an iteration from which on that is said."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A job that is checked: settings that hold, and what is made of them.
+
+    Attributes:
+      settings: with what the preset chose.
+      preset: one of PRESETS.
+      init: what the stored images start from.
+      train: the training set.
+      test: the test set, where the result is evaluated.
+      method: made for the network.
+      network: what is trained.
+      used: how many experts of the pool are used (None: all).
+      run: with the job's folder.
+    """
+
+    settings: Settings
+    preset: str
+    init: str | CondensedSet
+    train: Dataset
+    test: Dataset | None
+    method: Method
+    network: nn.Module
+    used: int | None
+    run: Run
+
+    @property
+    def steps(self) -> int:
+        """Iterations."""
+        assert self.settings.steps is not None
+        return self.settings.steps
+
+    def about(self) -> dict[str, Any]:
+        """What config.json says."""
+        return {
+            "method": self.method.name,
+            "preset": self.preset,
+            "steps": self.steps,
+            **dataclasses.asdict(self.method.config),
+            "network": networks.describe(self.network),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a job came to.
+
+    Attributes:
+      made: the condensed set.
+      experts: those it was made with, if any.
+      evaluations: by "random images" and the method's name; empty where nothing was evaluated.
+      summary: a table of them as Markdown; empty likewise.
+    """
+
+    made: CondensedSet
+    experts: Experts | None
+    evaluations: dict[str, Assessment]
+    summary: str = ""
+
+
+def condense(
+    settings: Settings, *, run: Run, say: Say = quiet, command: str = "this notebook"
+) -> Outcome:
+    """Condense a data set, from its images to a report.
+
+    Args:
+      settings: what is given by hand.
+      run: with a folder for all that is written; the same call goes on after an interruption.
+      say: takes sentences about what is chosen and done.
+      command: what the report says that it was made by.
+
+    Raises:
+      UserError: what is given does not fit together, or the folder holds another run.
+    """
+    return carry_out(prepare(settings, run=run, say=say), say=say, command=command)
+
+
+def prepare(settings: Settings, *, run: Run, say: Say = quiet, estimate: bool | None = None) -> Job:
+    """Choose what nobody gave, and check everything before hours of work; nothing is written.
+
+    Args:
+      settings: what is given by hand.
+      run: with a folder.
+      say: takes what is chosen, and what it will take.
+      estimate: whether to time a few steps of each part (None: with auto).
+    """
+    if run.folder is None:
+        raise UserError("a whole job needs a folder; give Run(FOLDER).")
+    source = settings.source
+    if settings.preset != "paper":
+        source = source.sized(say)
+    train = source.load("train")
+    chosen = choose(dataclasses.replace(settings, source=source), train, say)
+    job = _job(chosen, train, run)
+    if chosen.plan is not None:
+        say(_listed_choice(job, chosen.plan))
+    initialisation.initial_pixels(
+        train, settings.ipc, job.method.factor, init=job.init, seed=settings.seed
+    )
+    condensation.check_resume(
+        run.folder, job.method, train, ipc=settings.ipc, init=job.init, seed=settings.seed
+    )
+    _warn_of_long_steps(job, say)
+    if job.preset == "auto" if estimate is None else estimate:
+        say(_expectation(job, plan.estimate(_work(job), run)))
+    return job
+
+
+def _job(chosen: Chosen, train: Dataset, run: Run) -> Job:
+    """Make the network and the method; a pool that is there is checked, and says its network."""
+    settings, test = chosen.settings, None
+    if chosen.preset == "auto" if settings.evaluate is None else settings.evaluate:
+        test = settings.source.load("test")
+    network = settings.network
+    if settings.experts.folder is not None and needs_experts(settings.method):
+        pool.check(settings.experts, network, train, chosen.used)
+        stored = experts_room.read_description(settings.experts.folder)["network"]
+        network = NetworkSettings().over(stored)
+    module = network.create(train)
+    method = methods.create(settings.method, network=module, **chosen.config)
+    return Job(settings, chosen.preset, chosen.init, train, test, method, module, chosen.used, run)
+
+
+def _listed_choice(job: Job, chosen: plan.Plan) -> str:
+    """What holds of what was chosen for a data set: what was given comes first."""
+    settings = job.settings
+    values = {
+        **dataclasses.asdict(chosen),
+        "batch_real": job.method.config.batch_real,
+        "experts": settings.experts.number,
+        "expert_epochs": settings.experts.epochs,
+        "steps": job.steps,
+        "epochs": settings.evaluation.epochs,
+        "repeats": settings.evaluation.networks,
+    }
+    if settings.network.chosen != "convnet" or settings.experts.folder:
+        del values["width"]  # the network's own, or the pool's
+    else:
+        values["width"] = settings.network.options["width"]
+    if not job.method.needs_experts:
+        del values["experts"], values["expert_epochs"]
+    where = f"{len(job.train)} images in {job.train.num_classes} classes"
+    return f"chosen for {where}: {listing(values)}"
+
+
+def _warn_of_long_steps(job: Job, say: Say) -> None:
+    """Say beforehand where an iteration takes long on this machine, and what shortens it."""
+    seconds, name = plan.step_seconds(job.method, job.train, job.network, job.settings.ipc)
+    if seconds > LONG:
+        say(
+            f"an iteration will take about {runs.duration(seconds)} on this machine, mostly by "
+            f"--{name}={getattr(job.method.config, name)}; a smaller --{name} shortens it"
+        )
+
+
+def _work(job: Job) -> plan.Work:
+    """What is left to be done, for an estimate."""
+    settings, folder = job.settings, job.run.folder
+    experts, factor = settings.experts, job.method.factor
+    assert folder is not None
+    finished = experts_room.finished(experts.folder or folder / "experts")
+    missing = 0 if experts.folder else max(0, experts.number - finished)
+    _, evaluation = settings.evaluation.training(
+        job.method.name, job.train, decoded=settings.ipc * factor**2, factor=factor
+    )
+    return plan.Work(
+        job.method,
+        job.train,
+        job.network,
+        ipc=settings.ipc,
+        steps=job.steps,
+        expert_training=experts.training(job.train),
+        expert_count=missing if job.method.needs_experts else 0,
+        pool_size=max(1, finished) if job.used is None else job.used,
+        evaluation=evaluation,
+        repeats=settings.evaluation.networks if job.test is not None else 0,
+    )
+
+
+def _expectation(job: Job, found: plan.Estimate) -> str:
+    """What the run will take, in words: the result is evaluated, and random images."""
+    return (
+        f"expected: experts {runs.duration(found.experts)}, condensation "
+        f"{runs.duration(found.condensation)}, evaluation {runs.duration(2 * found.evaluation)}, "
+        f"compiling and pictures {runs.duration(found.setup)}, in all about "
+        f"{runs.duration(found.seconds + found.evaluation)}, more on a busy machine; a step takes "
+        f"{found.step_memory_mb:.0f} MB, the images {job.train.images.nbytes / 2**20:.0f} MB"
+    )
+
+
+def carry_out(job: Job, *, say: Say = quiet, command: str = "this notebook") -> Outcome:
+    """Do a job that `prepare` made; arguments as of `condense`."""
+    settings, folder = job.settings, job.run.folder
+    assert folder is not None
+    experts = ready_experts(job, say=say)
+    say(
+        f"{job.method.name} on {job.train.name}, {settings.ipc} images per class, {job.steps} "
+        "iterations"
+    )
+    made = make(job, experts)
+    if job.preset == "auto":
+        tested = Tested(made, job.train, job.network, job.method.name)
+        made = assess.record(tested, settings.evaluation)
+    condensed.save(made, folder / "condensed")
+    figures.save_metrics(folder / "losses.png", folder / "metrics.jsonl", job.method.name)
+    if job.test is None:
+        return Outcome(made, experts, {})
+    evaluations = compare(job, made, job.test, say=say)
+    return Outcome(made, experts, evaluations, _report(job, say, command))
+
+
+def ready_experts(job: Job, *, say: Say = quiet) -> Experts | None:
+    """Read the experts of a job, of which those that are missing are trained; None without any."""
+    if not job.method.needs_experts:
+        return None
+    settings = job.settings
+    folder = pool.ready(
+        job.train,
+        settings.source,
+        settings.network,
+        settings.experts,
+        seed=settings.seed,
+        say=say,
+        run=job.run.within("experts"),
+    )
+    return experts_room.load_pool(folder, count=job.used, dataset=job.train)
+
+
+def make(job: Job, experts: Experts | None) -> CondensedSet:
+    """Condense the data set of a job."""
+    settings, every = job.settings, job.settings.picture_every
+    if every is None:
+        every = max(1, job.steps // 10)
+    return condensation.condense(
+        job.method,
+        job.train,
+        ipc=settings.ipc,
+        steps=job.steps,
+        experts=experts,
+        init=job.init,
+        seed=settings.seed,
+        run=dataclasses.replace(job.run, picture_every=every),
+    )
+
+
+def compare(
+    job: Job, made: CondensedSet, test: Dataset, *, say: Say = quiet
+) -> dict[str, Assessment]:
+    """Evaluate a condensed set and as many random images, which are saved beside it."""
+    settings, name = job.settings, job.method.name
+    random = job.run.within("random").opened()
+    chosen = coreset.random(job.train, settings.ipc, seed=settings.seed)
+    chosen = assess.record(Tested(chosen, test, job.network, name), settings.evaluation)
+    assert random.folder is not None
+    condensed.save(chosen, random.folder / "condensed")
+    found = {}
+    for text, taken, run in (("random images", chosen, random), (name, made, job.run)):
+        tested = Tested(taken, test, job.network, name)
+        _, config = settings.evaluation.training(name, test, **protocols.size_of(taken))
+        count = settings.evaluation.networks
+        say(f"evaluation: {text}, {count} networks of {config.epochs} epochs")
+        found[text] = assess.assess(
+            tested, settings.evaluation, seed=settings.seed, run=run.within("evaluation")
+        )
+    return found
+
+
+def _report(job: Job, say: Say, command: str) -> str:
+    """Draw pictures and write the report; returns its table, empty on processes that write none."""
+    folder = job.run.folder
+    if folder is None or not parallel.is_primary():
+        return ""
+    gallery.save_evolution(folder / "pictures", folder / "pictures")
+    extra = job.settings.experts.folder
+    entries = report.collect([folder, *([extra] if extra else [])])
+    title = f"{job.train.name}: {job.settings.ipc} images per class"
+    pages = runs.open_workdir(folder / "report")
+    report.write(entries, pages, title=title, command=command)
+    say(f"report: {pages / 'report.html'}")
+    return report.summary(entries)

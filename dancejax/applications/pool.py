@@ -1,0 +1,127 @@
+"""A pool of experts as a job: checked, trained with its result, or the one that is there."""
+
+import dataclasses
+import statistics
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+
+from dancejax import evaluation, networks, runs
+from dancejax.applications.settings import ExpertSettings, NetworkSettings, Say, Source, quiet
+from dancejax.data.dataset import Dataset
+from dancejax.errors import UserError
+from dancejax.training import experts
+
+
+def check(
+    settings: ExpertSettings, network: NetworkSettings, dataset: Dataset, count: int | None
+) -> None:
+    """Check the pool that is to be used, if it is there already.
+
+    Args:
+      settings: with the pool's folder.
+      network: what is given of it.
+      dataset: what the experts have to be trained on.
+      count: how many are needed (None: any).
+
+    Raises:
+      UserError: it has another network, other data, or fewer experts.
+    """
+    if settings.folder is None:
+        return
+    about = experts.read_description(settings.folder)
+    stored = about["network"]
+    for name, value in {"name": network.chosen, **network.options}.items():
+        if stored.get(name) != value:
+            raise UserError(
+                f"the experts in {settings.folder} have {name}={stored.get(name)}, not {value}; "
+                "leave the network's flags out, or train a pool of such networks."
+            )
+    if about["dataset"]["fingerprint"] != dataset.fingerprint:
+        raise UserError(
+            f"the experts in {settings.folder} were trained on {about['dataset']['name']!r} as it "
+            f"was then ({about['image_shape']}), not on this {dataset.name!r} "
+            f"({list(dataset.image_shape)}); give the same data set and --image_size, or train a "
+            "pool of its own with launch.pretrain."
+        )
+    available = experts.finished(settings.folder)
+    if available < (count or 1):
+        raise UserError(
+            f"{settings.folder} holds {available} finished experts, {count or 1} are asked for; "
+            "train more with launch.pretrain --experts."
+        )
+
+
+def ready(
+    train_set: Dataset,
+    source: Source,
+    network: NetworkSettings,
+    settings: ExpertSettings,
+    *,
+    seed: int = 0,
+    say: Say = quiet,
+    run: runs.Run,
+) -> Path:
+    """Return the folder of a pool: the one that is there, or one trained in the run's folder."""
+    if settings.folder is not None:
+        return settings.folder
+    module, test = network.create(train_set), source.load("test")
+    train(train_set, test, module, settings, seed=seed, say=say, run=run)
+    assert run.folder is not None
+    return run.folder
+
+
+def train(
+    train_set: Dataset,
+    test: Dataset,
+    network: nn.Module,
+    settings: ExpertSettings,
+    *,
+    seed: int = 0,
+    say: Say = quiet,
+    run: runs.Run,
+) -> dict[str, Any]:
+    """Train and test experts, and write result.json.
+
+    Args:
+      train_set: what they are trained on.
+      test: what they are tested on.
+      network: what is trained.
+      settings: how many, and how.
+      seed: of their initialisation and training.
+      say: takes what is trained, as a sentence.
+      run: with the pool's folder.
+
+    Returns:
+      What result.json says.
+    """
+    config = settings.training(train_set)
+    say(
+        f"{settings.number} experts on {train_set.name}: {len(train_set.labels)} images, "
+        f"{train_set.num_classes} classes, {config.epochs} epochs, into {run.folder}"
+    )
+    results = experts.train_pool(
+        train_set,
+        network,
+        config,
+        count=settings.number,
+        seed=seed,
+        snapshots=settings.snapshots,
+        test=test,
+        run=run,
+    )
+    accuracies = [100 * r["test_accuracy"] for r in results]
+    result: dict[str, Any] = {
+        "protocol": experts.PROTOCOL,
+        "experts": len(results),
+        "accuracy_mean": statistics.fmean(accuracies),
+        "accuracies": accuracies,
+        "train": evaluation.describe_set(train_set),
+        "test": {"name": test.name, "fingerprint": test.fingerprint},
+        "network": networks.describe(network),
+        "training": dataclasses.asdict(config),
+    }
+    assert run.folder is not None
+    runs.write_json(run.folder / "result.json", result)
+    return result

@@ -1,0 +1,131 @@
+"""What is given of a whole job by hand, and what then holds: by hand > preset > default."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+from dancejax import coreset, methods
+from dancejax.applications import plan
+from dancejax.applications.settings import (
+    EvaluationSettings,
+    ExpertSettings,
+    NetworkSettings,
+    Say,
+    Source,
+    fill,
+    paper,
+)
+from dancejax.condensed import CondensedSet
+from dancejax.data.dataset import Dataset
+from dancejax.errors import UserError
+
+PRESETS = ("paper", "auto")
+"""paper: published settings, by default for the papers' data sets; auto: by the size of the data
+and the machine, by default for all others."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is given by hand; None where a preset or a default chooses.
+
+    Attributes:
+      source: the data set.
+      ipc: stored images per class.
+      method: one of `methods.METHODS`.
+      preset: one of PRESETS (None: by the data set).
+      steps: iterations.
+      config: settings of the method.
+      init: what the stored images start from (`initialisation.initial_pixels`).
+      seed: of everything random.
+      network: what is trained.
+      experts: for methods that need them.
+      evaluation: how the result is evaluated.
+      evaluate: whether it is, beside as many random images (None: with auto).
+      picture_every: iterations between pictures (None: a tenth of all; 0: none).
+    """
+
+    source: Source
+    ipc: int
+    method: str = "dance"
+    preset: str | None = None
+    steps: int | None = None
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    init: str | CondensedSet | None = None
+    seed: int = 0
+    network: NetworkSettings = dataclasses.field(default_factory=NetworkSettings)
+    experts: ExpertSettings = dataclasses.field(default_factory=ExpertSettings)
+    evaluation: EvaluationSettings = dataclasses.field(default_factory=EvaluationSettings)
+    evaluate: bool | None = None
+    picture_every: int | None = None
+
+
+def settings_for(source: Source, ipc: int, **changes: Any) -> Settings:
+    """Return settings by hand from fields of a `plan.Plan`, the rest of which is chosen."""
+    known = [field.name for field in dataclasses.fields(plan.Plan)]
+    for name in changes:
+        if name not in known:
+            raise UserError(f"a plan has no {name!r}; it has {', '.join(known)}.")
+    return Settings(
+        source,
+        ipc,
+        steps=changes.get("steps"),
+        config={name: changes[name] for name in ("batch_real",) if name in changes},
+        network=NetworkSettings(options={k: changes[k] for k in ("width",) if k in changes}),
+        experts=ExpertSettings(changes.get("experts"), changes.get("expert_epochs")),
+        evaluation=EvaluationSettings(epochs=changes.get("epochs"), repeats=changes.get("repeats")),
+    )
+
+
+class Chosen(NamedTuple):
+    """Settings of which none is left open but those that have defaults."""
+
+    settings: Settings
+    preset: str
+    config: dict[str, Any]  # of the method
+    init: str | CondensedSet
+    plan: plan.Plan | None  # with auto
+    used: int | None  # experts
+
+
+def choose(settings: Settings, train: Dataset, say: Say) -> Chosen:
+    """Fill what is not given by the preset's."""
+    used = settings.experts.used
+    preset = settings.preset or ("paper" if plan.published(train.name) else "auto")
+    published = paper(settings.method, train, settings.ipc)
+    config, steps, init, chosen = {**published.config}, published.steps, published.init, None
+    by_hand = {**({"steps": settings.steps} if settings.steps else {}), **settings.config}
+    coreset.check_ipc(train, settings.ipc)
+    if preset == "auto":
+        usual = methods.METHODS[settings.method].Config(**config).factor
+        chosen = plan.choose(train, settings.ipc, settings.config.get("factor", usual))
+        steps, init = chosen.steps, plan.INIT
+        config |= plan.method_settings(settings.method, chosen)
+        settings = _filled(settings, chosen)
+    else:
+        network = settings.network.over({"name": "convnet", **published.network})
+        settings = dataclasses.replace(settings, network=network)
+    settings = dataclasses.replace(settings, steps=settings.steps or steps)
+    values = {"steps": settings.steps, **config, **settings.config}
+    say(f"preset {preset}: {listing(values)}")
+    if by_hand:
+        say(f"given by hand: {listing(by_hand)}")
+    config |= settings.config
+    return Chosen(settings, preset, config, settings.init or init, chosen, used)
+
+
+def _filled(settings: Settings, chosen: plan.Plan) -> Settings:
+    """Settings with those of a plan where none are given."""
+    count = {"count": chosen.experts, "epochs": chosen.expert_epochs}
+    network = settings.network
+    if settings.experts.folder is None:
+        network = network.over({"name": "convnet", "width": chosen.width})
+    return dataclasses.replace(
+        settings,
+        network=network,
+        experts=fill(settings.experts, count),
+        evaluation=fill(settings.evaluation, dataclasses.asdict(chosen)),
+    )
+
+
+def listing(values: dict[str, Any]) -> str:
+    """Values by name, as a sentence names them."""
+    return ", ".join(f"{name}={value}" for name, value in values.items())

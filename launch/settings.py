@@ -1,0 +1,357 @@
+"""Groups of flags that programs share, and the frozen settings made of each.
+
+A program defines the groups that it has, reads them all once, and looks at no flag after that. A
+value is None where nobody gave it by hand.
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from dancejax import augment, methods, networks, runs
+from dancejax.applications.settings import (
+    DataSettings,
+    EvaluationSettings,
+    ExpertSettings,
+    NetworkSettings,
+)
+from dancejax.runs.run import PLACEMENTS
+from dancejax.training import protocols
+
+from . import flagtypes
+
+FLAGS = flags.FLAGS
+PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "highest"}
+"""Each with JAX's name for how float32 numbers are multiplied."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What a program that computes runs on: flags of the same names."""
+
+    devices: int | None
+    precision: str | None
+    coordinator: str | None
+    num_processes: int | None
+    process_id: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A program's work folder and how it runs.
+
+    Attributes:
+      folder: as it was given.
+      run: the same folder, absolute, and what else a run has.
+      seed: of everything random.
+      given: the flags that were given by hand, as JSON has them, for config.json.
+    """
+
+    folder: Path
+    run: runs.Run
+    seed: int
+    given: dict[str, Any]
+
+    @property
+    def path(self) -> Path:
+        """The folder as an absolute path."""
+        return self.folder.absolute()
+
+
+def machine() -> Machine | None:
+    """What the flags say of the machine; None for a program that does not compute."""
+    if "devices" not in FLAGS:
+        return None
+    names = [field.name for field in dataclasses.fields(Machine)]
+    return Machine(**{name: FLAGS[name].value if name in FLAGS else None for name in names})
+
+
+def work(default: Path | None = None) -> Work:
+    """The work folder; it can be written to, but nothing is made yet.
+
+    Args:
+      default: the folder where --workdir is not given.
+    """
+    named = {"data_placement": "placement"}
+    fields = [field.name for field in dataclasses.fields(runs.Run)]
+    own = {named.get(name, name): FLAGS[name].value for name in FLAGS}
+    how: dict[str, Any] = {k: v for k, v in own.items() if k in fields and v is not None}
+    where = Path(FLAGS.workdir or default or "")
+    run = runs.Run(runs.check_workdir(where), **how)
+    given = {name: plain(FLAGS[name].value) for name in FLAGS if FLAGS[name].present}
+    return Work(where, run, FLAGS.seed, given)
+
+
+def folder() -> Path:
+    """The folder that --workdir names; it can be written to, but nothing is made yet."""
+    return runs.check_workdir(FLAGS.workdir)
+
+
+def plain(value: Any) -> Any:
+    """A flag's value as JSON has it."""
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return os.fspath(value) if isinstance(value, Path) else value
+
+
+def by_hand(name: str) -> Any:
+    """A flag's value if it was given by hand, else None."""
+    return FLAGS[name].value if FLAGS[name].present else None
+
+
+def define_data(*, required: bool = True) -> None:
+    flagtypes.define_dataset(
+        "the data set: fashion_mnist_mini (embedded), a TFDS name (cifar10, ...), a folder of "
+        "images (CLASS/*.png, or train/ and test/ with such folders), an .npz file; below "
+        "--data_dir tiny_imagenet, imagenet1k, imagenet10, imagenet100, imagenette, imagewoof, "
+        "imagefruit, imagemeow, imagesquawk, imageyellow",
+        required=required,
+    )
+    flagtypes.define_path(
+        "data_dir", None, "folder of prepared TFDS data sets, or of ImageNet (default: TFDS's own)"
+    )
+    flags.DEFINE_integer(
+        "image_size",
+        None,
+        "resize and centre-crop images to this side",
+        lower_bound=1,
+        upper_bound=2048,
+    )
+    flags.DEFINE_bool(
+        "flip",
+        None,
+        "whether a mirrored image keeps its label, so that augmentation may mirror it (default: "
+        "yes, but not for known sets of digits and letters)",
+    )
+
+
+def data() -> DataSettings:
+    """The data set that the flags name."""
+    return DataSettings(FLAGS.dataset, FLAGS.data_dir, FLAGS.image_size, FLAGS.flip)
+
+
+def define_network() -> None:
+    flags.DEFINE_enum("network", "convnet", list(networks.NETWORKS), "the network")
+    flags.DEFINE_integer(
+        "width",
+        None,
+        "channels of the first layer, for densenet121 the growth rate (default: the published)",
+        lower_bound=1,
+        upper_bound=8192,
+    )
+    flags.DEFINE_integer("depth", None, "blocks of ConvNet (default: by image size)", lower_bound=1)
+    flags.DEFINE_string(
+        "norm", None, "instance (default; alexnet: none), none, batch, layer or group"
+    )
+    flags.DEFINE_string(
+        "activation", None, "of ConvNet: relu (default), sigmoid, leaky_relu, swish"
+    )
+    flags.DEFINE_string("pooling", None, "of ConvNet: avg (default), max or none")
+    flags.DEFINE_string("initializer", None, "uniform (default, the papers') or lecun")
+    define_precision()
+
+
+def network() -> NetworkSettings:
+    """The network that the flags name, with the options given."""
+    names = ("width", "depth", "norm", "activation", "pooling", "initializer")
+    options = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
+    return NetworkSettings(by_hand("network"), {**options, **precision()})
+
+
+def define_precision() -> None:
+    flags.DEFINE_enum(
+        "precision",
+        "tf32",
+        list(PRECISIONS),
+        "of every matrix product and convolution. tf32: float32 numbers that accelerators multiply "
+        "on their fast units, as PyTorch does for convolutions (no difference on CPU); float32: "
+        "exactly; bfloat16: networks compute in it, half the memory, means and losses stay float32 "
+        "(slower on CPU)",
+    )
+
+
+def precision() -> dict[str, Any]:
+    """What --precision sets of a network."""
+    return {"dtype": "bfloat16"} if FLAGS.precision == "bfloat16" else {}
+
+
+def define_run(workdir: str | None = None, *, named: bool = False) -> None:
+    """workdir: a default; named: the program makes one up, and says so in its help."""
+    where = "folder for all that the run writes"
+    if named:
+        where += " (default: runs/DATASET-METHOD-ipcIPC)"
+    flagtypes.define_path("workdir", workdir, where, required=not (workdir or named))
+    flags.DEFINE_integer("seed", 0, "of everything random in the run", lower_bound=0)
+    flagtypes.define_number("checkpoint_seconds", 300, "time between checkpoints", least=0)
+    flags.DEFINE_integer(
+        "devices",
+        None,
+        "how many devices share the work: classes in condensation, networks in training (default: "
+        "all; on CPU a device is a core, by default at most 8)",
+        lower_bound=1,
+        upper_bound=1024,
+    )
+    flags.DEFINE_integer(
+        "networks_at_once",
+        None,
+        "networks trained side by side at most (default: as many as suit the devices and their "
+        "memory)",
+        lower_bound=1,
+    )
+    flagtypes.define_address(
+        "coordinator",
+        "for several processes, each with its own devices and all with one --workdir: HOST:PORT of "
+        "process 0, or auto on TPU pods and clusters that jax.distributed knows",
+    )
+    flags.DEFINE_integer("num_processes", None, "processes in all", lower_bound=1)
+    flags.DEFINE_integer("process_id", None, "number of this process, from 0", lower_bound=0)
+
+
+def define_tensorboard() -> None:
+    flags.DEFINE_bool(
+        "tensorboard", False, "log for TensorBoard too, into the folder tensorboard of the run"
+    )
+
+
+def define_placement() -> None:
+    flags.DEFINE_enum(
+        "data_placement",
+        "device",
+        PLACEMENTS,
+        "where the data set lives: host for one larger than the device's memory, whose batches are "
+        "sent ahead of each step; results are the same",
+    )
+
+
+def define_training() -> None:
+    flags.DEFINE_integer("experts", 5, "how many experts", lower_bound=1)
+    flags.DEFINE_integer(
+        "expert_epochs",
+        None,
+        "epochs of an expert (default: the paper's 60, 80 from 128 pixels)",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "expert_batch",
+        None,
+        "batch size of an expert (default: the paper's 64, 128 from 128 pixels)",
+        lower_bound=1,
+    )
+    flagtypes.define_number("expert_rate", 0.01, "learning rate of an expert", above=0)
+    flags.DEFINE_integer(
+        "snapshots", 0, "intermediate parameters to store per expert", lower_bound=0
+    )
+    define_placement()
+
+
+def define_expert_dir() -> None:
+    flagtypes.define_path("expert_dir", None, "pool of experts (default: WORKDIR/experts)")
+
+
+def experts() -> ExpertSettings:
+    """The experts that the flags describe."""
+    return ExpertSettings(
+        count=by_hand("experts"),
+        epochs=FLAGS.expert_epochs,
+        batch_size=FLAGS.expert_batch,
+        rate=FLAGS.expert_rate,
+        snapshots=FLAGS.snapshots,
+        folder=FLAGS.expert_dir if "expert_dir" in FLAGS else None,
+        default_count=int(FLAGS["experts"].default or 0),
+    )
+
+
+def define_evaluation(repeats: int, meaning: str, *, points: int) -> None:
+    """Define the flags of an evaluation, with the defaults of --repeats and --test_points."""
+    flags.DEFINE_integer("repeats", repeats, meaning, lower_bound=1)
+
+    flags.DEFINE_enum(
+        "protocol",
+        None,
+        protocols.PROTOCOLS,
+        "default: the paper's of the set's method; dm for dm and idm, dance for the rest",
+    )
+    flags.DEFINE_integer("epochs", None, "epochs (default: the protocol's)", lower_bound=1)
+    flags.DEFINE_integer("batch_size", None, "batch size (default: the protocol's)", lower_bound=1)
+    flagtypes.define_number("rate", None, "learning rate (default: the protocol's)", above=0)
+    flags.DEFINE_enum(
+        "draw",
+        None,
+        augment.DRAWS,
+        "what draws its own choice among crop, scale and rotation in training: batch (default), as "
+        "in the authors' setups, or image, as versions before 0.2 had it; strengths are each "
+        "image's own",
+    )
+    flags.DEFINE_integer(
+        "test_points", points, "epochs at which to test, the last too", lower_bound=1
+    )
+
+
+def evaluation() -> EvaluationSettings:
+    """The evaluation that the flags describe."""
+    return EvaluationSettings(
+        protocol=FLAGS.protocol,
+        epochs=FLAGS.epochs,
+        batch_size=FLAGS.batch_size,
+        rate=FLAGS.rate,
+        draw=FLAGS.draw,
+        repeats=by_hand("repeats"),
+        points=FLAGS.test_points,
+        default_repeats=int(FLAGS["repeats"].default or 0),
+    )
+
+
+def define_other_data() -> None:
+    flags.DEFINE_bool(
+        "other_data",
+        False,
+        "take a set that was made from other data than the flags name; its test images may be "
+        "among those that it was made from",
+    )
+
+
+def define_config() -> None:
+    """A flag for each setting of the methods."""
+    meanings: dict[str, str] = {}
+    for method in methods.METHODS:
+        meanings |= methods.setting_meanings(method)
+    for name, (kind, users) in config_fields().items():
+        whose = "" if len(users) == len(methods.METHODS) else f"{', '.join(users)}: "
+        help_text = f"{whose}{meanings[name]} (default: the preset's)"
+        if kind is bool:
+            flags.DEFINE_bool(name, None, help_text)
+        elif kind is int:
+            flags.DEFINE_integer(name, None, help_text, lower_bound=LEAST.get(name, 1))
+        elif kind is float:
+            flagtypes.define_number(name, None, help_text, **RANGES.get(name, {"above": 0}))
+        else:
+            flags.DEFINE_string(name, None, help_text)
+
+
+def config() -> dict[str, Any]:
+    """The settings of methods that were given by hand."""
+    return {name: FLAGS[name].value for name in config_fields() if FLAGS[name].present}
+
+
+LEAST = {"accuracy_window": 0}
+"""The least that settings may be which count something and may be none; all others are positive."""
+RANGES: dict[str, dict[str, float]] = {
+    "momentum": {"least": 0, "below": 1},
+    "train_momentum": {"least": 0, "below": 1},
+    "train_decay": {"least": 0},
+    "regularisation": {"least": 0},
+    "offset": {"least": 0},
+}
+"""The ranges of settings that are numbers; rates, which are all others, are positive."""
+
+
+def config_fields() -> dict[str, tuple[type, list[str]]]:
+    """The settings of all methods: name -> (type, methods that have it)."""
+    found: dict[str, tuple[type, list[str]]] = {}
+    for method in methods.METHODS:
+        for name, kind in methods.setting_types(method).items():
+            found.setdefault(name, (kind, []))[1].append(method)
+    return found
