@@ -35,9 +35,7 @@ def main() -> None:
     if exchange.is_export(source):
         made = exchange.read(source)
     else:
-        made = exchange.read_foreign(
-            source,
-            common.load("train"),
+        options = exchange.ReadOptions(
             pixel_values=FLAGS.pixel_values,
             mean=numbers("mean"),
             std=numbers("std"),
@@ -46,6 +44,7 @@ def main() -> None:
             method=FLAGS.method,
             check_pixels=FLAGS.check_pixels,
         )
+        made = exchange.read_foreign(source, common.load("train"), options)
     workdir = common.make_workdir()
     condensed.save(made, workdir / "condensed")
     common.say(

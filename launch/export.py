@@ -3,12 +3,10 @@
     python -m launch.export --condensed=runs/cifar10/ipc10/condensed --formats=png,huggingface \\
         --evaluation=runs/cifar10/ipc10/evaluation --licence=unknown --workdir=runs/cifar10/export
 
-png: a folder for each class. npz, safetensors: float32 arrays. torch: safetensors with normalised
-NCHW tensors, for safetensors.torch.load_file. ddranking: what that package evaluates. tfds: a
-prepared TFDS data set. huggingface: a dataset folder with Parquet and a card. Each goes to a folder
-of its name in the work folder, states its pixel range and normalisation, and is read back and
-compared before it counts as done. The same command goes on after an interruption, and more forms
-add to what is there. --with_test --dataset=... puts the test images beside the training images.
+Each form goes to a folder of its name in the work folder, states its pixel range and normalisation,
+and is read back and compared before it counts as done. The same command goes on after an
+interruption, and more forms add to what is there. --with_test --dataset=... puts the test images
+beside the training images.
 """
 
 from pathlib import Path
@@ -30,10 +28,10 @@ FLAGS = flags.FLAGS
 def check_forms() -> None:
     """Raises UserError for a form that has no place for what is asked for."""
     for form in FLAGS.formats:
-        if FLAGS.with_test and form not in exchange.WITH_TEST:
+        if FLAGS.with_test and form not in exchange.with_test():
             raise UserError(
                 f"{form} has no place for test images; --with_test is for "
-                f"{', '.join(exchange.WITH_TEST)}."
+                f"{', '.join(exchange.with_test())}."
             )
 
 
@@ -97,18 +95,16 @@ def main() -> None:
     workdir = common.make_workdir()
     for form in exchange.FORMS:
         exchange.clear(workdir / form)
+    options = exchange.ExportOptions(
+        decoded=FLAGS.images == "decoded",
+        licence=FLAGS.licence,
+        accuracy=sentence(result) if result else None,
+        evaluation={k: result[k] for k in _KEPT if k in result} if result else None,
+        test=test,
+    )
     for form in FLAGS.formats:
         there = (workdir / form).exists()
-        about = exchange.ensure(
-            made,
-            workdir / form,
-            form,
-            decoded=FLAGS.images == "decoded",
-            licence=FLAGS.licence,
-            accuracy=sentence(result) if result else None,
-            evaluation={k: result[k] for k in _KEPT if k in result} if result else None,
-            test=test,
-        )
+        about = exchange.ensure(made, workdir / form, form, options)
         lost, share = "", 100 * about["outside_of_range"]["share"]
         if about["outside_of_range"]["cut_off"]:
             lost = f", {share:.2f} % of the pixels cut off"
@@ -123,16 +119,21 @@ if __name__ == "__main__":
     common.define_data(required=False)
     flagtypes.define_path("condensed", None, "folder of a condensed set or coreset", required=True)
     flagtypes.define_choices(
-        "formats", None, f"some of {', '.join(exchange.FORMS)}", exchange.FORMS, required=True
+        "formats",
+        None,
+        "some of " + ", ".join(f"{name} ({form.title})" for name, form in exchange.FORMS.items()),
+        list(exchange.FORMS),
+        required=True,
     )
     flags.DEFINE_enum(
         "images", "decoded", ["decoded", "stored"],
-        "the training images, or the stored ones that readers decode (png, npz, safetensors)",
+        "the training images, or the stored ones that readers decode "
+        f"({', '.join(exchange.with_stored())})",
     )  # fmt: skip
     flags.DEFINE_bool(
         "with_test",
         False,
-        "write the test images of --dataset, too, into png, npz, safetensors, torch, huggingface",
+        f"write the test images of --dataset, too, into {', '.join(exchange.with_test())}",
     )
     flagtypes.define_path(
         "evaluation",
