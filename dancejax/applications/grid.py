@@ -19,6 +19,7 @@ from dancejax import (
     initialisation,
     methods,
     names,
+    records,
     runs,
 )
 from dancejax.applications import assess, coresets, pool
@@ -328,6 +329,6 @@ def _check_made(
         {"settings": known, "data set": made.source["fingerprint"]},
         {"settings": wanted, "data set": dataset.fingerprint},
         folder,
-        missing=condensation.EARLIER,
+        missing=records.EARLIER,
         ignored=("settings.class_chunk",),
     )

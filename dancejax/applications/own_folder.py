@@ -17,6 +17,7 @@ from dancejax import (
     initialisation,
     methods,
     networks,
+    records,
     report,
     runs,
 )
@@ -89,7 +90,7 @@ class Job:
             "preset": self.preset,
             "steps": self.steps,
             **dataclasses.asdict(self.method.config),
-            "network": networks.describe(self.network),
+            "network": networks.identity(self.network),
         }
 
 
@@ -149,7 +150,7 @@ def prepare(settings: Settings, *, run: Run, say: Say = quiet, estimate: bool | 
     initialisation.initial_pixels(
         train, settings.ipc, job.method.factor, init=job.init, seed=settings.seed
     )
-    condensation.check_resume(
+    records.check_resume(
         run.folder, job.method, train, ipc=settings.ipc, init=job.init, seed=settings.seed
     )
     _warn_of_long_steps(job, say)
