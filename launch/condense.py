@@ -26,7 +26,7 @@ from dancejax.applications import plan
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.methods import Method, presets
+from dancejax.methods import Method
 from dancejax.report import gallery
 from dancejax.runs import backend, parallel, paths
 from dancejax.training import experts, protocols
@@ -124,24 +124,17 @@ def resolve(dataset: Dataset) -> Settings:
     """The preset's settings, and over them those given by hand. Sets the flags of experts, network
     and evaluation to what the preset "auto" chooses."""
     name = FLAGS.preset or ("paper" if plan.published(dataset.name) else "auto")
-    paper = presets.paper(
-        FLAGS.method,
-        dataset=dataset.name,
-        image_side=min(dataset.image_shape[:2]),
-        ipc=FLAGS.ipc,
-        flip=dataset.flip,
-        smallest=int(dataset.class_counts.min()),
-    )
+    paper = methods.paper(FLAGS.method, dataset, FLAGS.ipc)
     by_hand = common.given(*config_fields())
-    steps, config, init = paper.steps, {**paper.config}, paper.init
+    steps, config, init = paper.steps, {**paper.settings}, paper.init
     chosen = None
     coreset.check_ipc(dataset, FLAGS.ipc)
     if name == "auto":
         factor = by_hand.get("factor", methods.METHODS[FLAGS.method].Config(**config).factor)
         chosen = plan.choose(dataset, FLAGS.ipc, factor)
         steps, config["batch_real"] = chosen.steps, chosen.batch_real
-        if FLAGS.method == "idm" and backend.is_cpu():
-            config |= {"train_batch": chosen.batch_real, "queue_size": 20}
+        if backend.is_cpu():
+            config |= methods.cpu_settings(FLAGS.method, chosen.batch_real)
         for flag in ("experts", "expert_epochs", "epochs", "repeats"):
             FLAGS.set_default(flag, getattr(chosen, flag))
         if FLAGS.network == "convnet" and not FLAGS.expert_dir:

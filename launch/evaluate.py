@@ -19,11 +19,10 @@ from typing import Any
 import flax.linen as nn
 from absl import flags
 
-from dancejax import augment, condensed, evaluation, exchange, networks, runs
+from dancejax import augment, condensed, evaluation, exchange, methods, networks, runs
 from dancejax.condensed import CondensedSet, dataset_source
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.methods import presets
 from dancejax.training import TrainConfig, protocols
 
 from . import common, flagtypes
@@ -68,7 +67,7 @@ def protocol_for_method(
         "draw": FLAGS.draw,
     }
     given = {k: v for k, v in overrides.items() if v is not None}
-    name = FLAGS.protocol or presets.PROTOCOLS.get(method, "dance")
+    name = FLAGS.protocol or methods.protocol_of(method)
     config = protocols.protocol(
         name,
         test.name,

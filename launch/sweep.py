@@ -59,7 +59,7 @@ def check_cells(cells: list[grid.Cell], dataset: Dataset, network: nn.Module) ->
         coreset.check_ipc(dataset, cell.ipc)
         if cell.method not in methods.METHODS:
             continue
-        config = grid.plan_of(cell, dataset, FLAGS.steps, by_hand).config
+        config = grid.plan_of(cell, dataset, FLAGS.steps, by_hand).settings
         method = methods.create(cell.method, network=network, **config)
         condensation.initial_pixels(dataset, cell.ipc, method.factor)
     whole_pool = FLAGS.expert_dir and not FLAGS["experts"].present

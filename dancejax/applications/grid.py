@@ -27,7 +27,7 @@ from dancejax import (
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.methods import presets
+from dancejax.methods import Paper
 from dancejax.runs import integrity
 from dancejax.training import TrainConfig, experts, loop, protocols
 
@@ -61,7 +61,7 @@ class Cell:
             return 1
         if self.method in coreset.CORESETS:
             return 0
-        needed = methods.create(self.method, network=network).needs_experts
+        needed = methods.needs_experts(self.method)
         return self.settings().get("experts", usual) if needed else 0
 
     def settings(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def setting_types(method: str) -> dict[str, type]:
     if method not in methods.METHODS:
         return {}
     types = methods.setting_types(method)
-    return {**types, "experts": int} if method == "dance" else types
+    return {**types, "experts": int} if methods.needs_experts(method) else types
 
 
 def variants_of(method: str, variants: Sequence[str]) -> list[str]:
@@ -192,7 +192,7 @@ def row(
     TrainConfig over the protocol's.
     """
     folder = cell.folder(workdir)
-    name = protocol or presets.PROTOCOLS.get(cell.method, "dance")
+    name = protocol or methods.protocol_of(cell.method)
     config = protocols.protocol_for(name, made, test, **(overrides or {}))
     target = runs.open_workdir(folder / "evaluation")
     result = evaluation.evaluate(
@@ -256,7 +256,7 @@ def _table_line(group: list[dict[str, Any]]) -> list[str]:
         over = f"{first['repeats']} network{'s' if several else ''}"
         std = first["accuracy_std"] if several else None
     return [
-        names.method(first["method"]),
+        methods.title(first["method"]),
         first.get("variant") or "-",
         str(first["ipc"]),
         f"{statistics.fmean(means):.1f}" + ("" if std is None else f" +- {std:.1f}"),
@@ -280,23 +280,15 @@ def cross_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def plan_of(
-    cell: Cell, dataset: Dataset, steps: int | None, settings: dict[str, Any]
-) -> presets.Preset:
+def plan_of(cell: Cell, dataset: Dataset, steps: int | None, settings: dict[str, Any]) -> Paper:
     """Iterations and settings of a cell: the paper's, the grid's over them, then the variant's."""
-    side = min(dataset.image_shape[:2])
-    preset = presets.paper(
-        cell.method,
-        dataset=dataset.name,
-        image_side=side,
-        ipc=cell.ipc,
-        flip=dataset.flip,
-        smallest=int(dataset.class_counts.min()),
-    )
+    paper = methods.paper(cell.method, dataset, cell.ipc)
     types = methods.setting_types(cell.method)
     given = {**settings, **cell.settings()}
     own = {name: value for name, value in given.items() if name in types}
-    return dataclasses.replace(preset, steps=steps or preset.steps, config={**preset.config, **own})
+    return dataclasses.replace(
+        paper, steps=steps or paper.steps, settings={**paper.settings, **own}
+    )
 
 
 def _check_made(
@@ -304,13 +296,13 @@ def _check_made(
     cell: Cell,
     dataset: Dataset,
     network: nn.Module,
-    plan: presets.Preset | None,
+    plan: Paper | None,
     folder: Path,
 ) -> None:
     """Raises UserError if a finished set was made otherwise than its cell asks for."""
     wanted: dict[str, Any] = {"ipc": cell.ipc}
     if plan is not None:
-        method = methods.create(cell.method, network=network, **plan.config)
+        method = methods.create(cell.method, network=network, **plan.settings)
         wanted |= method.settings(cell.ipc, dataset.image_shape)
         wanted |= {"steps": plan.steps, "seed": cell.seed, "init": plan.init}
     known = {name: made.settings[name] for name in wanted if name in made.settings}
@@ -328,18 +320,18 @@ def _condense(
     dataset: Dataset,
     network: nn.Module,
     expert_dir: Path,
-    plan: presets.Preset,
+    plan: Paper,
     experts_used: int | None,
     **options: Any,
 ) -> CondensedSet:
     pool = None
     about: dict[str, Any] = {"network": networks.describe(network)}
-    method = methods.create(cell.method, network=network, **plan.config)
+    method = methods.create(cell.method, network=network, **plan.settings)
     if method.needs_experts:
         pool, network, described = experts.load_pool(
             expert_dir, count=experts_used, dataset=dataset
         )
-        method = methods.create(cell.method, network=network, **plan.config)
+        method = methods.create(cell.method, network=network, **plan.settings)
         about = {
             "network": described["network"],
             "experts": {

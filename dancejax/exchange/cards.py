@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from dancejax import names
+from dancejax import methods, names
 from dancejax.exchange.readers import DESCRIPTION, tfds_name
 
 _USE = {
@@ -27,7 +27,7 @@ def card(about: dict[str, Any]) -> str:
     outside = about["outside_of_range"]["share"]
     licence, accuracy = about.get("licence", "unknown"), about.get("accuracy")
     name, test = names.markdown(source["name"]), about.get("test")
-    method = names.markdown(names.method(about["method"]))
+    method = names.markdown(methods.title(about["method"]))
     count = f"{about['count']} " if "count" in about else ""
     lines = [
         f"# {name}, condensed by {method}: {about['ipc']} images per class",

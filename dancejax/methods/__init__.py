@@ -7,33 +7,40 @@ from typing import Any
 
 import flax.linen as nn
 
-from dancejax import augment, checks
+from dancejax import augment, checks, names
 from dancejax.errors import UserError
 from dancejax.methods import dance, dm, idm, m3d
 from dancejax.methods.base import Context, Method, State
+from dancejax.methods.papers import DatasetFacts, DatasetLike, Paper, unmirrored
 
 __all__ = [
     "METHODS",
     "Context",
+    "DatasetFacts",
+    "DatasetLike",
     "Method",
+    "Paper",
     "State",
+    "cpu_settings",
     "create",
+    "needs_experts",
+    "paper",
+    "protocol_of",
     "setting_meanings",
     "setting_types",
+    "title",
     "without_flips",
 ]
 
 METHODS: dict[str, ModuleType] = {"dm": dm, "idm": idm, "m3d": m3d, "dance": dance}
 
 
-def create(name: str, *, network: nn.Module, **config: Any) -> Method:
+def create(name: str, network: nn.Module, **config: Any) -> Method:
     """Makes a method by name for a network; `config` sets fields of the method's Config.
 
     Raises UserError for an unknown method, field or value.
     """
-    if name not in METHODS:
-        raise UserError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}.")
-    module = METHODS[name]
+    module = _module(name)
     fields = [field.name for field in dataclasses.fields(module.Config)]
     for option in config:
         if option not in fields:
@@ -58,6 +65,78 @@ def without_flips(method: Method) -> Method:
     kept = augment.without(augmentation, "flip")
     config = dataclasses.replace(method.config, augmentation=kept)
     return METHODS[method.name].create(config, method.network)
+
+
+STEPS = 10_000
+"""Iterations of a method whose file states none."""
+PROTOCOL = "dance"
+"""The protocol of sets by methods that state none, coresets among them."""
+
+
+def paper(name: str, dataset: DatasetLike, ipc: int) -> Paper:
+    """Return how a method's paper runs it.
+
+    Args:
+      name: a method's name.
+      dataset: a data set, or `DatasetFacts` of one.
+      ipc: stored images per class.
+
+    Returns:
+      The published settings. For a method whose file has no function `paper`, its Config's
+      defaults: `STEPS` iterations from real images, marked `published=False`.
+
+    Raises:
+      UserError: an unknown method.
+    """
+    module = _module(name)
+    if hasattr(module, "paper"):
+        return module.paper(dataset, ipc)
+    return Paper(
+        steps=STEPS,
+        settings=unmirrored(module.Config().augmentation, dataset),
+        init="real",
+        protocol=PROTOCOL,
+        title=names.clean(name).upper(),
+        published=False,
+    )
+
+
+def protocol_of(name: str) -> str:
+    """Return the evaluation protocol of a method's paper; DANCE's for any other name."""
+    return paper(name, DatasetFacts(), 1).protocol if name in METHODS else PROTOCOL
+
+
+def title(name: str) -> str:
+    """Return the name of a method or coreset as people write it; clean, where it is unknown."""
+    return paper(name, DatasetFacts(), 1).title if name in METHODS else names.coreset(name)
+
+
+def needs_experts(name: str) -> bool:
+    """Whether a method needs a pool of experts: NEEDS_EXPERTS of its file, which may lack it."""
+    return bool(getattr(_module(name), "NEEDS_EXPERTS", False))
+
+
+def cpu_settings(name: str, batch_real: int) -> dict[str, Any]:
+    """Return the settings that a method's `cpu_settings`, where its file has it, gives for a CPU.
+
+    Args:
+      name: a method's name.
+      batch_real: real images per class in an iteration, chosen for the machine.
+
+    Raises:
+      UserError: an unknown method.
+    """
+    module = _module(name)
+    if not hasattr(module, "cpu_settings"):
+        return {}
+    return module.cpu_settings(batch_real)
+
+
+def _module(name: str) -> ModuleType:
+    """A method's module; raises UserError for an unknown name."""
+    if name not in METHODS:
+        raise UserError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}.")
+    return METHODS[name]
 
 
 def setting_types(name: str) -> dict[str, type]:

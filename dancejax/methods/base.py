@@ -13,6 +13,7 @@ from dancejax import augment, multiformation, networks
 from dancejax.data import sampling
 from dancejax.data.sampling import ClassData, Draws, RealData
 from dancejax.errors import UserError
+from dancejax.methods.papers import Paper as Paper
 from dancejax.runs import backend, parallel
 
 Array = jax.Array

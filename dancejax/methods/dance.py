@@ -13,6 +13,9 @@ from dancejax import interpolate, mmd, networks
 from dancejax.errors import UserError
 from dancejax.methods import base
 from dancejax.methods.base import Array, Context, Method, Metrics, State
+from dancejax.methods.papers import LARGE, DatasetLike, Paper, side
+
+NEEDS_EXPERTS = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +48,27 @@ class Config(base.Config):
 
 WITHOUT_PLTDA = ("random", "expert")
 _FIXED_NETWORK = zlib.crc32(b"fixed network")
+
+
+def paper(dataset: DatasetLike, ipc: int) -> Paper:
+    """Return DANCE's published settings.
+
+    Above IPC 50, where none are published, the learning rate goes on in proportion to IPC.
+
+    Args:
+      dataset: whose image size they depend on.
+      ipc: stored images per class.
+    """
+    large = side(dataset) >= LARGE
+    return Paper(
+        steps=10_000,
+        settings={"factor": 3 if large else 2, "learning_rate": (0.1 if large else 0.01) * ipc},
+        init="first_nearest",
+        protocol="dance",
+        title="DANCE",
+        networks=10,
+        experts=5,
+    )
 
 
 def pixel_rate(config: Config, ipc: int, image_shape: tuple[int, ...]) -> float:
@@ -164,7 +188,7 @@ def create(config: Config, network: nn.Module) -> Method:
         name="dance",
         config=config,
         factor=config.factor,
-        needs_experts=True,
+        needs_experts=NEEDS_EXPERTS,
         init=init,
         update=update,
         pixels=base.stored(space),

@@ -12,6 +12,7 @@ import optax
 from dancejax import mmd, networks
 from dancejax.methods import base
 from dancejax.methods.base import Array, Context, Method, Metrics, State
+from dancejax.methods.papers import LARGE, TINY, DatasetLike, Paper, side, unmirrored
 
 Discrepancy = Callable[[Array, Array], Array]
 
@@ -25,6 +26,27 @@ class Config(base.Config):
 
     learning_rate: float = 1.0
     iterations_per_model: int = base.setting(1, "iterations until the next random network")
+
+
+def paper(dataset: DatasetLike, ipc: int) -> Paper:
+    """Return DM's published settings.
+
+    They are published for IPC up to 1250; the learning rate is 10 from IPC 100 on, but for
+    CIFAR-100.
+
+    Args:
+      dataset: whose name, size and mirroring they depend on.
+      ipc: stored images per class.
+    """
+    rate = 10.0 if ipc >= 100 and dataset.name != "cifar100" else 1.0
+    return Paper(
+        steps=10_000 if TINY <= side(dataset) < LARGE else 20_000,
+        settings={"learning_rate": rate, **unmirrored(Config.augmentation, dataset)},
+        init="real",
+        protocol="dm",
+        title="DM",
+        networks=100,  # 20 for each of 5 sets
+    )
 
 
 def create(config: Config, network: nn.Module) -> Method:

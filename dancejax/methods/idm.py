@@ -16,6 +16,7 @@ from dancejax.data.sampling import ClassData, Draws, StreamedData
 from dancejax.errors import UserError
 from dancejax.methods import base
 from dancejax.methods.base import Array, Context, Method, Metrics, State
+from dancejax.methods.papers import LARGE, TINY, DatasetLike, Paper, side, unmirrored
 from dancejax.runs import parallel
 
 
@@ -45,6 +46,46 @@ class Config(base.Config):
     train_rate: float = base.setting(0.01, "learning rate of that training")
     train_momentum: float = base.setting(0.9, "momentum of that training")
     train_decay: float = base.setting(5e-4, "weight decay of that training")
+
+
+def paper(dataset: DatasetLike, ipc: int) -> Paper:
+    """Return IDM's published settings; above IPC 50, where none are published, those for 50.
+
+    The batch of real images is no larger than the smallest class: 5000 of a class of 500 would be
+    ten copies of each.
+
+    Args:
+      dataset: whose name, image size, class sizes and mirroring they depend on.
+      ipc: stored images per class.
+    """
+    large, tiny = side(dataset) >= LARGE, TINY <= side(dataset) < LARGE
+    hundred = dataset.name == "cifar100" and 1 < ipc < 50
+    many = ipc == 1 and dataset.name in ("cifar10", "cifar100")
+    weak = ipc >= 50 or hundred
+    batch = 128 if large else 5000 if many else 256
+    settings = {
+        "factor": 1 if large and ipc >= 50 else 2,
+        "batch_real": min([batch, *map(int, dataset.class_counts)]),
+        "queue_size": 50 if large and ipc < 50 else 100,
+        "push_every": 50 if large else 5 if many else 30,
+        "train_steps": 50 if hundred or (tiny and ipc >= 50) else 10,
+        "regularisation": 3.0 if large else 0.8 if tiny and ipc >= 50 else 0.1 if weak else 0.5,
+        "accuracy_window": 500 if ipc >= 50 else 100,
+        **unmirrored(Config.augmentation, dataset),
+    }
+    return Paper(
+        steps=20_000,
+        settings=settings,
+        init="real_mean",
+        protocol="dm",
+        title="IDM",
+        network={"depth": 3} if tiny else {},
+    )
+
+
+def cpu_settings(batch_real: int) -> dict[str, int]:
+    """Return settings of the queue that suit a CPU on which batch_real was chosen for it."""
+    return {"train_batch": batch_real, "queue_size": 20}
 
 
 class Queue(NamedTuple):

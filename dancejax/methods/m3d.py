@@ -9,6 +9,7 @@ from dancejax import mmd
 from dancejax.errors import UserError
 from dancejax.methods import base, dm
 from dancejax.methods.base import Method
+from dancejax.methods.papers import LARGE, DatasetLike, Paper, side
 
 KERNELS = ("gaussian", "linear", "polynomial")
 
@@ -28,6 +29,25 @@ class Config(dm.Config):
     )
     offset: float = base.setting(1.0, "of the polynomial kernel")
     degree: int = base.setting(2, "of the polynomial kernel")
+
+
+def paper(dataset: DatasetLike, ipc: int) -> Paper:
+    """Return M3D's published settings, which are the same at every IPC.
+
+    Args:
+      dataset: whose image size they depend on.
+      ipc: stored images per class.
+    """
+    large = side(dataset) >= LARGE
+    return Paper(
+        steps=1000 if large else 10_000,
+        settings={"factor": 3 if large else 2, "learning_rate": 0.1 if large else 1.0},
+        init="real",
+        protocol="dance",
+        title="M3D",
+        architecture="resnetap10" if side(dataset) > 192 else "convnet",
+        networks=10,
+    )
 
 
 def create(config: Config, network: nn.Module) -> Method:
