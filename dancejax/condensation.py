@@ -147,6 +147,7 @@ def condense(
     keep_every: int = 0,
     placement: str = "device",
     devices: int | None = None,
+    class_chunk: int | None = None,
     checkpoint_seconds: float = 300.0,
     tensorboard: bool = False,
     progress: bool = True,
@@ -158,8 +159,10 @@ def condense(
     metrics.jsonl (means over classes and the last log_every iterations), checkpoints/, pictures/
     each picture_every iterations and whole sets in kept/ each keep_every (0: none); stopping saves
     and raises Interrupted, and the same call goes on where it stopped, bit for bit on the same
-    devices. placement: "host" for a data set larger than the device's memory, whose batches are
-    sent ahead. devices: how many the classes are spread over (None: all). tensorboard: metrics as
+    devices. class_chunk: classes computed at once, which bounds the memory and changes nothing else
+    (None: what suits the backend). placement: "host" for a data set larger than the device's
+    memory, whose batches are sent ahead. devices: how many the classes are spread over (None: all).
+    tensorboard: metrics as
     events for it, too. Raises UserError for settings that don't fit, and when a loss stops being
     finite; the last good checkpoint stays.
     """
@@ -167,6 +170,8 @@ def condense(
     counts |= {"picture_every": picture_every, "keep_every": keep_every}
     for name, value in counts.items():
         checks.whole(name, value, 1 if name in ("steps", "log_every", "ipc") else 0)
+    if class_chunk is not None:
+        checks.whole("class_chunk", class_chunk, 1)
     checks.number("checkpoint_seconds", checkpoint_seconds)
     checks.instance("method", method, Method, hint="methods.create makes one")
     checks.instance("the data set", dataset, Dataset, hint=Dataset.HINT)
@@ -261,7 +266,7 @@ def condense(
                 context = context._replace(real=batches.next())
                 if update is None:
                     began = time.monotonic()
-                    update = compile_step(method, state, context, mesh)
+                    update = compile_step(method, state, context, mesh, class_chunk=class_chunk)
                     watch.start(compile_seconds=time.monotonic() - began)
                 state, metrics = update(state, context)
                 step += 1
@@ -456,24 +461,35 @@ def _check_finite(name: str, value: np.ndarray, step: int, classes: tuple[str, .
         raise UserError(f"{name}{where} became not finite in iteration {step}; {_ADVICE}")
 
 
-def compile_step(method: Method, state: State, context: Context, mesh: Mesh) -> Any:
+def compile_step(
+    method: Method,
+    state: State,
+    context: Context,
+    mesh: Mesh,
+    *,
+    class_chunk: int | None = None,
+) -> Any:
     """The compiled iteration, (state, context) -> (state, metrics), that `condense` repeats.
 
     Under the mesh of `parallel.use`, for arguments placed on it. It gives the state's memory away.
+    class_chunk: classes at once (None: what suits the backend).
     """
     everywhere = NamedSharding(mesh, PartitionSpec())
-    step = jax.jit(partial(_advance, method), donate_argnums=0, out_shardings=everywhere)
+    advance = partial(_advance, method, class_chunk)
+    step = jax.jit(advance, donate_argnums=0, out_shardings=everywhere)
     return step.lower(state, context).compile()
 
 
 _ADVICE = "the last good checkpoint is kept; lower the learning rate of the pixels, or use float32."
 
 
-def _advance(method: Method, state: State, context: Context) -> tuple[State, dict[str, jax.Array]]:
+def _advance(
+    method: Method, class_chunk: int | None, state: State, context: Context
+) -> tuple[State, dict[str, jax.Array]]:
     """An iteration, with a metric "pixels" that is NaN for classes whose pixels are not finite.
 
     Losses alone do not tell: XLA's fast maximum on CPU makes relu(NaN) zero.
     """
-    state, metrics = method.update(state, context)
+    state, metrics = method.update(state, context, class_chunk=class_chunk)
     finite = jnp.isfinite(state.pixels).all(axis=(1, 2, 3, 4))
     return state, {"pixels": jnp.where(finite, 0.0, jnp.nan), **metrics}

@@ -71,7 +71,11 @@ def define_flags() -> None:
 
 
 def define_config() -> None:
-    """A flag for each setting of the methods."""
+    """A flag for each setting of the methods, and for what bounds their memory."""
+    flags.DEFINE_integer(
+        "class_chunk", None, "classes at once, which bounds the memory and changes nothing else "
+        "(default: what suits the machine)", lower_bound=1,
+    )  # fmt: skip
     meanings: dict[str, str] = {}
     for method in methods.METHODS:
         meanings |= methods.setting_meanings(method)
@@ -190,6 +194,7 @@ def foresee(
         repeats=FLAGS.repeats if evaluated else 0,
         placement=FLAGS.data_placement,
         devices=FLAGS.devices,
+        class_chunk=FLAGS.class_chunk,
     )
     common.say(
         f"expected: experts {runs.duration(found.experts)}, condensation "
@@ -337,6 +342,7 @@ def main() -> None:
         picture_every=max(1, steps // 10) if picture_every is None else picture_every,
         placement=FLAGS.data_placement,
         devices=FLAGS.devices,
+        class_chunk=FLAGS.class_chunk,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
         tensorboard=FLAGS.tensorboard,
     )

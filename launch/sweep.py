@@ -96,6 +96,7 @@ def main() -> None:
             forgetting_config=pretrain.training_config(dataset, cutmix=0.0),
             placement=FLAGS.data_placement,
             devices=FLAGS.devices,
+            class_chunk=FLAGS.class_chunk,
             checkpoint_seconds=FLAGS.checkpoint_seconds,
         )
         rows.append(

@@ -188,13 +188,11 @@ def test_another_network_or_pool_does_not_continue_a_run(tmp_path, network, trai
 
 
 def test_what_belongs_to_the_machine_is_no_part_of_a_run(tmp_path, network, train):
-    def method(chunk):
-        return methods.create("dm", network=network, batch_real=8, class_chunk=chunk)
-
+    method = methods.create("dm", network, batch_real=8)
     common = {"ipc": 2, "progress": False, "workdir": tmp_path}
-    condensation.condense(method(None), train, steps=2, **common)
-    condensation.condense(method(1), train, steps=4, log_every=3, **common)
-    made = condensation.condense(method(2), train, steps=4, log_every=1, **common)
+    condensation.condense(method, train, steps=2, **common)
+    condensation.condense(method, train, steps=4, log_every=3, class_chunk=1, **common)
+    made = condensation.condense(method, train, steps=4, log_every=1, class_chunk=2, **common)
     assert made.settings["steps"] == 4
 
 

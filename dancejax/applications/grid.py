@@ -119,6 +119,7 @@ def make(
     forgetting_config: TrainConfig | None = None,
     placement: str = "device",
     devices: int | None = None,
+    class_chunk: int | None = None,
     checkpoint_seconds: float = 300.0,
     progress: bool = True,
 ) -> CondensedSet:
@@ -127,7 +128,8 @@ def make(
     steps: iterations (None: the paper's). settings: over the paper's, for those methods that have
     them, and under the cell's variant. expert_dir: a pool trained on the data set; DANCE uses the
     first `experts_used` of it (None: all), herding and k-center the first expert's features.
-    forgetting_config: how the network is trained that forgetting watches. Raises UserError where a
+    forgetting_config: how the network is trained that forgetting watches. class_chunk: classes
+    computed at once. Raises UserError where a
     finished set was made otherwise.
     """
     folder = runs.open_workdir(cell.folder(workdir))
@@ -164,7 +166,7 @@ def make(
         made = _condense(
             cell, dataset, network, expert_dir, plan, used,
             workdir=folder, placement=placement, devices=devices,
-            checkpoint_seconds=checkpoint_seconds, progress=progress,
+            class_chunk=class_chunk, checkpoint_seconds=checkpoint_seconds, progress=progress,
         )  # fmt: skip
     condensed.save(made, folder / "condensed")
     loop.clear(folder / "training")
@@ -311,7 +313,6 @@ def _check_made(
         {"settings": wanted, "data set": dataset.fingerprint},
         folder,
         missing=condensation.EARLIER,
-        ignored=("settings.class_chunk",),
     )
 
 

@@ -151,6 +151,7 @@ def estimate(
     repeats: int,
     placement: str = "device",
     devices: int | None = None,
+    class_chunk: int | None = None,
 ) -> Estimate:
     """Times a few steps of each part on this machine, which compiles what the run will use.
 
@@ -159,7 +160,7 @@ def estimate(
     """
     began = time.perf_counter()
     condensation, memory = _time_condensation(
-        method, dataset, network, ipc, expert_training, pool_size, placement, devices
+        method, dataset, network, ipc, expert_training, pool_size, placement, devices, class_chunk
     )
     expert_seconds = evaluation_seconds = 0.0
     if expert_count:
@@ -232,6 +233,7 @@ def _time_condensation(
     pool_size: int,
     placement: str,
     devices: int | None,
+    class_chunk: int | None,
 ) -> tuple[float, int]:
     """(seconds, bytes) of an iteration; experts have random parameters."""
     pool = None
@@ -251,7 +253,7 @@ def _time_condensation(
     state = method.init(jax.random.key(0), start, context)
     with parallel.use(parallel.CLASSES, devices) as mesh:
         state, context = parallel.place((state, context), mesh)
-        update = condensation.compile_step(method, state, context, mesh)
+        update = condensation.compile_step(method, state, context, mesh, class_chunk=class_chunk)
 
         def step() -> None:
             nonlocal state

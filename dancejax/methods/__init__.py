@@ -6,15 +6,18 @@ from types import ModuleType
 from typing import Any
 
 import flax.linen as nn
+import optax
 
 from dancejax import augment, checks, names
 from dancejax.errors import UserError
-from dancejax.methods import dance, dm, idm, m3d
+from dancejax.methods import dance, dm, idm, m3d, optimizers
 from dancejax.methods.base import Context, Method, State
+from dancejax.methods.optimizers import OPTIMIZERS
 from dancejax.methods.papers import DatasetFacts, DatasetLike, Paper, unmirrored
 
 __all__ = [
     "METHODS",
+    "OPTIMIZERS",
     "Context",
     "DatasetFacts",
     "DatasetLike",
@@ -35,27 +38,43 @@ __all__ = [
 METHODS: dict[str, ModuleType] = {"dm": dm, "idm": idm, "m3d": m3d, "dance": dance}
 
 
-def create(name: str, network: nn.Module, **config: Any) -> Method:
-    """Makes a method by name for a network; `config` sets fields of the method's Config.
+def create(
+    name: str,
+    network: nn.Module,
+    *,
+    optimizer: str | optax.GradientTransformation | None = None,
+    **settings: Any,
+) -> Method:
+    """Make a method by name.
 
-    Raises UserError for an unknown method, field or value.
+    Args:
+      name: one of METHODS.
+      network: whose features are matched; a classifier as `networks.create` makes them, or a
+        flax.linen module that returns (logits, features).
+      optimizer: of the pixels. None for SGD with the settings learning_rate and momentum, as in the
+        papers; one of OPTIMIZERS by name, with the setting learning_rate; or an optax
+        transformation, for instance optax.adam(0.01).
+      **settings: fields of the method's Config.
+
+    Raises:
+      UserError: an unknown method, setting or optimiser, or a value that makes no sense.
     """
     module = _module(name)
     fields = [field.name for field in dataclasses.fields(module.Config)]
-    for option in config:
+    for option in settings:
         if option not in fields:
             raise UserError(f"{name} has no setting {option!r}; it has {', '.join(fields)}.")
     checks.instance("the network", network, nn.Module, hint="networks.create makes one")
-    made = module.Config(**config)
+    made = module.Config(**settings)
     checks.fields(made, name)
     augment.parse(made.augmentation)
-    return module.create(made, network)
+    return module.create(made, network, optimizers.resolve(optimizer))
 
 
 def without_flips(method: Method) -> Method:
-    """A method by name that never mirrors images, for data where that changes the label.
+    """Return a method that never mirrors images, for data where that changes the label.
 
-    Methods that are not in METHODS, or do not mirror, come back as they are.
+    Methods that are not in METHODS, or do not mirror, are returned as they are.
     """
     augmentation = getattr(method.config, "augmentation", "")
     if method.name not in METHODS or method.network is None:
@@ -64,7 +83,7 @@ def without_flips(method: Method) -> Method:
         return method
     kept = augment.without(augmentation, "flip")
     config = dataclasses.replace(method.config, augmentation=kept)
-    return METHODS[method.name].create(config, method.network)
+    return METHODS[method.name].create(config, method.network, method.optimizer)
 
 
 STEPS = 10_000
@@ -140,7 +159,7 @@ def _module(name: str) -> ModuleType:
 
 
 def setting_types(name: str) -> dict[str, type]:
-    """The settings of a method, the fields of its Config, with the type of each."""
+    """Return the settings of a method, the fields of its Config, with the type of each."""
     module = METHODS[name]
     hints = typing.get_type_hints(module.Config)
     kinds = {}
@@ -152,7 +171,7 @@ def setting_types(name: str) -> dict[str, type]:
 
 
 def setting_meanings(name: str) -> dict[str, str]:
-    """What each setting of a method means, in a line; empty where its Config does not say."""
+    """Return what each setting of a method means, in a line; "" where its Config does not say."""
     found: dict[str, str] = {}
     for kind in reversed(METHODS[name].Config.__mro__):
         if dataclasses.is_dataclass(kind):

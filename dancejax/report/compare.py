@@ -24,7 +24,7 @@ TRAINING_IMAGES = {
 """Of the data sets in the papers."""
 _ALIASES = {"svhn_cropped": "svhn", "tinyimagenet": "tiny_imagenet", "kcenter": "k_center",
             "whole": "whole_dataset"}  # fmt: skip
-_OWN_CHOICES = ("class_chunk", "seed", "ipc", "num_classes")
+_OWN_CHOICES = ("seed", "ipc", "num_classes")
 """Settings that are no part of a paper's protocol, or that the table shows anyway."""
 
 

@@ -38,7 +38,7 @@ def paper(dataset, ipc):
     )
 
 
-def create(config, network):
+def create(config, network, optimizer=base.SGD):
     def discrepancy(real, syn):
         total = mmd.mean_discrepancy(real, syn)
         real, syn = (x - x.mean(-2, keepdims=True) for x in (real, syn))
@@ -48,7 +48,7 @@ def create(config, network):
             )
         return total
 
-    return dm.matching("moments", config, network, discrepancy, base.NORMALISED)
+    return dm.matching("moments", config, network, discrepancy, base.NORMALISED, optimizer)
 '''
 
 
