@@ -59,7 +59,7 @@ def prepare_step(spec: dict[str, Any]) -> Prepared:
     keys = jax.random.split(jax.random.key(0), 4)
     variables = [networks.init(network, key, shape) for key in keys]
     pool = ExpertPool(interpolate.stack(variables[:2]), interpolate.stack(variables[2:]))
-    extra: dict[str, Any] = {"class_chunk": spec["class_chunk"]}
+    extra: dict[str, Any] = {}
     if spec["method"] == "idm":
         extra |= {"queue_size": 20, "train_batch": spec["batch"]}
     method = methods.create(spec["method"], network=network, batch_real=spec["batch"], **extra)
@@ -69,7 +69,9 @@ def prepare_step(spec: dict[str, Any]) -> Prepared:
     state = method.init(jax.random.key(1), start, context)
     state, context = parallel.place((state, context), mesh)
     began = time.perf_counter()
-    update = condensation.compile_step(method, state, context, mesh)
+    update = condensation.compile_step(
+        method, state, context, mesh, class_chunk=spec["class_chunk"]
+    )
     about = {
         "compile_s": time.perf_counter() - began,
         "step_memory_mb": backend.program_memory(update) / 2**20,

@@ -388,6 +388,6 @@ def _advance(
 
     Losses alone do not tell: XLA's fast maximum on CPU makes relu(NaN) zero.
     """
-    state, metrics = method.update(state, context)
+    state, metrics = method.update(state, context, class_chunk=class_chunk)
     finite = jnp.isfinite(state.pixels).all(axis=(1, 2, 3, 4))
     return state, {"pixels": jnp.where(finite, 0.0, jnp.nan), **metrics}

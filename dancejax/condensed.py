@@ -18,10 +18,9 @@ import jax
 import numpy as np
 
 import dancejax
-from dancejax import figures, multiformation, names, runs
+from dancejax import figures, methods, multiformation, names, runs
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.methods import presets
 from dancejax.runs import disk, integrity, parallel
 from dancejax.training import protocols
 
@@ -234,7 +233,7 @@ def manifest(condensed: CondensedSet) -> dict[str, Any]:
 
 def training_recipe(condensed: CondensedSet) -> dict[str, Any]:
     """Return how networks are trained on a set by the published protocol of its method."""
-    name = presets.PROTOCOLS.get(condensed.method, "dance")
+    name = methods.protocol_of(condensed.method)
     config = protocols.protocol(
         name,
         str(condensed.source.get("name", "")),

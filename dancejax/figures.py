@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from dancejax import names, runs
+from dancejax import methods, names, runs
 from dancejax.runs import parallel
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def grid_figure(
 
 def _grid_title(condensed: Drawn, most: int, note: str | None) -> str:
     parts = [
-        f"{names.short(condensed.source['name'], 40)}: {names.method(condensed.method)}",
+        f"{names.short(condensed.source['name'], 40)}: {methods.title(condensed.method)}",
         f"{condensed.ipc} images per class",
     ]
     if condensed.factor > 1:
@@ -249,7 +249,7 @@ def save_metrics(path: Path, metrics: Path, kind: str) -> None:
     curves = loss_curves([line for line in lines if line.get("kind") == kind])
     if not curves:
         return
-    title = f"{names.method(kind)}: losses of the condensation"
+    title = f"{methods.title(kind)}: losses of the condensation"
     save_curves(path, curves, xlabel="iteration", ylabel=LOSS_AXIS, title=title)
 
 

@@ -116,7 +116,7 @@ def test_other_arguments(call):
     [
         ("dm", "batch_real", "8"), ("dm", "batch_real", None), ("dm", "batch_real", 1.5),
         ("dm", "learning_rate", "0.1"), ("dm", "learning_rate", None), ("dm", "factor", 1.5),
-        ("dm", "augmentation", None), ("dm", "momentum", "x"), ("dm", "class_chunk", 1.5),
+        ("dm", "augmentation", None), ("dm", "momentum", "x"),
         ("dance", "pltda", "no"), ("dance", "batch_syn", "3"), ("idm", "networks_trained", "3"),
     ],
 )  # fmt: skip

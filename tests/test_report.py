@@ -11,7 +11,7 @@ import pytest
 from dancejax import condensed, methods, networks, report, runs
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
-from dancejax.methods import presets
+from dancejax.methods import DatasetFacts
 from dancejax.report import compare, papers, tables
 from dancejax.training import experts, protocols
 
@@ -20,8 +20,8 @@ CIFAR = networks.identity(networks.create("convnet", 10, (32, 32, 3)))
 
 def as_published(method, ipc, dataset="cifar10", **changes):
     """The settings that a run with the paper's would have."""
-    preset = presets.paper(method, dataset=dataset, image_side=32, ipc=ipc)
-    config = methods.METHODS[method].Config(**preset.config)
+    preset = methods.paper(method, DatasetFacts(dataset), ipc)
+    config = methods.METHODS[method].Config(**preset.settings)
     settings = {**dataclasses.asdict(config), "network": CIFAR, "steps": preset.steps, "seed": 0}
     if method == "dance":
         training = dataclasses.asdict(experts.expert_training(32))
@@ -51,7 +51,7 @@ def store(
     )  # fmt: skip
     cost = {"seconds_per_iteration": 0.5, "step_memory_mb": 64.0, "device": "cpu", "devices": 2}
     runs.write_json(folder / "result.json", cost)
-    name = protocol or presets.PROTOCOLS.get(method, "dance")
+    name = protocol or methods.protocol_of(method)
     config = protocols.protocol(name, dataset, **training)
     result = {
         "protocol": name, "accuracy_mean": float(np.mean(accuracies)), "accuracies": accuracies,
@@ -361,7 +361,7 @@ def test_papers_tables_are_whole():
     found = papers.accuracies()
     assert len(found) == 409 and len(papers.costs()) == 17
     assert all(0 < row.accuracy <= 100 and (row.std is None or row.std < 10) for row in found)
-    assert {row.paper for row in found} == set(papers.TITLES)
+    assert {row.paper for row in found} == set(methods.METHODS)
     own = papers.published("m3d", "cifar10", 10, {"convnet", "convnet3"})
     assert (own.accuracy, own.source) == (63.5, "M3D Table 2")
     whole = papers.published("whole_dataset", "cifar10", None, {"convnet"})

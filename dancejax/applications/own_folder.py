@@ -24,7 +24,7 @@ from dancejax import (
 from dancejax.applications import assess, plan, pool
 from dancejax.applications.assess import Assessment, Tested
 from dancejax.applications.resolve import Chosen, Settings, choose, listing, settings_for
-from dancejax.applications.settings import NetworkSettings, Say, needs_experts, quiet
+from dancejax.applications.settings import NetworkSettings, Say, quiet
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
@@ -165,7 +165,7 @@ def _job(chosen: Chosen, train: Dataset, run: Run) -> Job:
     if chosen.preset == "auto" if settings.evaluate is None else settings.evaluate:
         test = settings.source.load("test")
     network = settings.network
-    if settings.experts.folder is not None and needs_experts(settings.method):
+    if settings.experts.folder is not None and methods.needs_experts(settings.method):
         pool.check(settings.experts, network, train, chosen.used)
         stored = experts_room.read_description(settings.experts.folder)["network"]
         network = NetworkSettings().over(stored)

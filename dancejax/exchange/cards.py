@@ -1,6 +1,6 @@
 """The README of an export, for people and for the Hugging Face hub."""
 
-from dancejax import names
+from dancejax import methods, names
 from dancejax.exchange import forms
 from dancejax.exchange.form import About
 from dancejax.exchange.readers import DESCRIPTION
@@ -13,7 +13,7 @@ def card(about: About) -> str:
     outside = about["outside_of_range"]["share"]
     licence, accuracy = about.get("licence", "unknown"), about.get("accuracy")
     name, test = names.markdown(source["name"]), about.get("test")
-    method = names.markdown(names.method(about["method"]))
+    method = names.markdown(methods.title(about["method"]))
     count = f"{about['count']} " if "count" in about else ""
     lines = [
         f"# {name}, condensed by {method}: {about['ipc']} images per class",
