@@ -63,7 +63,7 @@ def prepare_step(spec: dict[str, Any]) -> Prepared:
     if spec["method"] == "idm":
         extra |= {"queue_size": 20, "train_batch": spec["batch"]}
     method = methods.create(spec["method"], network=network, batch_real=spec["batch"], **extra)
-    start = condensation.initial_pixels(dataset, ipc, method.factor)
+    start = initialisation.initial_pixels(dataset, ipc, method.factor)
     mesh = STACK.enter_context(parallel.use(parallel.CLASSES, spec["devices"]))
     context = condensation.make_context(dataset, pool)
     state = method.init(jax.random.key(1), start, context)

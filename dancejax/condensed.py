@@ -131,6 +131,11 @@ class CondensedSet:
         return tuple(self.images.shape[1:])
 
     @property
+    def method_title(self) -> str:
+        """The method's name as people write it."""
+        return methods.title(self.method)
+
+    @property
     def ipc(self) -> int:
         """Stored images per class (of the largest class); of an export, those of its origin."""
         if self.origin is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from dancejax import methods, names, runs
+from dancejax import names, runs
 from dancejax.runs import parallel
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Drawn(Protocol):
     @property
     def factor(self) -> int: ...
     @property
-    def method(self) -> str: ...
+    def method_title(self) -> str: ...
     @property
     def source(self) -> dict[str, Any]: ...
     @property
@@ -147,7 +147,7 @@ def grid_figure(
 
 def _grid_title(condensed: Drawn, most: int, note: str | None) -> str:
     parts = [
-        f"{names.short(condensed.source['name'], 40)}: {methods.title(condensed.method)}",
+        f"{names.short(condensed.source['name'], 40)}: {condensed.method_title}",
         f"{condensed.ipc} images per class",
     ]
     if condensed.factor > 1:
@@ -232,13 +232,14 @@ def html(canvas: np.ndarray, *facts: str) -> str:
     return f'<img src="data:image/png;base64,{data}" style="image-rendering: pixelated"><br>{lines}'
 
 
-def save_metrics(path: Path, metrics: Path, kind: str) -> None:
+def save_metrics(path: Path, metrics: Path, kind: str, *, title: str | None = None) -> None:
     """Write the losses of a run's metrics.jsonl over its iterations as a picture.
 
     Args:
       path: of the PNG file.
       metrics: the run's metrics.jsonl.
       kind: the method whose lines are drawn.
+      title: its name as people write it.
     """
     if not parallel.is_primary():
         return
@@ -249,7 +250,7 @@ def save_metrics(path: Path, metrics: Path, kind: str) -> None:
     curves = loss_curves([line for line in lines if line.get("kind") == kind])
     if not curves:
         return
-    title = f"{methods.title(kind)}: losses of the condensation"
+    title = f"{title or kind}: losses of the condensation"
     save_curves(path, curves, xlabel="iteration", ylabel=LOSS_AXIS, title=title)
 
 

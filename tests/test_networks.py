@@ -264,7 +264,7 @@ def test_a_module_of_ones_own_works_as_those_with_names_do(train, test, tmp_path
             experts.load_pool(tmp_path, network=wrong)
     method = methods.create("dance", network=network, batch_real=8)
     made = condensation.condense(
-        method, train, ipc=1, steps=2, pool=pool, progress=False,
+        method, train, ipc=1, steps=2, experts=pool,
         settings={"network": networks.identity(network)},
     )  # fmt: skip
     made.save(tmp_path / "set")

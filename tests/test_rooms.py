@@ -15,10 +15,10 @@ LEAVES = (
 LEVELS = (
     LEAVES,
     ("runs",),
+    ("figures",),
     ("data",),
     ("networks",),
     ("methods",),
-    ("figures",),
     ("training",),
     ("condensed",),
     ("condensation", "coreset", "evaluation", "exchange", "initialisation", "records"),

@@ -255,7 +255,12 @@ def carry_out(job: Job, *, say: Say = quiet, command: str = "this notebook") -> 
         tested = Tested(made, job.train, job.network, job.method.name)
         made = assess.record(tested, settings.evaluation)
     condensed.save(made, folder / "condensed")
-    figures.save_metrics(folder / "losses.png", folder / "metrics.jsonl", job.method.name)
+    figures.save_metrics(
+        folder / "losses.png",
+        folder / "metrics.jsonl",
+        job.method.name,
+        title=methods.title(job.method.name),
+    )
     if job.test is None:
         return Outcome(made, experts, {})
     evaluations = compare(job, made, job.test, say=say)

@@ -50,7 +50,7 @@ class Paper:
     Attributes:
       steps: iterations.
       settings: fields of the method's Config.
-      init: name of the start, one of `condensation.INITS`.
+      init: name of the start, one of `initialisation.INITS`.
       protocol: how networks are trained on the result, one of `training.protocols.PROTOCOLS`.
       title: the method's name as people write it.
       network: options of ConvNet that are not its defaults.

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dancejax import augment, condensation, data, methods, multiformation
+from dancejax import augment, condensation, data, initialisation, methods, multiformation
 from dancejax.data import sampling
 from dancejax.methods import base, descent
 
@@ -55,7 +55,7 @@ def test_class_chunk_does_not_change_a_method(name, train, network, pool):
     for chunk in (2, 3):
         options = {"queue_size": 2, "train_batch": 8, "train_steps": 1} if name == "idm" else {}
         method = methods.create(name, network=network, batch_real=8, **options)
-        start = condensation.initial_pixels(train, 2, method.factor)
+        start = initialisation.initial_pixels(train, 2, method.factor)
         state = method.init(jax.random.key(3), start, context)
         update = jax.jit(method.update, static_argnames="class_chunk")
         state, metrics = update(state, context, class_chunk=chunk)
@@ -146,7 +146,7 @@ def test_batch_norm_sees_all_classes_whatever_the_block(train):
     found = []
     for chunk in (1, 3):
         method = methods.create("dm", network, batch_real=8)
-        state = method.init(jax.random.key(0), condensation.initial_pixels(train, 2, 1), context)
+        state = method.init(jax.random.key(0), initialisation.initial_pixels(train, 2, 1), context)
         update = jax.jit(method.update, static_argnames="class_chunk")
         found.append(update(state, context, class_chunk=chunk)[0].pixels)
     np.testing.assert_array_equal(*found)

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from dancejax import condensation, interpolate, methods, mmd, networks
+from dancejax import condensation, initialisation, interpolate, methods, mmd, networks
 from dancejax.data import sampling
 from dancejax.errors import UserError
 from dancejax.methods import base, descent, dm, m3d
@@ -35,7 +35,7 @@ def make(name, network, **options):
 
 def begin(method, train, pool=None, seed=0):
     context = condensation.make_context(train, pool)
-    start = condensation.initial_pixels(train, IPC, method.factor, seed=seed)
+    start = initialisation.initial_pixels(train, IPC, method.factor, seed=seed)
     return method.init(jax.random.key(seed), start, context), context
 
 
