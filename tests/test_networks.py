@@ -255,28 +255,26 @@ def test_a_module_of_ones_own_works_as_those_with_names_do(train, test, tmp_path
     network = Own(3)
     config = experts.expert_training(28, epochs=1, batch_size=24)
     experts.train_pool(tmp_path, train, network, config, count=1, test=test, progress=False)
-    experts.train_pool(tmp_path, train, Own(3), config, count=1, test=test, progress=False)
-    pool, found, about = experts.load_pool(tmp_path, dataset=train, network=network)
-    assert found is network and about["network"]["name"].endswith("test_networks.Own")
+    experts.train_pool(train, Own(3), config, count=1, test=test, run=tmp_path)
+    found = experts.load_pool(tmp_path, dataset=train, network=network)
+    assert found.network is network
+    assert found.description["network"]["name"].endswith("test_networks.Own")
     experts.load_trajectory(tmp_path, 0, network=network)
     for wrong in (None, Own(3, width=5), networks.create("convnet", train, width=4)):
         with pytest.raises(UserError, match="network"):
             experts.load_pool(tmp_path, network=wrong)
     method = methods.create("dance", network=network, batch_real=8)
-    made = condensation.condense(
-        method, train, ipc=1, steps=2, experts=pool,
-        settings={"network": networks.identity(network)},
-    )  # fmt: skip
+    made = condensation.condense(method, train, ipc=1, steps=2, experts=found)
     made.save(tmp_path / "set")
     settings = condensed.load(tmp_path / "set").settings
     assert settings["network"] == networks.identity(network)
     protocol = protocols.protocol("dance", train.name, epochs=2)
-    result = evaluation.evaluate(made, test, network, protocol, repeats=1, progress=False)
-    assert result["network"] == networks.identity(network)
+    result = evaluation.evaluate(made, test, network, protocol, repeats=1)
+    assert result.record["network"] == networks.identity(network)
 
 
 def test_a_pool_of_a_named_network_refuses_another(train, network, pool_folder):
-    assert experts.load_pool(pool_folder, network=network)[1] == network
+    assert experts.load_pool(pool_folder, network=network).network == network
     with pytest.raises(UserError, match="network"):
         experts.load_pool(pool_folder, network=Own(3))
 
