@@ -104,8 +104,8 @@ def create(
             )
         if option in ("depth", "width"):
             options[option] = checks.whole(option, value, 1)
-    # The first convolution widens these to 32.
-    side = 32 if image_shape == (28, 28, 1) else min(image_shape[:2])
+    # The first convolution may widen the images.
+    side = min(image_shape[:2]) + 2 * (layers.first_padding(image_shape) - 1)
     if side < smallest:
         raise UserError(
             f"{name} needs images of at least {smallest} pixels a side, not {side}; choose another "

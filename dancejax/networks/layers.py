@@ -40,6 +40,20 @@ def bias_init(init: str, fan_in: int) -> nn.initializers.Initializer:
     return nn.initializers.zeros_init()
 
 
+def first_padding(shape: tuple[int, ...], kernel_size: int = 3) -> int:
+    """Return the padding of a network's first convolution.
+
+    Args:
+      shape: (h, w, c) of the images.
+      kernel_size: of the convolution, odd.
+
+    Returns:
+      Half of the kernel, which keeps the size; 2 more for 28x28 grey images, so that feature maps
+      start at 32x32 as those of the colour data sets do.
+    """
+    return kernel_size // 2 + (2 if tuple(shape) == (28, 28, 1) else 0)
+
+
 class Conv(nn.Module):
     """Square convolution on NHWC with the initialisation chosen by name."""
 
