@@ -1,6 +1,6 @@
 """The sweep's own tables."""
 
-from dancejax.applications import grid
+from dancejax.applications import cross, grid
 
 
 def row(seed, mean, repeats=2, variant="", **changes):
@@ -29,7 +29,7 @@ def test_seeds_of_a_cell_are_one_line_with_the_deviation_over_sets():
 def test_one_network_has_no_deviation():
     (line,) = cells(grid.table([row(0, 60.0, repeats=1)]))
     assert line["accuracy, last epoch (%)"] == "60.0" and line["deviation over"] == "1 network"
-    found = grid.cross_table([
+    found = cross.table([
         {"set": "a|b", "network": "n", "accuracy_mean": 1.0, "accuracy_std": 0.0, "repeats": 1}
     ])  # fmt: skip
     assert found.endswith("| a\\|b | 1.0 |")
