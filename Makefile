@@ -21,7 +21,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 JAX_PLATFORMS ?= cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean venv check-python
+.PHONY: help demo test lint docs lock clean venv check-python
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.* ## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.* ## /\1|/' \
@@ -38,6 +38,9 @@ lint: $(STAMP) ## check style, formatting and types
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
+docs: $(STAMP) ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
 lock: ## renew requirements/*.txt from setup.cfg (LOCK_ARGS=--upgrade for newer versions)
 	@command -v $(UV) >/dev/null 2>&1 \
 	|| { echo "make lock needs uv: pip install uv, or UV=path/to/uv" >&2; exit 1; }
@@ -48,7 +51,7 @@ lock: ## renew requirements/*.txt from setup.cfg (LOCK_ARGS=--upgrade for newer 
 	done
 
 clean: ## remove build outputs and caches, but neither runs/ nor the environment
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find $(wildcard dancejax launch scripts tests) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv: $(STAMP) ## make the virtual environment only

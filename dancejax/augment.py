@@ -19,35 +19,53 @@ Array = jax.Array
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 MODES = ("single", "multi")
 DRAWS = ("batch", "image")
-"""What draws its own choice among operations in training; strengths are each image's own."""
+"""Whether the choice among operations is made once a batch or for each image in training; strengths
+are drawn for each image."""
 _BRIGHTNESS, _SATURATION, _CONTRAST = 1.0, 2.0, 0.5
 _CROP, _CUTOUT, _SCALE, _ROTATE = 0.125, 0.5, 1.2, 15.0
 
 
 class Draw(NamedTuple):
-    """The random numbers of one augmentation, all scalars (or all with the same leading axes)."""
+    """The random numbers of one augmentation, all without or all with the same leading axes.
 
-    brightness: Array  # added, 0 is neutral
-    saturation: Array  # factor around the mean over channels, 1 is neutral
-    contrast: Array  # factor around the mean over the image, 1 is neutral
-    flip: Array  # bool
-    shift: Array  # [2] whole pixels in y and x
-    scale: Array  # [2] factor of the sampling grid in y and x, 1 is neutral
-    angle: Array  # radians
-    cutout: Array  # bool
-    centre: Array  # [2] of the cutout, whole pixels in y and x
+    Attributes:
+      brightness: added, in [-0.5, 0.5]; 0 is neutral.
+      saturation: factor around the mean over channels, in [0, 2]; 1 is neutral.
+      contrast: factor around the mean over the image, in [0.5, 1.5]; 1 is neutral.
+      flip: whether to mirror left and right, bool.
+      shift: whole pixels in y and x, [2], up to an eighth of each side; 0 is neutral.
+      scale: factors of the sampling grid in y and x, [2], in [1/1.2, 1.2]; 1 is neutral.
+      angle: radians, up to 15 degrees either way; 0 is neutral.
+      cutout: whether to cut a box of half of each side out, bool.
+      centre: of that box, whole pixels in y and x, [2].
+    """
+
+    brightness: Array
+    saturation: Array
+    contrast: Array
+    flip: Array
+    shift: Array
+    scale: Array
+    angle: Array
+    cutout: Array
+    centre: Array
 
 
 def check_mode(mode: str) -> None:
-    """Raise UserError for what is none of MODES."""
+    """Raise UserError unless `mode` is one of MODES."""
     if mode not in MODES:
         raise UserError(f"unknown augmentation mode {mode!r}; choose one of {', '.join(MODES)}.")
 
 
 def parse(strategy: str) -> tuple[str, ...]:
-    """`color_crop_cutout` -> its operations; the empty string is no augmentation.
+    """Split a strategy into its operations.
 
-    Raises UserError for an unknown operation.
+    Args:
+      strategy: names of OPERATIONS joined by underscores, for instance "color_crop_cutout"; empty
+        for no augmentation.
+
+    Raises:
+      UserError: an unknown operation.
     """
     operations = tuple(part for part in strategy.lower().split("_") if part)
     for operation in operations:
@@ -73,11 +91,22 @@ def draw(
     *,
     choice: Array | None = None,
 ) -> Draw:
-    """Draws one augmentation for images of height x width.
+    """Draw the random numbers of one augmentation.
 
-    choice: the key that chooses among the operations, where it is not `key` itself.
-    mode `single` (DM, IDM): one operation of the strategy. `multi` (multi-formation; M3D, DANCE):
-    flip, color and cutout where listed, and one of crop, scale, rotate that are listed.
+    Args:
+      key: PRNG key.
+      strategy: operations joined by underscores.
+      mode: "single" (DM, IDM) applies one operation of the strategy; "multi" (IDC, M3D, DANCE)
+        applies flip, color and cutout where listed, and one of crop, scale and rotate.
+      height, width: of the images, pixels.
+      choice: PRNG key that chooses among the operations; None takes `key`.
+
+    Raises:
+      UserError: an unknown operation or mode.
+
+    References:
+      Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021;
+      "multi" is that of IDC (Kim et al., ICML 2022).
     """
     operations = parse(strategy)
     check_mode(mode)
@@ -116,7 +145,16 @@ def draw(
 
 
 def apply(params: Draw, image: Array, strategy: str) -> Array:
-    """Applies a draw (of scalars) to one image [h, w, c]; operations not listed cost nothing."""
+    """Apply a draw to one image; operations that are not listed cost nothing.
+
+    Args:
+      params: a draw without leading axes.
+      image: float [h, w, c], normalised.
+      strategy: operations joined by underscores, as the draw was made with.
+
+    Returns:
+      float [h, w, c].
+    """
     chex.assert_rank(image, 3)
     operations = parse(strategy)
     if "color" in operations:
@@ -134,9 +172,20 @@ def apply(params: Draw, image: Array, strategy: str) -> Array:
 
 
 def siamese(key: Array, images: Array, strategy: str, mode: str) -> Array:
-    """The same random augmentation for all images [n, h, w, c] (normalised) -> [n, h, w, c].
+    """Augment all images in the same random way.
 
-    With the same key two batches, a class's real and synthetic images, get the same augmentation.
+    With the same key, two batches get the same augmentation: a class's real and synthetic images.
+
+    Args:
+      key: PRNG key.
+      images: float [n, h, w, c], normalised.
+      strategy, mode: as in `draw`.
+
+    Returns:
+      float [n, h, w, c].
+
+    References:
+      Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021.
     """
     chex.assert_rank(images, 4)
     params = draw(key, strategy, mode, *images.shape[1:3])
@@ -167,11 +216,23 @@ def independent(
 
 
 def cutmix(key: Array, images: Array, probability: float) -> tuple[Array, Array, Array]:
-    """CutMix (Yun et al., ICCV 2019) of a batch [n, h, w, c], one box for the batch.
+    """Replace a box in every image of a batch by the same box of another image.
 
-    With the given probability a box of area 1 - lam, lam ~ Beta(1, 1), is taken from another image.
-    Returns the images, the index [n] of each image's partner, and lam, the exact share of an image
-    that is its own; the loss is lam * loss(labels) + (1 - lam) * loss(labels[partner]).
+    The loss is lam * loss(labels) + (1 - lam) * loss(labels[partner]).
+
+    Args:
+      key: PRNG key.
+      images: float [n, h, w, c].
+      probability: in [0, 1], of mixing the batch at all. The box, one for the batch, has an area of
+        1 - lam before it is clipped at the border, with lam ~ Beta(1, 1).
+
+    Returns:
+      (images [n, h, w, c], index of each image's partner, int32 [n], and lam, the exact share of an
+      image that is its own, a scalar in [0, 1]).
+
+    References:
+      Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
+      Features", ICCV 2019.
     """
     chex.assert_rank(images, 4)
     n, h, w, _ = images.shape

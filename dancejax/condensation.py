@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -14,15 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dancejax import checks, condensed, initialisation, methods, networks, runs
-from dancejax.condensed import CondensedSet, dataset_source, describe_source
+from dancejax import checks, condensed, initialisation, methods, networks, records, runs
+from dancejax.condensed import CondensedSet, describe_source
 from dancejax.data import sampling
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.figures import save_grid
 from dancejax.methods import Context, Method, State
 from dancejax.methods.base import ExpertPool, Metrics
-from dancejax.runs import Run, backend, checkpoint, integrity, parallel
+from dancejax.runs import Run, backend, checkpoint, parallel
 from dancejax.runs.measures import Stopwatch, Window
 from dancejax.training import experts as experts_room, prefetch
 from dancejax.training.experts import Experts
@@ -42,22 +41,6 @@ def make_context(
         std=jnp.asarray(dataset.std, jnp.float32),
         experts=pool,
     )
-
-
-EARLIER = {
-    "network": integrity.UNKNOWN,
-    "settings.network": integrity.UNKNOWN,
-    "settings.experts": integrity.UNKNOWN,
-    "settings.experts.count": integrity.UNKNOWN,
-    "pool": integrity.UNKNOWN,
-    "settings.learning_rate": integrity.UNKNOWN,
-    "settings.update_order": "joint",
-    "settings.without_pltda": "expert",
-    "settings.accuracy_window": 0,
-}
-"""What records of runs by earlier versions mean by the entries that they lack."""
-_NOT_THE_RUN = ("settings.class_chunk", "log_every", "window")
-"""Entries of a record that change nothing in the result."""
 
 
 class Step(NamedTuple):
@@ -92,7 +75,9 @@ def start(
     """
     pool = experts.pool if isinstance(experts, Experts) else experts
     _check_parts(method, dataset, pool)
-    return _start(method, dataset, ipc, pool, init, seed, "device")
+    context = make_context(dataset, pool)
+    pixels = initialisation.initial_pixels(dataset, ipc, method.factor, init=init, seed=seed)
+    return method.init(jax.random.key(seed), pixels, context), context
 
 
 def steps(
@@ -161,35 +146,15 @@ def condense(
     run = run.opened()
     if not dataset.flip:
         method = methods.without_flips(method)
-    state, context = _start(method, dataset, ipc, pool, init, seed, run.placement)
-    record = _record(method, dataset, ipc, init, seed, settings_of(method, experts))
+    context = make_context(dataset, pool, placement=run.placement)
+    pixels = initialisation.initial_pixels(dataset, ipc, method.factor, init=init, seed=seed)
+    state = method.init(jax.random.key(seed), pixels, context)
+    record = records.describe(
+        method, dataset, ipc, init, seed, records.settings_of(method, experts)
+    )
     work = _Condensing(method, dataset, record, run, total=steps)
     state = work.restored(state, pool)
     return work.run_to_end(state, context)
-
-
-def _start(
-    method: Method,
-    dataset: Dataset,
-    ipc: int,
-    pool: ExpertPool | None,
-    init: str | CondensedSet,
-    seed: int,
-    placement: str,
-) -> tuple[State, Context]:
-    context = make_context(dataset, pool, placement=placement)
-    pixels = initialisation.initial_pixels(dataset, ipc, method.factor, init=init, seed=seed)
-    return method.init(jax.random.key(seed), pixels, context), context
-
-
-def settings_of(method: Method, experts: Experts | ExpertPool | None) -> dict[str, Any]:
-    """What a condensed set says beside its method's own settings: the network and the experts."""
-    settings: dict[str, Any] = {}
-    if method.network is not None:
-        settings["network"] = networks.identity(method.network)
-    if isinstance(experts, Experts) and method.needs_experts:
-        settings["experts"] = experts.settings()
-    return settings
 
 
 class _Condensing:
@@ -217,7 +182,11 @@ class _Condensing:
         # Two checkpoints, one being written, and the set with its pictures.
         runs.check_space(folder, 4 * sum(x.nbytes for x in jax.tree.leaves(state)) + 2**20)
         saved = checkpoint.latest_step(
-            folder / "checkpoints", state, self.identity, missing=EARLIER, ignored=_NOT_THE_RUN
+            folder / "checkpoints",
+            state,
+            self.identity,
+            missing=records.EARLIER,
+            ignored=records.NOT_THE_RUN,
         )
         if saved is None:
             return state
@@ -386,54 +355,6 @@ def _check_networks(method: Method, dataset: Dataset, pool: ExpertPool | None) -
         )
 
 
-def _record(
-    method: Method,
-    dataset: Dataset,
-    ipc: int,
-    init: str | CondensedSet,
-    seed: int,
-    settings: dict[str, Any],
-) -> dict[str, Any]:
-    """What a run is, as its artifact says it and its checkpoints check it."""
-    start: Any = init
-    if isinstance(init, CondensedSet):
-        start = {"method": init.method, "fingerprint": condensed.fingerprint(init)}
-    own = method.settings(ipc, dataset.image_shape)
-    return {
-        "method": method.name,
-        "source": dataset_source(dataset),
-        "settings": {**own, **settings, "ipc": ipc, "init": start, "seed": seed},
-    }
-
-
-def check_resume(
-    workdir: Path,
-    method: Method,
-    dataset: Dataset,
-    *,
-    ipc: int,
-    init: str | CondensedSet,
-    seed: int,
-) -> None:
-    """Compare a run with the one whose checkpoints a work folder holds, before anything is made.
-
-    Its experts, network and what else is told in the settings are compared when it goes on.
-
-    Raises:
-      UserError: it is another run.
-    """
-    found = checkpoint.latest_metadata(workdir / "checkpoints")
-    if found is None:
-        return
-    if not dataset.flip:
-        method = methods.without_flips(method)
-    wanted = _record(method, dataset, ipc, init, seed, {})
-    settings = found.get("settings") or {}
-    known = {name: settings[name] for name in wanted["settings"] if name in settings}
-    parts = {"method": found.get("method"), "source": found.get("source"), "settings": known}
-    integrity.check_same(parts, wanted, workdir, missing=EARLIER, ignored=_NOT_THE_RUN)
-
-
 def compile_step(
     method: Method,
     state: State,
@@ -467,6 +388,6 @@ def _advance(
 
     Losses alone do not tell: XLA's fast maximum on CPU makes relu(NaN) zero.
     """
-    state, metrics = method.update(state, context)
+    state, metrics = method.update(state, context, class_chunk=class_chunk)
     finite = jnp.isfinite(state.pixels).all(axis=(1, 2, 3, 4))
     return state, {"pixels": jnp.where(finite, 0.0, jnp.nan), **metrics}

@@ -12,20 +12,23 @@ import shutil
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 import dancejax
-from dancejax import figures, multiformation, runs
+from dancejax import figures, methods, multiformation, names, runs
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.methods import presets
 from dancejax.runs import disk, integrity, parallel
 from dancejax.training import protocols
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 FORMAT = 1
+_LIBRARIES = ("jax", "flax", "optax", "numpy")
 SHA256_OF = (
     "the text 'DTYPE SHAPE' as NumPy writes both (dtype.str and str(shape), for instance "
     "'<f4 (10, 32, 32, 3)'), then the array's bytes in C order; not the file"
@@ -34,13 +37,23 @@ SHA256_OF = (
 
 @dataclasses.dataclass(frozen=True)
 class CondensedSet:
-    """Stored images and what belongs to them.
+    """Stored images and all that is needed to use them.
 
-    images: float32 [n, h, w, c] in [0, 1] units before normalisation (methods that work in
-    normalised space may leave the range; manifest's pixel_range says so). labels: int32 [n].
-    factor: each stored image decodes into factor**2 training images. origin: of a set read back
-    from an export, the set that was exported: its "fingerprint", "ipc" and "factor", and the
-    "form" of the export.
+    Attributes:
+      images: float32 [n, h, w, c] in [0, 1] units before normalisation. Methods that work in
+        normalised space may leave the range; the manifest's pixel_range says so.
+      labels: int32 [n] in 0..len(classes)-1.
+      classes: names of the classes.
+      mean, std: c numbers each, for networks that see (pixel - mean) / std.
+      factor: each stored image decodes into factor**2 training images.
+      method: what made the set.
+      source: name, fingerprint and split of the data set it was made from.
+      settings: of the method.
+      origin: of a set read back from an export, the set that was exported: its "fingerprint", "ipc"
+        and "factor", and the "form" of the export.
+
+    Raises:
+      UserError: shapes, types or values are not as described.
     """
 
     images: np.ndarray
@@ -70,13 +83,57 @@ class CondensedSet:
             raise UserError(f"mean and std need one value per channel ({images.shape[3]}).")
         multiformation.check_factor(self.factor, *images.shape[1:3])
 
+    def __repr__(self) -> str:
+        height, width, channels = self.image_shape
+        tiles = f", factor {self.factor}" if self.factor > 1 else ""
+        return (
+            f"CondensedSet({self.source.get('name', '?')!r} by {self.method}: {self.ipc} images of "
+            f"{height}x{width}x{channels} a class{tiles}, {self.num_classes} classes)"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show some images of each class and the facts in a notebook."""
+        rows = ", ".join(map(names.short, self.classes[: figures.MOST_CLASSES]))
+        return figures.html(figures.grid(self, most=5), repr(self), f"Rows: {rows}")
+
+    def save(self, path: str | Path) -> None:
+        """Write the set to a folder; see the function `save`."""
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "CondensedSet":
+        """Read a set from a folder and verify it; see the function `load`."""
+        return load(path)
+
+    def show(self) -> "Figure | None":
+        """Show the stored images, a row for each class, and choose no plotting backend.
+
+        Returns:
+          None where IPython runs, which displays the picture, else the figure.
+        """
+        figure = figures.grid_figure(self)
+        if "IPython" in sys.modules:
+            from IPython import display, get_ipython
+
+            if get_ipython() is not None:
+                display.display(display.Image(figures.png(figure)))
+                return None
+        return figure
+
     @property
     def num_classes(self) -> int:
+        """The number of classes."""
         return len(self.classes)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
+        """(h, w, c)."""
         return tuple(self.images.shape[1:])
+
+    @property
+    def method_title(self) -> str:
+        """The method's name as people write it."""
+        return methods.title(self.method)
 
     @property
     def ipc(self) -> int:
@@ -86,15 +143,25 @@ class CondensedSet:
         return int(np.bincount(self.labels).max())
 
     def decoded(self) -> tuple[jax.Array, jax.Array]:
-        """The training images and labels, [factor**2 * n, h, w, c] and [factor**2 * n]."""
+        """Decode the stored images.
+
+        Returns:
+          Training images float32 [factor**2 * n, h, w, c] in [0, 1] units and labels int32
+          [factor**2 * n]; the images of each stored one follow each other.
+        """
         images = multiformation.decode(jax.numpy.asarray(self.images), self.factor)
         return images, jax.numpy.repeat(self.labels, self.factor**2)
 
 
-def save(condensed: CondensedSet, path: Path) -> None:
-    """Writes the artifact to the folder `path`; a set that is there already is replaced whole.
+def save(condensed: CondensedSet, path: str | Path) -> None:
+    """Write a set to a folder; a set that is there already is replaced whole.
 
-    With several processes the first one writes.
+    Args:
+      condensed: the set.
+      path: the folder. With several processes the first one writes.
+
+    Raises:
+      UserError: the disk does not take it.
     """
     if parallel.is_primary():
         _write(condensed, Path(path).absolute())
@@ -122,8 +189,7 @@ def _write(condensed: CondensedSet, path: Path) -> None:
 
 
 def manifest(condensed: CondensedSet) -> dict[str, Any]:
-    """What manifest.json says, before sealing."""
-    names = ("jax", "flax", "optax", "numpy")
+    """Return what manifest.json of a set says, before sealing: plain JSON values."""
     low, high = float(condensed.images.min()), float(condensed.images.max())
     return {
         "format": FORMAT,
@@ -165,15 +231,14 @@ def manifest(condensed: CondensedSet) -> dict[str, Any]:
         "versions": {
             "dancejax": dancejax.__version__,
             "python": sys.version.split()[0],
-            **{name: metadata.version(name) for name in names},
+            **{name: metadata.version(name) for name in _LIBRARIES},
         },
     }
 
 
 def training_recipe(condensed: CondensedSet) -> dict[str, Any]:
     """Return how networks are trained on a set by the published protocol of its method."""
-
-    name = presets.PROTOCOLS.get(condensed.method, "dance")
+    name = methods.protocol_of(condensed.method)
     config = protocols.protocol(
         name,
         str(condensed.source.get("name", "")),
@@ -185,7 +250,17 @@ def training_recipe(condensed: CondensedSet) -> dict[str, Any]:
 
 
 def load(path: str | Path) -> CondensedSet:
-    """Reads and verifies an artifact; raises UserError for a missing, damaged or edited one."""
+    """Read a set from a folder and verify it.
+
+    Args:
+      path: a folder that `save` wrote.
+
+    Returns:
+      The set, bit-equal to what was saved.
+
+    Raises:
+      UserError: it is missing, damaged, edited or of another format.
+    """
     path = Path(path)
     if not (path / "manifest.json").is_file():
         raise UserError(f"{path} is not a condensed set: it has no manifest.json.")
@@ -212,18 +287,18 @@ def load(path: str | Path) -> CondensedSet:
 
 
 def fingerprint(condensed: CondensedSet) -> str:
-    """sha256 over the stored pixels, labels and the way they are decoded."""
+    """Return the sha256 (hex) of the stored pixels, labels and the way they are decoded."""
     parts = (integrity.digest(condensed.images), integrity.digest(condensed.labels))
     return hashlib.sha256(f"{parts} {condensed.factor}".encode()).hexdigest()
 
 
 def dataset_source(dataset: Dataset) -> dict[str, Any]:
-    """The name and fingerprint of the data set that a condensed set was made from."""
-    return {"name": dataset.name, "fingerprint": dataset.fingerprint, "split": dataset.split}
+    """Return the name, fingerprint and split of a data set that a set is made from."""
+    return {"name": dataset.name, "fingerprint": dataset.fingerprint, "split": dataset.split_name}
 
 
 def describe_source(dataset: Dataset) -> dict[str, Any]:
-    """The manifest's entry for the data set that a condensed set was made from."""
+    """Return the manifest's entry for the data set that a set is made from."""
     return {
         **dataset_source(dataset),
         "images": len(dataset),

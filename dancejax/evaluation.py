@@ -12,11 +12,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from dancejax import checks, condensed, keys, networks, runs, training
+from dancejax import checks, condensed, keys, methods, networks, runs, training
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.methods import presets
 from dancejax.runs import Run, integrity, parallel
 from dancejax.runs.integrity import check_same
 from dancejax.training import TrainConfig, TrainData, TrainState, loop, protocols
@@ -121,7 +120,7 @@ def evaluate(
     run = runs.of(run)
     _check_parts(train, test, network, {"repeats": repeats, "points": points, "seed": seed})
     config = config or protocols.protocol_for(
-        presets.PROTOCOLS.get(getattr(train, "method", ""), "dance"), train, test
+        methods.protocol_of(getattr(train, "method", "")), train, test
     )
     checks.instance("config", config, TrainConfig, hint="protocols.protocol makes one")
     test = dataclasses.replace(test, mean=train.mean, std=train.std)

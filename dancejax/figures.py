@@ -1,10 +1,12 @@
 """Pictures: grids of condensed sets and curves of a run."""
 
+import base64
 import contextlib
 import io
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +24,10 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 _STYLES = ("-", "--", ":", "-.")
 
 
+MOST_CLASSES = 20
+"""Rows of a grid; further classes are not shown."""
+
+
 class Drawn(Protocol):
     """A condensed set, as far as pictures show it."""
 
@@ -34,7 +40,7 @@ class Drawn(Protocol):
     @property
     def factor(self) -> int: ...
     @property
-    def method(self) -> str: ...
+    def method_title(self) -> str: ...
     @property
     def source(self) -> dict[str, Any]: ...
     @property
@@ -50,7 +56,7 @@ def grid(condensed: Drawn, *, most: int = 10) -> np.ndarray:
 
     Args:
       condensed: the set.
-      most: images of a class that are shown; of the classes the first 20.
+      most: images of a class that are shown; of the classes the first MOST_CLASSES.
 
     Returns:
       An image [H, W, c] in [0, 1], enlarged to at least 64 pixels an image, with white between the
@@ -77,7 +83,7 @@ class _Layout:
     """Where the images of a grid lie, in pixels of the enlarged canvas."""
 
     def __init__(self, condensed: Drawn, most: int) -> None:
-        labels, classes = condensed.labels, min(20, condensed.num_classes)
+        labels, classes = condensed.labels, min(MOST_CLASSES, condensed.num_classes)
         self.rows = [np.flatnonzero(labels == c)[:most] for c in range(classes)]
         self.columns = max(1, *map(len, self.rows))
         self._shape, self._factor = condensed.image_shape[:2], condensed.factor
@@ -113,7 +119,7 @@ def grid_figure(
 
     Args:
       condensed: the set.
-      most: images of a class that are shown; of the classes the first 20.
+      most: images of a class that are shown; of the classes the first MOST_CLASSES.
       note: what the title ends with.
       title: whether to say above what the set is.
     """
@@ -141,7 +147,7 @@ def grid_figure(
 
 def _grid_title(condensed: Drawn, most: int, note: str | None) -> str:
     parts = [
-        f"{names.short(condensed.source['name'], 40)}: {names.method(condensed.method)}",
+        f"{names.short(condensed.source['name'], 40)}: {condensed.method_title}",
         f"{condensed.ipc} images per class",
     ]
     if condensed.factor > 1:
@@ -204,13 +210,36 @@ def png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def save_metrics(path: Path, metrics: Path, kind: str) -> None:
+def html(canvas: np.ndarray, *facts: str) -> str:
+    """Return a picture and sentences about it as HTML, for notebooks.
+
+    Args:
+      canvas: [H, W, 1 or 3] in [0, 1]; reduced to at most 720 pixels a side.
+      *facts: a line of text each, below the picture.
+
+    Returns:
+      HTML that holds the picture itself, as a PNG.
+    """
+    from PIL import Image
+
+    values = (canvas * 255).round().astype(np.uint8)
+    picture = Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
+    picture.thumbnail((720, 720))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    lines = "<br>".join(map(escape, facts))
+    return f'<img src="data:image/png;base64,{data}" style="image-rendering: pixelated"><br>{lines}'
+
+
+def save_metrics(path: Path, metrics: Path, kind: str, *, title: str | None = None) -> None:
     """Write the losses of a run's metrics.jsonl over its iterations as a picture.
 
     Args:
       path: of the PNG file.
       metrics: the run's metrics.jsonl.
       kind: the method whose lines are drawn.
+      title: its name as people write it.
     """
     if not parallel.is_primary():
         return
@@ -221,7 +250,7 @@ def save_metrics(path: Path, metrics: Path, kind: str) -> None:
     curves = loss_curves([line for line in lines if line.get("kind") == kind])
     if not curves:
         return
-    title = f"{names.method(kind)}: losses of the condensation"
+    title = f"{title or kind}: losses of the condensation"
     save_curves(path, curves, xlabel="iteration", ylabel=LOSS_AXIS, title=title)
 
 

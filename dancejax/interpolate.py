@@ -11,10 +11,22 @@ T = TypeVar("T")
 
 
 def lerp(init: T, expert: T, lam: jax.Array | float) -> T:
-    """lam * init + (1 - lam) * expert, leaf by leaf.
+    """Compute lam * init + (1 - lam) * expert, leaf by leaf.
 
-    lam in [0, 1]: 0 gives the expert, 1 the initialisation. Trees of equal structure and shapes.
-    The mid encoder of DANCE's PLTDA (IJCAI 2024): phi_mid = lam * phi_0 + (1 - lam) * phi_expert.
+    Args:
+      init: a tree of arrays, phi_0.
+      expert: a tree of the same structure and shapes, phi_expert.
+      lam: in [0, 1]; 0 gives the expert, 1 the initialisation.
+
+    Returns:
+      phi_mid, a tree of the same structure and shapes.
+
+    Raises:
+      AssertionError: trees of different structure or shapes.
+
+    References:
+      The mid encoder of PLTDA in Zhang et al., "DANCE: Dual-View Distribution Alignment for Dataset
+      Condensation", IJCAI 2024.
     """
     chex.assert_trees_all_equal_structs(init, expert)
     chex.assert_trees_all_equal_shapes(init, expert)
@@ -22,7 +34,18 @@ def lerp(init: T, expert: T, lam: jax.Array | float) -> T:
 
 
 def stack(trees: Sequence[T]) -> T:
-    """One or more trees of equal structure -> one tree with a leading axis of their number."""
+    """Stack trees along a new leading axis.
+
+    Args:
+      trees: N trees of equal structure and shapes, N >= 1.
+
+    Returns:
+      One tree, each leaf [N, ...].
+
+    Raises:
+      ValueError: no trees.
+      AssertionError: trees of different structure.
+    """
     if not trees:
         raise ValueError("stack needs at least one tree")
     for tree in trees[1:]:
@@ -36,5 +59,10 @@ def _stack(trees: list[T]) -> T:
 
 
 def select(stacked: T, index: jax.Array | int) -> T:
-    """The tree at `index` of a stacked tree; the index may be traced."""
+    """Return one tree of a stacked tree.
+
+    Args:
+      stacked: a tree, each leaf [N, ...].
+      index: in [0, N); may be traced.
+    """
     return jax.tree.map(lambda leaf: leaf[index], stacked)

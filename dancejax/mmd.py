@@ -1,6 +1,7 @@
-"""Feature means, kernels and the squared maximum mean discrepancy: what all four methods minimise.
+"""Feature means, kernels and the squared maximum mean discrepancy (MMD).
 
-Every function is pure, works on any leading batch axes and is differentiable.
+All methods minimise one of these. Every function is pure, takes any leading batch axes and is
+differentiable.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,15 +14,24 @@ import jax.numpy as jnp
 Array = jax.Array
 Kernel = Callable[[Array, Array], Array]
 _EXACT = jax.lax.Precision.HIGHEST
-"""Losses are differences of large numbers: whatever precision networks have, not here."""
+"""Losses are differences of large numbers, which lower precision would lose."""
 RBF_MULTIPLIERS = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Bandwidths of M3D's five Gaussians, in units of the mean squared distance."""
 
 
 def feature_mean(features: Array, weights: Array | None = None) -> Array:
-    """Mean over the sample axis, [..., n, d] -> [..., d].
+    """Compute the mean over the sample axis.
 
-    weights: [..., n], not negative, used after division by their sum; a sum of zero gives NaN.
-    The empirical embedding of DM (WACV 2023), equation 4.
+    Args:
+      features: [..., n, d].
+      weights: [..., n], not negative; divided by their sum, so that a sum of zero gives NaN. None
+        weighs all samples equally.
+
+    Returns:
+      [..., d].
+
+    References:
+      Zhao and Bilen, "Dataset Condensation with Distribution Matching", WACV 2023, equation 4.
     """
     chex.assert_is_broadcastable(features.shape[-2:], features.shape)
     if weights is None:
@@ -32,31 +42,82 @@ def feature_mean(features: Array, weights: Array | None = None) -> Array:
 
 
 def mean_discrepancy(real: Array, syn: Array) -> Array:
-    """Squared distance of the feature means, [..., n, d], [..., m, d] -> [...].
+    """Compute the squared distance of the feature means, which is `mmd2` with the linear kernel.
 
-    DM's matching loss of one class (WACV 2023, equation 5), and PLTDA's under a mid encoder
-    (DANCE, IJCAI 2024). Equals `mmd2` with the linear kernel.
+    Args:
+      real: features of real images, [..., n, d].
+      syn: features of synthetic images, [..., m, d].
+
+    Returns:
+      [...], not negative.
+
+    Raises:
+      ValueError: shapes that do not fit, or an empty sample.
+
+    References:
+      The loss of one class in DM (Zhao and Bilen, WACV 2023, equation 5); PLTDA's in DANCE (Zhang
+      et al., IJCAI 2024), there under a mid encoder.
     """
     _check_samples(real, syn)
     return jnp.sum(jnp.square(feature_mean(real) - feature_mean(syn)), axis=-1)
 
 
 def linear_kernel(x: Array, y: Array) -> Array:
-    """x'y for all pairs, [..., n, d], [..., m, d] -> [..., n, m] (M3D, AAAI 2024)."""
+    """Compute x'y for all pairs.
+
+    Args:
+      x: [..., n, d].
+      y: [..., m, d].
+
+    Returns:
+      The Gram matrix, [..., n, m].
+
+    Raises:
+      ValueError: shapes that do not fit, or an empty sample.
+
+    References:
+      Zhang et al., "M3D", AAAI 2024.
+    """
     _check_samples(x, y)
     return jnp.einsum("...nd,...md->...nm", x, y, precision=_EXACT)
 
 
 def polynomial_kernel(x: Array, y: Array, *, c: float = 1.0, degree: int = 2) -> Array:
-    """(x'y + c)^degree for all pairs, [..., n, d], [..., m, d] -> [..., n, m] (M3D, AAAI 2024)."""
+    """Compute (x'y + c)^degree for all pairs.
+
+    Args:
+      x: [..., n, d].
+      y: [..., m, d].
+      c: the offset, not negative for a positive definite kernel.
+      degree: at least 1.
+
+    Returns:
+      The Gram matrix, [..., n, m].
+
+    Raises:
+      ValueError: shapes that do not fit, or an empty sample.
+
+    References:
+      Zhang et al., "M3D", AAAI 2024.
+    """
     return (linear_kernel(x, y) + c) ** degree
 
 
 def squared_distances(x: Array, y: Array) -> Array:
-    """Squared Euclidean distances of all pairs, >= 0, [..., n, d], [..., m, d] -> [..., n, m].
+    """Compute the squared Euclidean distances of all pairs.
 
-    Computed from norms and products around the joint mean, which distances do not depend on: far
-    from the origin large numbers would cancel.
+    They are computed from norms and products around the joint mean, on which distances do not
+    depend; far from the origin, large numbers would cancel.
+
+    Args:
+      x: [..., n, d].
+      y: [..., m, d].
+
+    Returns:
+      [..., n, m], not negative.
+
+    Raises:
+      ValueError: shapes that do not fit, or an empty sample.
     """
     _check_samples(x, y)
     joint = jnp.concatenate([x, y], axis=-2)
@@ -68,9 +129,23 @@ def squared_distances(x: Array, y: Array) -> Array:
 
 
 def mean_bandwidth(x: Array, y: Array) -> Array:
-    """Mean squared distance over all pairs of different points of the joint sample -> [...].
+    """Compute the mean squared distance over all pairs of distinct points of the joint sample.
 
-    Computed from the moments, in O(n d): the sum over pairs is 2 N (sum |z|^2 - N |mean z|^2).
+    It follows from the moments in O((n + m) d): with N = n + m, the sum over ordered pairs is
+    2 N (sum |z|^2 - N |mean z|^2).
+
+    Args:
+      x: [..., n, d].
+      y: [..., m, d].
+
+    Returns:
+      [...], not negative.
+
+    Raises:
+      ValueError: shapes that do not fit, or an empty sample.
+
+    References:
+      The bandwidth of M3D's Gaussian kernel (Zhang et al., AAAI 2024).
     """
     _check_samples(x, y)
     joint = jnp.concatenate([x, y], axis=-2)
@@ -86,12 +161,25 @@ def rbf_kernel(
     bandwidth: Array | float,
     multipliers: Sequence[float] = RBF_MULTIPLIERS,
 ) -> Array:
-    """Sum of Gaussians exp(-|x - y|^2 / (m * bandwidth)), [..., n, d], [..., m, d] -> [..., n, m].
+    """Compute a sum of Gaussians, exp(-|x - y|^2 / (multiplier * bandwidth)), for all pairs.
 
-    bandwidth: not negative, a number or [...]; `mean_bandwidth` of the joint sample is M3D's choice
-    (AAAI 2024), there a constant for the gradient. At a bandwidth of zero, that of a sample whose
-    points are all equal, the kernel is its limit: 1 for equal points, else 0, with a gradient of
-    zero.
+    Args:
+      x: [..., n, d].
+      y: [..., m, d].
+      bandwidth: not negative, a number or [...]; M3D's choice is `mean_bandwidth` of the joint
+        sample, held constant in the gradient. At zero, the bandwidth of a sample whose points are
+        all equal, each Gaussian is its limit, 1 for equal points and 0 for others, with a gradient
+        of zero.
+      multipliers: of the bandwidth, positive, one for each Gaussian.
+
+    Returns:
+      The Gram matrix, [..., n, m], in [0, len(multipliers)].
+
+    Raises:
+      ValueError: shapes that do not fit, or an empty sample.
+
+    References:
+      Zhang et al., "M3D", AAAI 2024.
     """
     distances = squared_distances(x, y)
     scale = jnp.asarray(bandwidth)[..., None, None]
@@ -102,11 +190,25 @@ def rbf_kernel(
 
 
 def mmd2(x: Array, y: Array, kernel: Kernel | None = None) -> Array:
-    """Squared MMD, [..., n, d], [..., m, d] -> [...]: the biased K(x,x) + K(y,y) - 2 K(x,y).
+    """Compute the squared MMD, mean K(x, x) + mean K(y, y) - 2 mean K(x, y) over all pairs.
 
-    kernel: maps two samples to their Gram matrix; None takes M3D's Gaussian, five bands around
-    `mean_bandwidth` of the joint sample, held constant in the gradient (M3D, AAAI 2024).
-    Not negative but for rounding; zero for equal samples.
+    This is the biased estimate, which includes the pairs of a point with itself.
+
+    Args:
+      x: [..., n, d].
+      y: [..., m, d].
+      kernel: maps two samples to their Gram matrix, [..., n, m]. None takes M3D's Gaussian:
+        `rbf_kernel` with `mean_bandwidth` of the joint sample, held constant in the gradient.
+
+    Returns:
+      [...], not negative but for rounding; zero for equal samples.
+
+    Raises:
+      ValueError: shapes that do not fit, or an empty sample.
+
+    References:
+      Gretton et al., "A Kernel Two-Sample Test", JMLR 2012; the loss of one class in M3D (Zhang et
+      al., AAAI 2024).
     """
     _check_samples(x, y)
     if kernel is None:

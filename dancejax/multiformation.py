@@ -1,6 +1,7 @@
-"""Stored images <-> decoded images: factoring, up-sampling, and initialisation from real tiles.
+"""Decode stored images into training images and lay real images into stored ones, as tiles.
 
-"Multi-formation" of IDC (ICML 2022), "partition and expansion" of IDM (CVPR 2023).
+Called "multi-formation" in IDC (Kim et al., ICML 2022) and "partition and expansion" in IDM (Zhao
+et al., CVPR 2023).
 """
 
 import chex
@@ -12,7 +13,12 @@ from dancejax.errors import UserError
 
 
 def check_factor(factor: int, height: int, width: int) -> None:
-    """Raises UserError unless factor is 1 or cuts tiles of at least 2 pixels a side."""
+    """Raise UserError unless factor is 1 or cuts tiles of at least 2 pixels a side.
+
+    Args:
+      factor: tiles a side.
+      height, width: of the images, pixels.
+    """
     if factor < 1:
         raise UserError(f"factor must be at least 1, not {factor}.")
     if factor > 1 and min(height, width) // factor < 2:
@@ -23,11 +29,25 @@ def check_factor(factor: int, height: int, width: int) -> None:
 
 
 def decode(images: jax.Array, factor: int, *, pad_value: float = 0.5) -> jax.Array:
-    """Cuts each image into factor x factor tiles and resizes each tile to full size.
+    """Cut each image into factor x factor tiles and resize each tile to full size.
 
-    [n, h, w, c] -> [factor**2 * n, h, w, c]; the tiles of one image follow each other, row by row.
-    Bilinear with half-pixel centres. If factor does not divide a side, `pad_value` (0.5 for pixels
-    in [0, 1]) fills up at the bottom and right. Differentiable; factor 1 returns the images.
+    Differentiable; bilinear with half-pixel centres.
+
+    Args:
+      images: float [n, h, w, c].
+      factor: tiles a side, l in IDM and DANCE; 1 returns the images.
+      pad_value: fills up the bottom and right where factor does not divide a side; 0.5 is the
+        middle of pixels in [0, 1].
+
+    Returns:
+      [factor**2 * n, h, w, c]; the tiles of an image follow each other, row by row.
+
+    Raises:
+      UserError: a factor below 1, or one that cuts tiles of less than 2 pixels a side.
+
+    References:
+      Zhao et al., "Improved Distribution Matching for Dataset Condensation", CVPR 2023, section
+      "partition and expansion augmentation".
     """
     chex.assert_rank(images, 4)
     n, h, w, c = images.shape
@@ -43,6 +63,7 @@ def decode(images: jax.Array, factor: int, *, pad_value: float = 0.5) -> jax.Arr
 
 
 REDUCTIONS = ("antialias", "nearest", "mean")
+"""Ways of shrinking an image to a tile, see `encode`."""
 
 
 def encode(images: jax.Array, factor: int, *, reduction: str = "antialias") -> jax.Array:
@@ -58,7 +79,8 @@ def encode(images: jax.Array, factor: int, *, reduction: str = "antialias") -> j
       [n, h, w, c], in `decode`'s order.
 
     Raises:
-      UserError: factor or reduction is not one that there is.
+      UserError: an unknown reduction, or a factor that does not suit the images.
+      ValueError: a number of images that does not fill stored images.
     """
     chex.assert_rank(images, 4)
     if reduction not in REDUCTIONS:

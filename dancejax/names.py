@@ -82,17 +82,13 @@ def _folder(name: str) -> str:
     return plain
 
 
-_METHODS = {
-    "dm": "DM",
-    "idm": "IDM",
-    "m3d": "M3D",
-    "dance": "DANCE",
+_CORESETS = {
     "kcenter": "k-center",
     "kmeans": "k-means",
     "forgetting_least": "forgetting, least first",
 }
 
 
-def method(name: str) -> str:
-    """Return a method's name as people write it; clean, where it is somebody else's."""
-    return _METHODS.get(name, clean(name))
+def coreset(name: str) -> str:
+    """Return a coreset's name as people write it; clean, where it is unknown."""
+    return _CORESETS.get(name, clean(name))

@@ -59,9 +59,9 @@ def read() -> Settings:
 def convert(given: Settings) -> CondensedSet:
     if exchange.is_export(given.source):
         return exchange.read(given.source)
-    options = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
-    source, data = options.pop("source"), options.pop("data")
-    return exchange.read_foreign(source, data.load("train"), **options)
+    options = {f.name: getattr(given, f.name) for f in dataclasses.fields(exchange.ReadOptions)}
+    train = given.data.load("train")
+    return exchange.read_foreign(given.source, train, exchange.ReadOptions(**options))
 
 
 def main() -> None:

@@ -105,7 +105,7 @@ def tested_of(given: Settings) -> tuple[Tested, EvaluationSettings]:
 
 def words(network: nn.Module) -> str:
     """A network as a sentence names it."""
-    about = networks.describe(network)
+    about = networks.identity(network)
     return f"{about['name']} of width {about['width']}" if "width" in about else about["name"]
 
 

@@ -45,18 +45,23 @@ if __name__ == "__main__":
     settings.define_data(required=False)
     flagtypes.define_path("condensed", None, "folder of a condensed set or coreset", required=True)
     flagtypes.define_choices(
-        "formats", None, f"some of {', '.join(exchange.FORMS)}", exchange.FORMS, required=True
+        "formats",
+        None,
+        "some of " + ", ".join(f"{name} ({form.title})" for name, form in exchange.FORMS.items()),
+        list(exchange.FORMS),
+        required=True,
     )
     flags.DEFINE_enum(
         "images",
         "decoded",
         ["decoded", "stored"],
-        "the training images, or the stored ones that readers decode (png, npz, safetensors)",
+        "the training images, or the stored ones that readers decode "
+        f"({', '.join(exchange.with_stored())})",
     )
     flags.DEFINE_bool(
         "with_test",
         False,
-        "write the test images of --dataset, too, into png, npz, safetensors, torch, huggingface",
+        f"write the test images of --dataset, too, into {', '.join(exchange.with_test())}",
     )
     flagtypes.define_path(
         "evaluation",

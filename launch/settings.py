@@ -329,11 +329,24 @@ def define_config() -> None:
             flagtypes.define_number(name, None, help_text, **RANGES.get(name, {"above": 0}))
         else:
             flags.DEFINE_string(name, None, help_text)
+    flags.DEFINE_enum(
+        "optimizer",
+        None,
+        list(methods.OPTIMIZERS),
+        "of the pixels, with the method's learning rate (default: the papers' SGD with momentum)",
+    )
+    flags.DEFINE_integer(
+        "class_chunk",
+        None,
+        "classes at once, which bounds the memory and changes nothing else",
+        lower_bound=1,
+    )
 
 
 def config() -> dict[str, Any]:
     """The settings of methods that were given by hand."""
-    return {name: FLAGS[name].value for name in config_fields() if FLAGS[name].present}
+    names = (*config_fields(), "optimizer")
+    return {name: FLAGS[name].value for name in names if FLAGS[name].present}
 
 
 LEAST = {"accuracy_window": 0}

@@ -1,13 +1,16 @@
 """What the tests share: tiny real images cut from the embedded set, and experts of them."""
 
 import dataclasses
+import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import flax.linen as nn
 import jax
+import matplotlib
 import pytest
 
 from dancejax import data, networks
@@ -17,6 +20,20 @@ from dancejax.training import experts
 from dancejax.training.experts import ExpertPool
 
 backend.tune_allocator()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One compilation cache for a session, its workers and the programs that they start.
+
+    What one test module compiled is read back by the next, as are equal programs of other workers.
+    """
+    if not hasattr(config, "workerinput"):  # workers have the environment of who starts them
+        folder = tempfile.mkdtemp(prefix="dancejax-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        os.environ.setdefault("MPLCONFIGDIR", matplotlib.get_cachedir())  # the fonts known already
+        os.environ["XDG_CACHE_HOME"] = folder
+    backend.enable_compilation_cache()
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def cut(split: str, per_class: int, classes: int = 3) -> Dataset:

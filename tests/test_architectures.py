@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dancejax import condensation, evaluation, methods, networks
+from dancejax import condensation, evaluation, initialisation, methods, networks
 from dancejax.errors import UserError
 from dancejax.training import experts, protocols
 
@@ -58,14 +58,14 @@ def test_norms_and_precision_are_options_of_all(name):
         variables, outputs = shapes(network, (32, 32, 3))
         assert all(x.dtype == jnp.float32 for x in outputs)
         assert ("batch_stats" in variables) == (norm == "batch")
-        about = networks.describe(network)
+        about = networks.identity(network)
         assert about.pop("name") == name
         assert networks.create(name, about.pop("num_classes"), (32, 32, 3), **about) == network
 
 
 def test_names_differ_by_their_blocks():
     made = [networks.create(n, 10, (32, 32, 3)) for n in ("resnet10", "resnet18", "resnetap10")]
-    names = [networks.describe(network)["name"] for network in made]
+    names = [networks.identity(network)["name"] for network in made]
     assert names == ["resnet10", "resnet18", "resnetap10"]
     with pytest.raises(UserError, match="resnet18 has no option 'blocks'; it has width, norm"):
         networks.create("resnet18", 10, (32, 32, 3), blocks=(1, 1))
@@ -208,16 +208,15 @@ def test_networks_condense_and_train(name, norm, train, test, tmp_path):
     """As experts, in DANCE and IDM, and in evaluation."""
     network = networks.create(name, 3, train.image_shape, norm=norm, width=2)
     config = experts.expert_training(28, epochs=2, batch_size=24)
-    experts.train_pool(tmp_path, train, network, config, count=1, progress=False)
-    pool, again, _ = experts.load_pool(tmp_path, dataset=train)
-    assert again == network
+    pool = experts.train_experts(network, train, count=1, config=config, run=tmp_path)
+    assert pool.network == network
     idm = {"queue_start": 2, "queue_size": 2, "train_batch": 8, "train_steps": 1}
     for method_name, options in (("dance", {}), ("idm", idm)):
         method = methods.create(method_name, network=network, batch_real=8, **options)
-        made = condensation.condense(method, train, ipc=1, steps=2, pool=pool, progress=False)
-        start = condensation.initial_pixels(train, 1, 2).reshape(made.images.shape)
+        made = condensation.condense(method, train, ipc=1, steps=2, experts=pool)
+        start = initialisation.initial_pixels(train, 1, 2).reshape(made.images.shape)
         moved = np.abs(made.images - np.asarray(start)).max((1, 2, 3))
         assert np.isfinite(moved).all() and (moved > 0).all()
     protocol = protocols.protocol("dance", train.name, epochs=2)
-    result = evaluation.evaluate(made, test, network, protocol, repeats=1, progress=False)
-    assert 0 <= result["accuracy_mean"] <= 100
+    result = evaluation.evaluate(made, test, network, protocol, repeats=1)
+    assert 0 <= result.accuracy_mean <= 100

@@ -7,8 +7,10 @@ import pytest
 from dancejax import condensation, coreset, data, evaluation, methods, networks
 from dancejax.data import Dataset
 from dancejax.errors import UserError
+from dancejax.runs import Run
 from dancejax.training import experts, protocols
 
+MACHINE = ("log_every", "keep_every", "devices")
 WRONG_COUNTS = ["1", None, -1, 1.5, True, [1]]
 CONFIG = protocols.protocol("dance", "mine", epochs=1)
 
@@ -47,9 +49,10 @@ def test_counts_of_condense(name, value, train, network):
     if (name, value) == ("devices", None):
         return
     method = methods.create("dm", network=network, batch_real=4)
-    arguments = {"ipc": 1, "steps": 1, "progress": False, name: value}
+    arguments = {"ipc": 1, "steps": 1, name: value}
     with pytest.raises(UserError, match=name):
-        condensation.condense(method, train, **arguments)
+        about = {key: arguments.pop(key) for key in MACHINE if key in arguments}
+        condensation.condense(method, train, **arguments, run=Run(progress=False, **about))
 
 
 @pytest.mark.parametrize("value", WRONG_COUNTS)
@@ -60,14 +63,15 @@ def test_counts_of_others(value, train, test, network, tmp_path, pool_folder):
             evaluation.evaluate(train, test, network, CONFIG, **{"repeats": 1, name: value})
     for name in ("count", "seed", "snapshots"):
         with pytest.raises(UserError, match=name):
-            experts.train_pool(tmp_path / "p", train, network, config, **{"count": 1, name: value})
+            arguments = {"count": 1, "run": tmp_path / "p", name: value}
+            experts.train_pool(train, network, config, **arguments)
     assert not (tmp_path / "p").exists()
     for call in (
         lambda: coreset.random(train, value),
         lambda: coreset.random(train, 1, seed=value),
         lambda: data.subset(train, value, seed=0),
         lambda: data.subset(train, 1, seed=value),
-        lambda: data.train_test_split(train, seed=value),
+        lambda: train.split(seed=value),
         lambda: networks.create("convnet", value, (28, 28, 1)),
         lambda: networks.create("convnet", 3, (28, value, 1)),
         lambda: networks.create("convnet", 3, (28, 28, 1), width=value),
@@ -85,8 +89,7 @@ def test_counts_of_others(value, train, test, network, tmp_path, pool_folder):
         lambda x, y: Dataset.from_arrays(x, y, name=None),
         lambda x, y: Dataset.from_arrays(x, y, flip="no"),
         lambda x, y: Dataset.from_arrays(x, y, classes={"a", "b"}),
-        lambda x, y: data.train_test_split(x),
-        lambda x, y: data.train_test_split(Dataset.from_arrays(x, y), "0.2"),
+        lambda x, y: Dataset.from_arrays(x, y).split("0.2"),
         lambda x, y: data.load(None),
         lambda x, y: data.load("cifar10", data_dir=3),
         lambda x, y: networks.create("convnet", 2, 12),
@@ -113,7 +116,7 @@ def test_other_arguments(call):
     [
         ("dm", "batch_real", "8"), ("dm", "batch_real", None), ("dm", "batch_real", 1.5),
         ("dm", "learning_rate", "0.1"), ("dm", "learning_rate", None), ("dm", "factor", 1.5),
-        ("dm", "augmentation", None), ("dm", "momentum", "x"), ("dm", "class_chunk", 1.5),
+        ("dm", "augmentation", None), ("dm", "momentum", "x"),
         ("dance", "pltda", "no"), ("dance", "batch_syn", "3"), ("idm", "networks_trained", "3"),
     ],
 )  # fmt: skip
@@ -124,7 +127,7 @@ def test_settings_of_methods(method, name, value, network):
 
 def test_numpys_numbers_are_numbers(train, network):
     made = networks.create("convnet", np.int64(3), (28, 28, 1), width=np.int64(4))
-    assert networks.describe(made)["width"] == 4
+    assert networks.identity(made)["width"] == 4
     assert coreset.random(train, np.int32(2)).settings["ipc"] == 2
     methods.create("dm", network=network, batch_real=np.int64(4), learning_rate=np.float32(1))
 
@@ -134,20 +137,20 @@ def test_numpys_numbers_are_numbers(train, network):
 ])  # fmt: skip
 def test_a_network_of_ones_own_that_does_not_fit(wrong, train, test):
     with pytest.raises(UserError, match="network"):
-        evaluation.evaluate(train, test, wrong, CONFIG, repeats=1, progress=False)
+        evaluation.evaluate(train, test, wrong, CONFIG, repeats=1)
     method = methods.create("dm", network=wrong, batch_real=4)
     with pytest.raises(UserError, match="network"):
-        condensation.condense(method, train, ipc=1, steps=1, progress=False)
+        condensation.condense(method, train, ipc=1, steps=1)
 
 
 def test_a_network_of_ones_own(train, test, tmp_path):
     """It condenses and is tested; a pool has to make its network again from a name."""
     method = methods.create("dm", network=Mine(), batch_real=4)
-    made = condensation.condense(method, train, ipc=1, steps=1, workdir=tmp_path, progress=False)
-    evaluation.evaluate(made, test, Mine(), CONFIG, repeats=1, progress=False)
+    made = condensation.condense(method, train, ipc=1, steps=1, run=tmp_path)
+    evaluation.evaluate(made, test, Mine(), CONFIG, repeats=1)
     config = experts.expert_training(28, epochs=1)
     with pytest.raises(UserError, match="by name"):
-        experts.train_pool(tmp_path / "pool", train, Mine(), config, count=1)
+        experts.train_pool(train, Mine(), config, count=1, run=tmp_path / "pool")
     assert not (tmp_path / "pool").exists()
 
 
@@ -155,14 +158,14 @@ def test_experts_of_another_network(train, pool, network):
     other = networks.create("convnet", 3, train.image_shape, width=4, depth=2)
     method = methods.create("dance", network=other, batch_real=4)
     with pytest.raises(UserError, match="experts"):
-        condensation.condense(method, train, ipc=1, steps=1, pool=pool, progress=False)
+        condensation.condense(method, train, ipc=1, steps=1, experts=pool)
     with pytest.raises(UserError, match="pool"):
         condensation.condense(
-            methods.create("dance", network=network), train, ipc=1, steps=1, pool=(pool, 1, 2),
+            methods.create("dance", network=network), train, ipc=1, steps=1, experts=(pool, 1, 2),
         )  # fmt: skip
 
 
-def test_settings_that_json_has_no_word_for(train, network):
-    method = methods.create("dm", network=network, batch_real=4)
-    with pytest.raises(UserError, match="settings"):
-        condensation.condense(method, train, ipc=1, steps=1, settings={"a": object()})
+@pytest.mark.parametrize("run", [3, ("a",), {"folder": "a"}])
+def test_what_is_no_run(run, train, test, network):
+    with pytest.raises(UserError, match="run"):
+        evaluation.evaluate(train, test, network, CONFIG, repeats=1, run=run)

@@ -15,6 +15,8 @@ from PIL import Image
 from dancejax import condensation, condensed, coreset, evaluation, methods, multiformation, runs
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
+from dancejax.initialisation import initial_pixels
+from dancejax.runs import Run, measures
 from dancejax.training import experts, protocols
 
 OPTIONS = {
@@ -27,10 +29,12 @@ OPTIONS = {
 
 def run(name, network, train, pool, steps=6, **options):
     method = methods.create(name, network=network, batch_real=8, **OPTIONS[name])
+    about = {"folder": options.pop("workdir", None), "progress": False}
+    for option in ("log_every", "picture_every", "keep_every", "class_chunk"):
+        about[option] = options.pop(option, {"log_every": 2, "class_chunk": None}.get(option, 0))
     return condensation.condense(
-        method, train, pool=pool,
-        **{"ipc": 2, "steps": steps, "progress": False, "log_every": 2, **options},
-    )  # fmt: skip
+        method, train, experts=pool, **{"ipc": 2, "steps": steps, "run": Run(**about), **options}
+    )
 
 
 def interrupt_after(monkeypatch, count):
@@ -99,8 +103,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, network, train):
     sentence = r"pixels of class 'T-shirt/top' became not finite in iteration 1; .*lower the"
     with pytest.raises(UserError, match=sentence):
         condensation.condense(
-            method, train, ipc=1, steps=20, log_every=4, progress=False,
-            workdir=runs.open_workdir(tmp_path), checkpoint_seconds=0,
+            method, train, ipc=1, steps=20,
+            run=Run(tmp_path, progress=False, log_every=4, checkpoint_seconds=0),
         )  # fmt: skip
     assert not (tmp_path / "checkpoints").exists()
 
@@ -117,7 +121,7 @@ def test_pictures_are_drawn_along_the_way(tmp_path, network, train, pool):
 
 
 def test_real_start_holds_a_different_real_image_in_each_tile(train):
-    start = np.asarray(condensation.initial_pixels(train, 2, 2, seed=3))
+    start = np.asarray(initial_pixels(train, 2, 2, seed=3))
     assert start.shape == (3, 2, 28, 28, 1)
     tiles = start.reshape(3, 2, 2, 14, 2, 14).transpose(0, 1, 2, 4, 3, 5).reshape(3, 8, -1)
     shrunk = train.images.reshape(-1, 14, 2, 14, 2).mean((2, 4)).reshape(-1, 196) / 255
@@ -125,7 +129,7 @@ def test_real_start_holds_a_different_real_image_in_each_tile(train):
         nearest = [int(np.argmin(((shrunk - tile) ** 2).sum(1))) for tile in own]
         assert len(set(nearest)) == 8
         assert (train.labels[nearest] == label).all()
-    np.testing.assert_array_equal(start, condensation.initial_pixels(train, 2, 2, seed=3))
+    np.testing.assert_array_equal(start, initial_pixels(train, 2, 2, seed=3))
 
 
 def test_settings_that_do_not_fit_are_said(network, train, pool):
@@ -141,14 +145,14 @@ def test_settings_that_do_not_fit_are_said(network, train, pool):
         run("dance", network, train, None)
     method = methods.create("m3d", network=network, factor=15)
     with pytest.raises(UserError, match="factor 15 cuts 28x28 images"):
-        condensation.condense(method, train, ipc=1, steps=1, progress=False)
+        condensation.condense(method, train, ipc=1, steps=1)
 
 
 def test_a_stop_between_lines_of_the_log_loses_nothing(monkeypatch, tmp_path, network, train):
     """The stop is seen in the same iteration, and the log's means are as if it had not been."""
     options = {"log_every": 4, "steps": 7}
     run("dm", network, train, None, workdir=tmp_path / "whole", **options)
-    original, seen = condensation._Window.add, []
+    original, seen = measures.Window.add, []
 
     def stopping(self, metrics):
         original(self, metrics)
@@ -156,7 +160,7 @@ def test_a_stop_between_lines_of_the_log_loses_nothing(monkeypatch, tmp_path, ne
         if len(seen) in (2, 3, 6):  # after iterations 2, 3 and 6
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(condensation._Window, "add", stopping)
+    monkeypatch.setattr(measures.Window, "add", stopping)
     for stopped in (2, 3, 6):
         with pytest.raises(runs.Interrupted):
             run("dm", network, train, None, workdir=tmp_path / "cut", **options)
@@ -188,13 +192,12 @@ def test_another_network_or_pool_does_not_continue_a_run(tmp_path, network, trai
 
 
 def test_what_belongs_to_the_machine_is_no_part_of_a_run(tmp_path, network, train):
-    def method(chunk):
-        return methods.create("dm", network=network, batch_real=8, class_chunk=chunk)
+    def chunked(chunk, **options):
+        return run("dm", network, train, None, workdir=tmp_path, class_chunk=chunk, **options)
 
-    common = {"ipc": 2, "progress": False, "workdir": tmp_path}
-    condensation.condense(method(None), train, steps=2, **common)
-    condensation.condense(method(1), train, steps=4, log_every=3, **common)
-    made = condensation.condense(method(2), train, steps=4, log_every=1, **common)
+    chunked(None, steps=2)
+    chunked(1, steps=4, log_every=3)
+    made = chunked(2, steps=4, log_every=1)
     assert made.settings["steps"] == 4
 
 
@@ -215,7 +218,7 @@ def test_data_that_may_not_be_mirrored_are_not(network, train):
 
 @pytest.mark.parametrize("init", ["real_mean", "real_nearest", "first_nearest"])
 def test_starts_from_real_images(init, train):
-    start = np.asarray(condensation.initial_pixels(train, 2, 2, init=init, seed=3))
+    start = np.asarray(initial_pixels(train, 2, 2, init=init, seed=3))
     tiles = start.reshape(3, 2, 2, 14, 2, 14).transpose(0, 1, 2, 4, 3, 5).reshape(3, 8, -1)
     real = train.images[..., 0].astype(np.float32) / 255
     shrunk = real[:, ::2, ::2]
@@ -231,25 +234,25 @@ def test_starts_from_real_images(init, train):
 
 
 def test_starts_from_noise_have_a_key_of_their_own(train):
-    start = condensation.initial_pixels(train, 1, 1, init="noise", seed=3)
+    start = initial_pixels(train, 1, 1, init="noise", seed=3)
     shared = jax.random.uniform(jax.random.key(3), start.shape)
     assert np.abs(np.asarray(start) - shared).max() > 0.1
 
 
 def test_starts_from_a_set_of_ones_own(network, train):
     eight, made = coreset.random(train, 8, seed=1), run("m3d", network, train, None, steps=2)
-    tiled = condensation.initial_pixels(train, 2, 2, init=eight)
+    tiled = initial_pixels(train, 2, 2, init=eight)
     expected = multiformation.encode(jnp.asarray(eight.images), 2).reshape(tiled.shape)
     np.testing.assert_allclose(tiled, expected, atol=1e-6)
-    again = condensation.initial_pixels(train, 2, 2, init=made)
+    again = initial_pixels(train, 2, 2, init=made)
     np.testing.assert_array_equal(again, made.images.reshape(again.shape))
     whole = run("m3d", network, train, None, steps=2, init=made)
     assert whole.settings["init"]["method"] == "m3d"
     with pytest.raises(UserError, match="images in a class"):
-        condensation.initial_pixels(train, 3, 2, init=eight)
+        initial_pixels(train, 3, 2, init=eight)
     other = dataclasses.replace(train, classes=("a", "b", "c"))
     with pytest.raises(UserError, match="classes"):
-        condensation.initial_pixels(other, 2, 2, init=eight)
+        initial_pixels(other, 2, 2, init=eight)
 
 
 def test_whole_sets_are_kept_along_the_way(tmp_path, network, train):
@@ -280,7 +283,6 @@ def test_condensed_images_beat_those_they_start_from(name, network, train, test)
     """On real images not trained on, mean of three networks."""
     import dataclasses
     import tempfile
-    from pathlib import Path
 
     from dancejax import data, networks
 
@@ -289,19 +291,16 @@ def test_condensed_images_beat_those_they_start_from(name, network, train, test)
     network = networks.create("convnet", 10, (28, 28, 1), width=16)
     with tempfile.TemporaryDirectory() as folder:
         config = experts.expert_training(28, epochs=8)
-        experts.train_pool(Path(folder), train, network, config, count=2, progress=False)
-        pool, _, _ = experts.load_pool(Path(folder))
+        pool = experts.train_experts(network, train, count=2, config=config, run=folder)
     options = {"queue_size": 8, "train_batch": 64, "push_every": 10} if name == "idm" else {}
     method = methods.create(name, network=network, batch_real=64, factor=2, **options)
-    made = condensation.condense(method, train, ipc=1, steps=150, pool=pool, progress=False)
-    start = condensation.initial_pixels(train, 1, 2).reshape(-1, 28, 28, 1)
+    made = condensation.condense(method, train, ipc=1, steps=150, experts=pool)
+    start = initial_pixels(train, 1, 2).reshape(-1, 28, 28, 1)
     before = dataclasses.replace(made, images=np.asarray(start))
     protocol = protocols.protocol("dance", "fashion_mnist", epochs=100)
 
     def accuracy(chosen: CondensedSet) -> float:
-        result = evaluation.evaluate(
-            chosen, test, network, protocol, repeats=3, points=1, progress=False
-        )
-        return result["accuracy_mean"]
+        result = evaluation.evaluate(chosen, test, network, protocol, repeats=3, points=1)
+        return result.accuracy_mean
 
     assert accuracy(made) > accuracy(before) + 1

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -136,3 +138,26 @@ def test_pickled_arrays_are_not_read(tmp_path):
 def test_sets_that_make_no_sense_are_refused(changes, sentence):
     with pytest.raises(UserError, match=sentence):
         example(**changes)
+
+
+def test_methods_save_load_and_show(tmp_path, monkeypatch):
+    made = example(classes=("ape", "<bee>", "cat"))
+    made.save(tmp_path / "set")
+    assert condensed.fingerprint(CondensedSet.load(tmp_path / "set")) == condensed.fingerprint(made)
+    assert repr(made).startswith("CondensedSet('zoo' by dance: 2 images of 8x8x3 a class, factor 2")
+    page = made._repr_html_()
+    assert "data:image/png" in page and "&lt;bee&gt;" in page and len(page) < 2**20
+    assert made.show() is not None  # no notebook: the figure itself
+    shown = []
+    display = SimpleNamespace(display=shown.append, Image=lambda data: data)
+    notebook = SimpleNamespace(display=display, get_ipython=lambda: "a shell")
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    assert made.show() is None and shown[0].startswith(b"\x89PNG")
+
+
+def test_a_page_of_large_images_is_small():
+    images = np.random.default_rng(0).random((40, 128, 128, 3), np.float32)
+    classes = tuple(f"class {i}" for i in range(20))
+    labels = np.repeat(np.arange(20, dtype=np.int32), 2)
+    page = example(images=images, labels=labels, classes=classes)._repr_html_()
+    assert len(page) < 2**21

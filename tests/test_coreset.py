@@ -10,6 +10,8 @@ from hypothesis import given, settings, strategies as st
 
 from dancejax import coreset, networks, training
 from dancejax.errors import UserError
+from dancejax.methods.base import ExpertPool
+from dancejax.training.experts import Experts
 
 
 def points(seed: int, n: int, d: int) -> np.ndarray:
@@ -114,7 +116,9 @@ def test_random_set_holds_the_real_pixels(train):
 @pytest.mark.parametrize("method", ["herding", "kcenter", "kmeans"])
 def test_by_features_orders_each_class_on_its_own(method, train, network):
     variables = networks.init(network, jax.random.key(0), train.image_shape)
-    made = coreset.by_features(method, train, 4, network, variables)
+    stacked = jax.tree.map(lambda x: x[None], variables)
+    means = coreset.Means(experts=Experts(ExpertPool(stacked, stacked), network, {}))
+    made = coreset.choose(method, train, 4, means=means)
     _, features = training.predict(variables, training.train_data(train), network=network)
     order = getattr(coreset, f"{method}_order")
     for label in range(3):
@@ -126,12 +130,13 @@ def test_by_features_orders_each_class_on_its_own(method, train, network):
 
 def test_forgetting_chooses_from_each_class(train, network):
     config = training.TrainConfig(epochs=3, batch_size=16, cutmix=0.0)
-    made = coreset.forgetting(train, 5, network, config, progress=False)
-    again = coreset.forgetting(train, 5, network, config, progress=False)
+    means = coreset.Means(network=network, config=config)
+    made = coreset.choose("forgetting", train, 5, means=means)
+    again = coreset.choose("forgetting", train, 5, means=means)
     np.testing.assert_array_equal(made.images, again.images)
     np.testing.assert_array_equal(made.labels, np.repeat([0, 1, 2], 5))
     assert len(np.unique(made.images.reshape(15, -1), axis=0)) == 15
-    least = coreset.forgetting(train, 5, network, config, least=True, progress=False)
+    least = coreset.choose("forgetting_least", train, 5, means=means)
     assert (made.method, least.method) == ("forgetting", "forgetting_least")
     assert not np.array_equal(made.images, least.images)
 
@@ -141,5 +146,19 @@ def test_ipc_is_checked(train, network):
         coreset.random(train, 0)
     with pytest.raises(UserError, match="has 24 images, fewer than the 25"):
         coreset.random(train, 25)
-    with pytest.raises(UserError, match="no coreset by features is called 'best'"):
-        coreset.by_features("best", train, 1, network, {})
+    with pytest.raises(UserError, match="'best'"):
+        coreset.choose("best", train, 1)
+    for name in ("herding", "forgetting"):
+        with pytest.raises(UserError, match="network"):
+            coreset.choose(name, train, 1)
+
+
+def test_a_new_coreset_is_a_function_and_a_line(train, monkeypatch):
+    def last(dataset, ipc, seed, means):
+        found = [np.flatnonzero(dataset.labels == c)[-ipc:] for c in range(dataset.num_classes)]
+        return coreset.from_indices(dataset, np.stack(found), "last", {"ipc": ipc})
+
+    monkeypatch.setitem(coreset.CORESETS, "last", coreset.Coreset(last))
+    made = coreset.choose("last", train, 2)
+    own = np.flatnonzero(train.labels == 0)[-2:]
+    np.testing.assert_array_equal(made.images[:2], train.images[own].astype(np.float32) / 255)

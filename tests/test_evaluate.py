@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from dancejax import coreset, evaluation, runs
+from dancejax import coreset, evaluation, keys, runs
 from dancejax.errors import UserError
-from dancejax.runs import backend, parallel
+from dancejax.runs import Run, backend, parallel
 from dancejax.training import loop, protocols
 
 
@@ -21,10 +21,11 @@ def config(**options):
 
 
 def run(train, test, network, workdir=None, **options):
+    about = Run(workdir, progress=False, placement=options.pop("placement", "device"))
     return evaluation.evaluate(
-        train, test, network, options.pop("config", config()), workdir=workdir,
-        **{"repeats": 3, "points": 2, "progress": False, **options},
-    )  # fmt: skip
+        train, test, network, options.pop("config", config()),
+        **{"repeats": 3, "points": 2, "run": about, **options},
+    ).to_dict()  # fmt: skip
 
 
 def test_protocols_are_the_papers():
@@ -74,15 +75,16 @@ def test_networks_are_not_the_experts_twins(train, test, network, monkeypatch):
     seen = []
     original = loop.init_team
 
-    def kept(*args, **options):
-        state, own = original(*args, **options)
-        seen.append(state.variables)
-        return state, own
+    def kept(*args):
+        team = original(*args)
+        seen.append(team.state.variables)
+        return team
 
     monkeypatch.setattr(loop, "init_team", kept)
     run(train, test, network, repeats=1)
     with parallel.use(parallel.NETWORKS, 1) as mesh:
-        expert, _ = original(0, [0], network, train.image_shape, config(), mesh)
+        job = loop.Job("", network, config(), train, 1, 0, keys.EXPERTS, {})
+        expert = original(job, [0], mesh).state
     for first, twin in zip(*map(jax.tree.leaves, (seen[0], expert.variables)), strict=True):
         # Norms begin as ones and zeros, everywhere.
         assert not np.array_equal(first, twin) or len(np.unique(first)) == 1
@@ -126,8 +128,8 @@ def test_best_over_checkpoints_is_selected_among_kept_sets(tmp_path, train, test
     grey = dataclasses.replace(empty, images=np.full_like(empty.images, 0.5))
     sets = {20: grey, 10: coreset.random(train, 8), 30: grey}
     found = evaluation.over_checkpoints(
-        sets, test, network, config(epochs=20), repeats=2, points=2, workdir=tmp_path,
-        progress=False,
+        sets, test, network, config(epochs=20), repeats=2, points=2,
+        run=Run(tmp_path, progress=False),
     )  # fmt: skip
     assert [entry["iteration"] for entry in found["checkpoints"]] == [10, 20, 30]
     assert found["best"]["iteration"] == 10 and found["best"]["repeats"] == 2
@@ -135,7 +137,7 @@ def test_best_over_checkpoints_is_selected_among_kept_sets(tmp_path, train, test
     assert found["best"]["accuracy_mean"] == pytest.approx(alone["accuracy_mean"])
     assert json.loads((tmp_path / evaluation.BEST).read_text()) == found
     with pytest.raises(UserError, match="keep_every"):
-        evaluation.over_checkpoints({}, test, network, config(), repeats=1, workdir=tmp_path)
+        evaluation.over_checkpoints({}, test, network, config(), repeats=1, run=tmp_path)
 
 
 def test_finished_networks_are_not_trained_again(tmp_path, monkeypatch, train, test, network):
@@ -148,9 +150,9 @@ def test_finished_networks_are_not_trained_again(tmp_path, monkeypatch, train, t
     trained = []
     original = loop.train
 
-    def counted(*args, **options):
-        trained.extend(options["members"])
-        return original(*args, **options)
+    def counted(job, missing, *rest):
+        trained.extend(missing)
+        return original(job, missing, *rest)
 
     monkeypatch.setattr(loop, "train", counted)
     again = run(train, test, network, workdir)

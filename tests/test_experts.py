@@ -10,7 +10,7 @@ import pytest
 
 from dancejax import keys, networks, runs, training
 from dancejax.errors import UserError
-from dancejax.runs import backend
+from dancejax.runs import Run, backend, integrity
 from dancejax.training import experts
 
 
@@ -19,14 +19,15 @@ def config(**options):
 
 
 def train_pool(folder, train, network, count=2, **options):
-    options = {"config": config(), "progress": False, **options}
-    return experts.train_pool(folder, train, network, options.pop("config"), count=count, **options)
+    options = {"config": config(), "run": Run(folder, progress=False), **options}
+    return experts.train_pool(train, network, options.pop("config"), count=count, **options)
 
 
 def test_experts_learn_and_start_where_they_say(tmp_path, train, test, network):
     results = train_pool(tmp_path, train, network, config=config(epochs=12), test=test)
-    pool, found, _ = experts.load_pool(tmp_path, dataset=train)
-    assert found == network
+    found = experts.load_pool(tmp_path, dataset=train)
+    pool = found.pool
+    assert found.network == network
     data = training.train_data(test)
     for n in range(2):
         first = jax.tree.map(lambda x, n=n: x[n], pool.init)
@@ -39,13 +40,13 @@ def test_experts_learn_and_start_where_they_say(tmp_path, train, test, network):
 
 def test_extended_pool_keeps_its_experts(tmp_path, train, network):
     train_pool(tmp_path / "a", train, network, count=1)
-    one = experts.load_pool(tmp_path / "a")[0]
+    one = experts.load_pool(tmp_path / "a").pool
     train_pool(tmp_path / "a", train, network, count=2)
     train_pool(tmp_path / "b", train, network, count=2)
-    two, fresh = (experts.load_pool(tmp_path / name)[0] for name in "ab")
+    two, fresh = (experts.load_pool(tmp_path / name).pool for name in "ab")
     chex.assert_trees_all_equal(two, fresh)
     chex.assert_trees_all_equal(one, jax.tree.map(lambda x: x[:1], two))
-    chex.assert_trees_all_equal(one, experts.load_pool(tmp_path / "b", count=1)[0])
+    chex.assert_trees_all_equal(one, experts.load_pool(tmp_path / "b", count=1).pool)
 
 
 def test_interrupted_training_ends_in_the_same_bytes(tmp_path, monkeypatch, train, network):
@@ -76,7 +77,7 @@ def test_interrupted_training_ends_in_the_same_bytes(tmp_path, monkeypatch, trai
 def test_trajectory_runs_from_the_first_to_the_last(tmp_path, train, network):
     train_pool(tmp_path, train, network, count=1, snapshots=3)
     path = experts.load_trajectory(tmp_path, 0)
-    pool, _, _ = experts.load_pool(tmp_path)
+    pool = experts.load_pool(tmp_path).pool
     assert jax.tree.leaves(path)[0].shape[0] == 5
     for tree, index in ((pool.init, 0), (pool.final, -1)):
         chex.assert_trees_all_equal(
@@ -135,3 +136,12 @@ def test_damaged_experts_are_noticed(tmp_path, train, network):
 def test_diverging_training_is_said(tmp_path, train, network):
     with pytest.raises(UserError, match="network 0 are not finite after epoch 1; lower"):
         train_pool(tmp_path, train, network, config=config(learning_rate=1e30))
+
+
+def test_experts_in_memory_are_those_in_a_folder(tmp_path, train, network):
+    kept = experts.train_experts(network, train, count=2, config=config(), run=tmp_path / "pool")
+    free = experts.train_experts(network, train, count=2, config=config())
+    chex.assert_trees_all_equal(kept.pool, free.pool)
+    assert kept.description == integrity.plain(free.description) and kept.count == free.count == 2
+    with pytest.raises(UserError, match="folder"):
+        experts.train_pool(train, network, config(), count=1, run=Run())

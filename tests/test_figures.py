@@ -27,7 +27,8 @@ def small(classes=("a", "b"), factor=2, side=8) -> CondensedSet:
 
 def test_importing_the_library_chooses_no_backend():
     code = (
-        "from dancejax import condense, figures, gallery, report; import sys, matplotlib; "
+        "import sys, matplotlib; from dancejax import condensation, figures, report; "
+        "from dancejax.report import gallery; "
         "assert matplotlib.get_backend(auto_select=False) is None; "
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

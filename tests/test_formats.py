@@ -18,7 +18,7 @@ import pytest
 from dancejax import condensation, condensed, evaluation, methods, networks
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
-from dancejax.runs import checkpoint
+from dancejax.runs import Run, checkpoint
 from dancejax.training import experts, protocols
 
 FOLDER = Path(__file__).parent / "fixtures" / "format1"
@@ -79,14 +79,14 @@ def expert_config():
 
 
 def test_a_pool_of_the_first_edition_can_be_extended(first, train, test, small):
-    before = experts.load_pool(first / "pool")[0]
+    before = experts.load_pool(first / "pool").pool
     found = experts.train_pool(
-        first / "pool", train, small, expert_config(), count=3, snapshots=1, test=test,
-        progress=False,
+        train, small, expert_config(), count=3, snapshots=1, test=test,
+        run=first / "pool",
     )  # fmt: skip
     # It was trained without a test set.
     assert len(found) == 3 and all(0 < about["test_accuracy"] <= 1 for about in found)
-    after = experts.load_pool(first / "pool")[0]
+    after = experts.load_pool(first / "pool").pool
     chex.assert_trees_all_equal(before, jax.tree.map(lambda x: x[:2], after))
 
 
@@ -94,39 +94,37 @@ def test_a_team_of_the_first_edition_goes_on_with_fewer_devices(first, train, sm
     """Stopped on two devices in the last of three experts, which stood twice in the checkpoint."""
     about = checkpoint.latest_metadata(first / "padded" / "training")
     assert about is not None and about["members"] == [2]
-    experts.train_pool(first / "padded", train, small, expert_config(), count=3, progress=False)
+    experts.train_pool(train, small, expert_config(), count=3, run=first / "padded")
     assert "Set aside" not in capsys.readouterr().err
     assert experts.finished(first / "padded") == 3
 
 
 def test_a_run_of_the_first_edition_goes_on_to_the_same_bytes(first, train, small):
-    pool = experts.load_pool(first / "pool", count=2)[0]
+    pool = experts.load_pool(first / "pool", count=2).pool
     method = methods.create("dance", network=small, batch_real=8, update_order="joint")
-    common = {"ipc": 2, "steps": 6, "pool": pool, "log_every": 2, "progress": False}
-    made = condensation.condense(method, train, workdir=first / "run", **common)
+    run = Run(first / "run", log_every=2)
+    common = {"ipc": 2, "steps": 6, "experts": pool, "run": run}
+    made = condensation.condense(method, train, **common)
     # To rounding where this machine's instructions are not those of the one that made the files.
     np.testing.assert_allclose(made.images, np.load(first / "after_6.npy"), atol=1e-5)
     other = methods.create("dance", network=small, batch_real=8)
     with pytest.raises(UserError, match="update_order"):  # which is another run's now
-        condensation.condense(other, train, workdir=first / "run", **common)
+        condensation.condense(other, train, **common)
 
 
 def test_an_evaluation_of_the_first_edition_goes_on(first, train, test, small):
     """With the keys that its networks had; finished ones are taken as they are."""
-    pool = experts.load_pool(first / "pool", count=2)[0]
+    pool = experts.load_pool(first / "pool", count=2).pool
     method = methods.create("dance", network=small, batch_real=8, update_order="joint")
-    made = condensation.condense(
-        method, train, ipc=2, steps=4, pool=pool, workdir=first / "run", progress=False
-    )
+    made = condensation.condense(method, train, ipc=2, steps=4, experts=pool, run=first / "run")
     lines = (first / "evaluation" / "evaluation.jsonl").read_text().splitlines()
     assert condensed.fingerprint(made) == json.loads(lines[0])["train"]["fingerprint"]
     config = protocols.protocol("dance", "x", epochs=4, draw="image")
     result = evaluation.evaluate(
-        made, test, small, config, repeats=3, points=2, workdir=first / "evaluation",
-        progress=False,
+        made, test, small, config, repeats=3, points=2, run=first / "evaluation",
     )  # fmt: skip
-    assert result["accuracies"][:2] == [json.loads(line)["curve"][-1] for line in lines[1:]]
-    assert result["keys"] == "experts"
+    assert list(result.accuracies[:2]) == [json.loads(line)["curve"][-1] for line in lines[1:]]
+    assert result.record["keys"] == "experts"
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ def test_the_animation_shows_every_picture_and_rests_on_the_last(tmp_path):
 
 @pytest.mark.parametrize("embedding", gallery.EMBEDDINGS)
 def test_features_of_real_and_synthetic_images(embedding, train, pool_folder):
-    pool, network, _ = experts.load_pool(pool_folder)
-    variables = interpolate.select(pool.final, 0)
+    found = experts.load_pool(pool_folder)
+    network, variables = found.network, interpolate.select(found.pool.final, 0)
     sets = {"first": coreset.random(train, 2), "second": coreset.random(train, 3, seed=1)}
     figure = gallery.features_figure(
         train, sets, network, variables, embedding=embedding, per_class=5
@@ -61,10 +61,10 @@ def test_features_of_real_and_synthetic_images(embedding, train, pool_folder):
 
 def test_a_real_image_lies_on_its_own_point(train, pool_folder):
     """A coreset's images are among the real ones: so are their features."""
-    pool, network, _ = experts.load_pool(pool_folder)
+    found = experts.load_pool(pool_folder)
     figure = gallery.features_figure(
-        train, {"random": coreset.random(train, 1)}, network,
-        interpolate.select(pool.final, 0), embedding="pca", per_class=24,
+        train, {"random": coreset.random(train, 1)}, found.network,
+        interpolate.select(found.pool.final, 0), embedding="pca", per_class=24,
     )  # fmt: skip
     (axes,) = figure.get_axes()
     for real, own in zip(axes.collections[::2], axes.collections[1::2], strict=True):

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from dancejax import condensation, methods
+from dancejax import condensation, initialisation, methods
 
 from .golden import make
 
@@ -25,7 +25,7 @@ def run(name, train):
     method = methods.create(name, network=network, **make.SETTINGS[name])
     pool = make.make_pool(network, dataset.image_shape) if method.needs_experts else None
     context = condensation.make_context(dataset, pool)
-    start = condensation.initial_pixels(dataset, make.IPC, method.factor, seed=make.SEED)
+    start = initialisation.initial_pixels(dataset, make.IPC, method.factor, seed=make.SEED)
     state = method.init(jax.random.key(make.SEED), start, context)
     update = jax.jit(method.update)
     found, history = {"start": start}, []

@@ -1,5 +1,7 @@
 """ConvNet by closed forms and plain NumPy; the own convolution against XLA's."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,9 +9,10 @@ import numpy as np
 import pytest
 from jax import lax
 
-from dancejax import networks
+from dancejax import condensation, condensed, evaluation, methods, networks
 from dancejax.errors import UserError
-from dancejax.networks import layers
+from dancejax.networks import convolution, layers
+from dancejax.training import experts, protocols
 
 
 def size(tree):
@@ -161,7 +164,7 @@ def test_own_convolution_has_xlas_gradients(kernel, stride, padding, side):
     x = jax.random.normal(keys[0], (2, side, side, 3))
     k = jax.random.normal(keys[1], (kernel, kernel, 3, 4))
     results = []
-    for conv in (layers._conv, layers._conv_cpu):
+    for conv in (convolution.conv_xla, convolution.conv_cpu):
         out, vjp = jax.vjp(lambda a, b, conv=conv: conv(a, b, stride, padding), x, k)
         results.append((out, *vjp(jax.random.normal(keys[2], out.shape))))
     for ours, theirs in zip(*results, strict=True):
@@ -175,9 +178,9 @@ def test_own_convolution_inside_scan_and_vmap():
     def grad(conv):
         return jax.grad(lambda a: jnp.sum(jnp.sin(conv(a, k, 1, 1))))
 
-    expected = jnp.stack([grad(layers._conv)(a) for a in x])
-    np.testing.assert_allclose(lax.map(grad(layers._conv_cpu), x), expected, atol=1e-4)
-    np.testing.assert_allclose(jax.vmap(grad(layers._conv_cpu))(x), expected, atol=1e-4)
+    expected = jnp.stack([grad(convolution.conv_xla)(a) for a in x])
+    np.testing.assert_allclose(lax.map(grad(convolution.conv_cpu), x), expected, atol=1e-4)
+    np.testing.assert_allclose(jax.vmap(grad(convolution.conv_cpu))(x), expected, atol=1e-4)
 
 
 def test_bfloat16_is_near_and_means_stay_float32():
@@ -194,7 +197,7 @@ def test_bfloat16_is_near_and_means_stay_float32():
 
 def test_descriptions_make_the_same_network():
     network = networks.create("convnet", 7, (32, 32, 3), width=16, norm="batch", dtype="bfloat16")
-    about = networks.describe(network)
+    about = networks.identity(network)
     name, classes = about.pop("name"), about.pop("num_classes")
     assert networks.create(name, classes, (32, 32, 3), **about) == network
 
@@ -222,3 +225,62 @@ def test_activation_bytes_count_the_layers_outputs():
 def test_what_does_not_exist_is_said(options, sentence):
     with pytest.raises(UserError, match=sentence):
         networks.create(options.pop("name", "convnet"), 10, (32, 32, 3), **options)
+
+
+def test_a_data_set_says_what_a_network_is_made_for(train):
+    made = networks.create("convnet", train, width=4)
+    assert made == networks.create("convnet", 3, train.image_shape, width=4)
+    with pytest.raises(UserError, match="image_shape"):
+        networks.create("convnet", train, train.image_shape)
+    with pytest.raises(UserError, match="shape"):
+        networks.create("convnet", 3)
+
+
+class Own(nn.Module):
+    """A module that is none of the package's, with batch norm under a name of its own."""
+
+    num_classes: int
+    width: int = 4
+    activation: Callable = nn.relu
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = nn.Conv(self.width, (3, 3), strides=2)(x)
+        x = self.activation(nn.BatchNorm(use_running_average=not train)(x))
+        features = x.reshape(len(x), -1)
+        return nn.Dense(self.num_classes)(features), features
+
+
+def test_a_module_of_ones_own_works_as_those_with_names_do(train, test, tmp_path):
+    network = Own(3)
+    config = experts.expert_training(28, epochs=1, batch_size=24)
+    experts.train_pool(tmp_path, train, network, config, count=1, test=test, progress=False)
+    experts.train_pool(train, Own(3), config, count=1, test=test, run=tmp_path)
+    found = experts.load_pool(tmp_path, dataset=train, network=network)
+    assert found.network is network
+    assert found.description["network"]["name"].endswith("test_networks.Own")
+    experts.load_trajectory(tmp_path, 0, network=network)
+    for wrong in (None, Own(3, width=5), networks.create("convnet", train, width=4)):
+        with pytest.raises(UserError, match="network"):
+            experts.load_pool(tmp_path, network=wrong)
+    method = methods.create("dance", network=network, batch_real=8)
+    made = condensation.condense(method, train, ipc=1, steps=2, experts=found)
+    made.save(tmp_path / "set")
+    settings = condensed.load(tmp_path / "set").settings
+    assert settings["network"] == networks.identity(network)
+    protocol = protocols.protocol("dance", train.name, epochs=2)
+    result = evaluation.evaluate(made, test, network, protocol, repeats=1)
+    assert result.record["network"] == networks.identity(network)
+
+
+def test_a_pool_of_a_named_network_refuses_another(train, network, pool_folder):
+    assert experts.load_pool(pool_folder, network=network).network == network
+    with pytest.raises(UserError, match="network"):
+        experts.load_pool(pool_folder, network=Own(3))
+
+
+def test_batch_statistics_are_found_by_what_a_network_holds(train):
+    assert networks.uses_batch_statistics(Own(3), train.image_shape)
+    assert networks.images_per_block(Own(3), 10**6, train.image_shape) == 10**6
+    assert not networks.uses_batch_statistics(networks.create("convnet", train), train.image_shape)
+    assert "0x" not in networks.identity(Own(3))["module"]

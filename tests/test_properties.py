@@ -115,8 +115,10 @@ def test_any_damage_to_a_work_folder_is_noticed_or_harmless(tmp_path, capsys, tr
 
     def run():
         return condensation.condense(
-            method, train, ipc=1, steps=4, workdir=workdir, log_every=1, progress=False,
-            checkpoint_seconds=0, picture_every=2,
+            method, train, ipc=1, steps=4,
+            run=runs.Run(
+                workdir, progress=False, log_every=1, checkpoint_seconds=0, picture_every=2
+            ),
         )  # fmt: skip
 
     good = run()

@@ -21,7 +21,7 @@ LEVELS = (
     ("methods",),
     ("training",),
     ("condensed",),
-    ("condensation", "coreset", "evaluation", "exchange"),
+    ("condensation", "coreset", "evaluation", "exchange", "initialisation", "records"),
     ("analysis", "report"),
     ("applications",),
     ("launch",),

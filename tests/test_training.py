@@ -19,7 +19,7 @@ def step_alone(state, key, data, *, network, config):
     """`train_step` for one network."""
     states = jax.tree.map(lambda x: x[None], state)
     stacked = training.train_step(
-        states, key[None], data, network=network, config=config, count=len(data.labels)
+        states, key[None], data, training.Recipe(network, config, len(data.labels))
     )
     return jax.tree.map(lambda x: x[0], stacked)
 
@@ -101,7 +101,7 @@ def test_many_networks_at_once_are_each_alone(cpu, monkeypatch, train, network):
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *fresh())
     for _ in range(3):
         stacked, losses = training.train_step(
-            stacked, keys, data, network=network, config=config, count=len(data.labels)
+            stacked, keys, data, training.Recipe(network, config, len(data.labels))
         )
     for i, state in enumerate(fresh()):
         for _ in range(3):
@@ -202,7 +202,7 @@ def test_what_a_step_presents_is_told(train, network):
     state = state._replace(step=jnp.int32(3))  # the last batch, of 12 images and 8 repeats
     states = jax.tree.map(lambda x: x[None], state)
     _, _, presented = training.train_step(
-        states, key[None], data, network=network, config=config, count=72, watch=True
+        states, key[None], data, training.Recipe(network, config, 72), watch=True
     )
     images, right, real = (np.asarray(array[0]) for array in presented)
     expected, weights = training.batch_indices(key, jnp.int32(3), 72, 20)

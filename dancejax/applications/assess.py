@@ -98,7 +98,7 @@ def record(tested: Tested, settings: EvaluationSettings) -> CondensedSet:
         "rate": config.learning_rate,
         "repeats": settings.networks,
     }
-    network = networks.describe(tested.network)
+    network = networks.identity(tested.network)
     return dataclasses.replace(
         made, settings={**made.settings, "network": network, "evaluation": about}
     )

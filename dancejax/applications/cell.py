@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from dancejax import coreset, methods
-from dancejax.applications.settings import needs_experts, paper
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.methods import presets
+from dancejax.methods import Paper
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Cell:
         """How many experts it uses; usual: where its variant does not say."""
         if self.method in coreset.CORESETS:
             return int(coreset.CORESETS[self.method].needs == "experts")
-        needed = needs_experts(self.method)
+        needed = methods.needs_experts(self.method)
         return int(self.settings().get("experts", usual)) if needed else 0
 
     def settings(self) -> dict[str, Any]:
@@ -60,8 +59,8 @@ def setting_types(method: str) -> dict[str, type]:
     """What a variant can set of a method or coreset, with the types."""
     if method not in methods.METHODS:
         return {}
-    types = methods.setting_types(method)
-    return {**types, "experts": int} if needs_experts(method) else types
+    types = {**methods.setting_types(method), "optimizer": str}
+    return {**types, "experts": int} if methods.needs_experts(method) else types
 
 
 def variants_of(method: str, variants: Sequence[str]) -> list[str]:
@@ -84,13 +83,11 @@ def _parse_setting(name: str, text: str, kind: type) -> Any:
         raise UserError(f"{name} must be {wanted}, not {text!r}.") from error
 
 
-def plan_of(
-    cell: Cell, dataset: Dataset, steps: int | None, settings: dict[str, Any]
-) -> presets.Preset:
+def plan_of(cell: Cell, dataset: Dataset, steps: int | None, settings: dict[str, Any]) -> Paper:
     """Iterations and settings of a cell: the paper's, the grid's over them, then the variant's."""
-    published = paper(cell.method, dataset, cell.ipc)
-    types = methods.setting_types(cell.method)
+    published = methods.paper(cell.method, dataset, cell.ipc)
+    types = setting_types(cell.method)
     given = {**settings, **cell.settings()}
-    own = {name: value for name, value in given.items() if name in types}
-    config = {**published.config, **own}
-    return dataclasses.replace(published, steps=steps or published.steps, config=config)
+    own = {name: value for name, value in given.items() if name in types and name != "experts"}
+    found = {**published.settings, **own}
+    return dataclasses.replace(published, steps=steps or published.steps, settings=found)

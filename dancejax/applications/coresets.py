@@ -80,7 +80,7 @@ def select(
         )
         found = experts.load_pool(folder, count=1, dataset=train)
         about = {
-            "network": networks.describe(found.network),
+            "network": networks.identity(found.network),
             "training": found.description["training"],
         }
         means = Means(experts=found, run=run, settings=about)

@@ -55,10 +55,10 @@ def prepare(settings: Settings) -> "Export":
         evaluation is of another set.
     """
     for form in settings.formats:
-        if settings.with_test and form not in exchange.WITH_TEST:
+        if settings.with_test and form not in exchange.with_test():
             raise UserError(
                 f"{form} has no place for test images; --with_test is for "
-                f"{', '.join(exchange.WITH_TEST)}."
+                f"{', '.join(exchange.with_test())}."
             )
     path = assess.set_folder(settings.condensed)
     made = condensed.load(path)
@@ -83,18 +83,16 @@ class Export:
         settings, result = self.settings, self.result
         for form in exchange.FORMS:
             exchange.clear(folder / form)
+        options = exchange.ExportOptions(
+            decoded=settings.decoded,
+            licence=settings.licence,
+            accuracy=_sentence(result) if result else None,
+            evaluation={k: result[k] for k in _KEPT if k in result} if result else None,
+            test=self.test,
+        )
         for form in settings.formats:
             there = (folder / form).exists()
-            about = exchange.ensure(
-                self.made,
-                folder / form,
-                form,
-                decoded=settings.decoded,
-                licence=settings.licence,
-                accuracy=_sentence(result) if result else None,
-                evaluation={k: result[k] for k in _KEPT if k in result} if result else None,
-                test=self.test,
-            )
+            about = exchange.ensure(self.made, folder / form, form, options)
             lost, share = "", 100 * about["outside_of_range"]["share"]
             if about["outside_of_range"]["cut_off"]:
                 lost = f", {share:.2f} % of the pixels cut off"

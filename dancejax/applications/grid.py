@@ -19,6 +19,7 @@ from dancejax import (
     initialisation,
     methods,
     names,
+    records,
     runs,
 )
 from dancejax.applications import assess, coresets, pool
@@ -31,14 +32,13 @@ from dancejax.applications.settings import (
     NetworkSettings,
     Say,
     Source,
-    needs_experts,
     quiet,
 )
 from dancejax.condensed import CondensedSet
 from dancejax.coreset import Means
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.methods import presets
+from dancejax.methods import Paper
 from dancejax.runs import Run, integrity
 from dancejax.training import experts
 
@@ -162,7 +162,7 @@ def _check(settings: Settings, cells: Sequence[Cell], dataset: Dataset, network:
     for cell in cells:
         coreset.check_ipc(dataset, cell.ipc)
         if cell.method in methods.METHODS:
-            config = plan_of(cell, dataset, settings.steps, settings.config).config
+            config = plan_of(cell, dataset, settings.steps, settings.config).settings
             method = methods.create(cell.method, network=network, **config)
             initialisation.initial_pixels(dataset, cell.ipc, method.factor)
     usual = settings.experts.used or 1
@@ -226,13 +226,13 @@ def _experts(grid: Grid, count: int | None) -> experts.Experts:
     return experts.load_pool(grid.expert_dir, count=count, dataset=grid.train)
 
 
-def _condense(cell: Cell, grid: Grid, plan: presets.Preset, run: Run) -> CondensedSet:
+def _condense(cell: Cell, grid: Grid, plan: Paper, run: Run) -> CondensedSet:
     found, network = None, grid.network
-    if needs_experts(cell.method):
+    if methods.needs_experts(cell.method):
         found = _experts(grid, cell.settings().get("experts", grid.settings.experts.used))
         network = found.network
     return condensation.condense(
-        methods.create(cell.method, network=network, **plan.config),
+        methods.create(cell.method, network=network, **plan.settings),
         grid.train,
         ipc=cell.ipc,
         steps=plan.steps,
@@ -300,7 +300,7 @@ def _table_line(group: list[dict[str, Any]]) -> list[str]:
         over = f"{first['repeats']} network{'s' if several else ''}"
         std = first["accuracy_std"] if several else None
     return [
-        names.method(first["method"]),
+        methods.title(first["method"]),
         first.get("variant") or "-",
         str(first["ipc"]),
         f"{statistics.fmean(means):.1f}" + ("" if std is None else f" +- {std:.1f}"),
@@ -314,13 +314,13 @@ def _table_line(group: list[dict[str, Any]]) -> list[str]:
 
 
 def _check_made(
-    made: CondensedSet, cell: Cell, grid: Grid, plan: presets.Preset | None, folder: Path
+    made: CondensedSet, cell: Cell, grid: Grid, plan: Paper | None, folder: Path
 ) -> None:
     """Raise UserError if a finished set was made otherwise than its cell asks for."""
     dataset = grid.train
     wanted: dict[str, Any] = {"ipc": cell.ipc}
     if plan is not None:
-        method = methods.create(cell.method, network=grid.network, **plan.config)
+        method = methods.create(cell.method, network=grid.network, **plan.settings)
         wanted |= method.settings(cell.ipc, dataset.image_shape)
         wanted |= {"steps": plan.steps, "seed": cell.seed, "init": plan.init}
     known = {name: made.settings[name] for name in wanted if name in made.settings}
@@ -328,6 +328,6 @@ def _check_made(
         {"settings": known, "data set": made.source["fingerprint"]},
         {"settings": wanted, "data set": dataset.fingerprint},
         folder,
-        missing=condensation.EARLIER,
+        missing=records.EARLIER,
         ignored=("settings.class_chunk",),
     )

@@ -17,13 +17,14 @@ from dancejax import (
     initialisation,
     methods,
     networks,
+    records,
     report,
     runs,
 )
 from dancejax.applications import assess, plan, pool
 from dancejax.applications.assess import Assessment, Tested
 from dancejax.applications.resolve import Chosen, Settings, choose, listing, settings_for
-from dancejax.applications.settings import NetworkSettings, Say, needs_experts, quiet
+from dancejax.applications.settings import NetworkSettings, Say, quiet
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
@@ -89,7 +90,7 @@ class Job:
             "preset": self.preset,
             "steps": self.steps,
             **dataclasses.asdict(self.method.config),
-            "network": networks.describe(self.network),
+            "network": networks.identity(self.network),
         }
 
 
@@ -151,7 +152,7 @@ def prepare(settings: Settings, *, run: Run, say: Say = quiet, estimate: bool | 
     initialisation.initial_pixels(
         train, settings.ipc, job.method.factor, init=job.init, seed=settings.seed
     )
-    condensation.check_resume(
+    records.check_resume(
         run.folder, job.method, train, ipc=settings.ipc, init=job.init, seed=settings.seed
     )
     _warn_of_long_steps(job, say)
@@ -166,7 +167,7 @@ def _job(chosen: Chosen, train: Dataset, run: Run) -> Job:
     if chosen.preset == "auto" if settings.evaluate is None else settings.evaluate:
         test = settings.source.load("test")
     network = settings.network
-    if settings.experts.folder is not None and needs_experts(settings.method):
+    if settings.experts.folder is not None and methods.needs_experts(settings.method):
         pool.check(settings.experts, network, train, chosen.used)
         stored = experts_room.read_description(settings.experts.folder)["network"]
         network = NetworkSettings().over(stored)
@@ -256,7 +257,12 @@ def carry_out(job: Job, *, say: Say = quiet, command: str = "this notebook") -> 
         tested = Tested(made, job.train, job.network, job.method.name)
         made = assess.record(tested, settings.evaluation)
     condensed.save(made, folder / "condensed")
-    figures.save_metrics(folder / "losses.png", folder / "metrics.jsonl", job.method.name)
+    figures.save_metrics(
+        folder / "losses.png",
+        folder / "metrics.jsonl",
+        job.method.name,
+        title=methods.title(job.method.name),
+    )
     if job.test is None:
         return Outcome(made, job.train, experts, {})
     evaluations = compare(job, made, job.test, say=say)

@@ -70,12 +70,8 @@ def choose(dataset: Dataset, ipc: int, factor: int) -> Plan:
 
 def method_settings(method: str, chosen: Plan) -> dict[str, Any]:
     """Return what a plan sets of a method: on CPU smaller batches and a shorter queue, too."""
-    found = {"batch_real": chosen.batch_real}
-    if backend.is_cpu():
-        small = {"train_batch": chosen.batch_real, "queue_size": 20}
-        types = methods.setting_types(method)
-        found |= {name: value for name, value in small.items() if name in types}
-    return found
+    small = methods.cpu_settings(method, chosen.batch_real) if backend.is_cpu() else {}
+    return {"batch_real": chosen.batch_real, **small}
 
 
 def image_size(sizes: list[tuple[int, int]]) -> int | None:

@@ -119,7 +119,7 @@ def train(
         "accuracies": accuracies,
         "train": evaluation.describe_set(train_set),
         "test": {"name": test.name, "fingerprint": test.fingerprint},
-        "network": networks.describe(network),
+        "network": networks.identity(network),
         "training": dataclasses.asdict(config),
     }
     assert run.folder is not None

@@ -12,7 +12,6 @@ from dancejax.applications.settings import (
     Say,
     Source,
     fill,
-    paper,
 )
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
@@ -90,8 +89,8 @@ def choose(settings: Settings, train: Dataset, say: Say) -> Chosen:
     """Fill what is not given by the preset's."""
     used = settings.experts.used
     preset = settings.preset or ("paper" if plan.published(train.name) else "auto")
-    published = paper(settings.method, train, settings.ipc)
-    config, steps, init, chosen = {**published.config}, published.steps, published.init, None
+    published = methods.paper(settings.method, train, settings.ipc)
+    config, steps, init, chosen = {**published.settings}, published.steps, published.init, None
     by_hand = {**({"steps": settings.steps} if settings.steps else {}), **settings.config}
     coreset.check_ipc(train, settings.ipc)
     if preset == "auto":
@@ -105,6 +104,8 @@ def choose(settings: Settings, train: Dataset, say: Say) -> Chosen:
         settings = dataclasses.replace(settings, network=network)
     settings = dataclasses.replace(settings, steps=settings.steps or steps)
     values = {"steps": settings.steps, **config, **settings.config}
+    if preset == "paper" and not published.published:
+        say(f"{published.title} has no published settings; its own defaults hold")
     say(f"preset {preset}: {listing(values)}")
     if by_hand:
         say(f"given by hand: {listing(by_hand)}")

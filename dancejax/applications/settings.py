@@ -17,7 +17,6 @@ from dancejax.applications import plan
 from dancejax.condensed import CondensedSet
 from dancejax.data import folder
 from dancejax.data.dataset import Dataset
-from dancejax.methods import presets
 from dancejax.runs import paths
 from dancejax.training import TrainConfig, experts, protocols
 
@@ -30,29 +29,6 @@ T = TypeVar("T", "ExpertSettings", "EvaluationSettings")
 
 def quiet(text: str) -> None:
     """Say nothing."""
-
-
-def paper(method: str, dataset: Dataset, ipc: int) -> presets.Preset:
-    """Return what a method's paper runs on a data set."""
-    return presets.paper(
-        method,
-        dataset=dataset.name,
-        image_side=min(dataset.image_shape[:2]),
-        ipc=ipc,
-        flip=dataset.flip,
-        smallest=int(dataset.class_counts.min()),
-    )
-
-
-def protocol_of(method: str) -> str:
-    """Return the protocol by which a method's paper evaluates; coresets have DANCE's."""
-    return presets.PROTOCOLS.get(method, "dance")
-
-
-def needs_experts(method: str) -> bool:
-    """Whether a method needs a pool of experts, whatever its settings."""
-    network = networks.create("convnet", 2, (8, 8, 1), width=1, depth=1)
-    return methods.create(method, network=network).needs_experts
 
 
 def fill(settings: T, lower: Mapping[str, Any]) -> T:
@@ -250,7 +226,7 @@ class EvaluationSettings:
             "learning_rate": self.rate,
             "draw": self.draw,
         }
-        name = self.protocol or protocol_of(method)
+        name = self.protocol or methods.protocol_of(method)
         config = protocols.protocol(
             name,
             dataset.name,

@@ -1,6 +1,6 @@
 """Data sets: `load` reads the embedded set, TFDS, image folders and .npz into `Dataset`.
 
-Arrays of one's own become one by `Dataset.from_arrays`. The names, in `__init__.pyi`, are
+`Dataset.from_arrays` makes one of arrays. The names, in `__init__.pyi`, are
 loaded when they are used.
 """
 

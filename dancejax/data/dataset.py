@@ -1,4 +1,4 @@
-"""Dataset: one split of a labelled image set in memory, checked; seeded subsets and splits."""
+"""Dataset: one split of a labelled image set in memory, checked; subsets and splits of it."""
 
 import dataclasses
 import functools
@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dancejax import checks
+from dancejax import checks, figures
 from dancejax.data import arrays, known
 from dancejax.data.arrays import Arrays
 from dancejax.data.normalisation import channel_statistics, known_constants
-from dancejax.data.splitting import TEST_FRACTION, content_split, image_digests
+from dancejax.data.splitting import TEST_SHARE, content_split, image_digests
 from dancejax.errors import UserError
 from dancejax.text import printable, printable_names
 
@@ -23,15 +23,23 @@ SPLITS = ("train", "test")
 class Dataset:
     """One split of a labelled image set; arrays are read-only.
 
-    images: uint8 [N, H, W, C] in 0..255, C 1 or 3; labels: int32 [N] in 0..len(classes)-1;
-    mean, std: C numbers each for pixels in [0, 1], std > 0. Networks see
-    (images / 255 - mean) / std. flip: whether a mirrored image keeps its label, so that training
-    may mirror images; no part of the fingerprint. Names are made printable. Raises UserError where
-    any of this does not hold.
+    Attributes:
+      name: of the data set; made printable, as the names of classes are.
+      split_name: "train" or "test".
+      images: uint8 [N, H, W, C] in 0..255, C 1 or 3.
+      labels: int32 [N] in 0..len(classes)-1.
+      classes: names of the classes, all different.
+      mean, std: C numbers each for pixels in [0, 1], std > 0. Networks see
+        (images / 255 - mean) / std.
+      flip: whether a mirrored image keeps its label, so that training may mirror images; no part
+        of the fingerprint.
+
+    Raises:
+      UserError: any of this does not hold.
     """
 
     name: str
-    split: str
+    split_name: str
     images: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
@@ -43,7 +51,7 @@ class Dataset:
     """How a caller who has something else gets one."""
 
     def __post_init__(self) -> None:
-        check_split(self.split)
+        check_split(self.split_name)
         checks.instance("flip", self.flip, bool, np.bool_, hint="give True or False")
         arrays.check_arrays(self.name, Arrays(self.images, self.labels, self.classes))
         mean, std = _constants(self.name, self.mean, self.std, self.images.shape[-1])
@@ -62,11 +70,10 @@ class Dataset:
         *,
         classes: Any = None,
         name: str = "arrays",
-        split: str = "train",
         channels_first: bool = False,
         flip: bool | None = None,
     ) -> "Dataset":
-        """Make a data set of one's own arrays, as an .npz file of them would be read.
+        """Make a data set of arrays, as an .npz file of them would be read.
 
         Args:
           images: [N, H, W] or [N, H, W, C] with C 1 or 3; uint8, or floating-point in [0, 1], which
@@ -75,15 +82,14 @@ class Dataset:
           classes: one string a class, for labels 0..C-1. None takes the distinct labels in
             ascending order, each called by its value.
           name: of the data set; one with known normalisation constants gets them.
-          split: what the images are for, "train" or "test".
           channels_first: images are [N, C, H, W], as PyTorch has them.
           flip: whether a mirrored image keeps its label; None: by the name, see `known.flip`.
 
         Returns:
-          The data set, with mean and std of its images. `train_test_split` cuts it in two.
+          The data set, a training split with the mean and std of its images. `split` divides it.
 
         Raises:
-          UserError: anything is not so.
+          UserError: an argument is not as described.
         """
         checks.instance("name", name, str, hint="give the data set's name as text")
         made = arrays.build(
@@ -91,13 +97,61 @@ class Dataset:
         )
         constants = known_constants(name, made.images.shape[-1])
         constants = constants or channel_statistics(made.images)
-        return cls(name, split, *made, *constants, known.flip(name) if flip is None else flip)
+        return cls(name, "train", *made, *constants, known.flip(name) if flip is None else flip)
+
+    def split(self, share: float = TEST_SHARE, *, seed: int = 0) -> tuple["Dataset", "Dataset"]:
+        """Divide the data set into training and test images, drawn by the images' content.
+
+        The same draw as of .npz files without test images: see `splitting.content_split`.
+
+        Args:
+          share: of the images, for testing, between 0 and 1.
+          seed: of the draw, not negative.
+
+        Returns:
+          (train, test) with the mean and std of the training images; data sets whose name has known
+          constants keep these.
+
+        Raises:
+          UserError: a class has fewer than two different images, or an argument is out of range.
+        """
+        index = content_split(
+            image_digests(self.images), self.labels, self.classes, seed=seed, share=share
+        )
+        images = {part: self.images[i] for part, i in index.items()}
+        constants = known_constants(self.name, self.image_shape[-1])
+        mean, std = constants or channel_statistics(images["train"])
+        train, test = (
+            dataclasses.replace(
+                self,
+                split_name=part,
+                images=images[part],
+                labels=self.labels[index[part]],
+                mean=mean,
+                std=std,
+            )
+            for part in SPLITS
+        )
+        return train, test
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        height, width, channels = self.image_shape
+        return (
+            f"Dataset({self.name!r}, {self.split_name}: {len(self)} images of "
+            f"{height}x{width}x{channels}, {self.num_classes} classes)"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the facts and the first image of each of at most ten classes in a notebook."""
+        first = [np.flatnonzero(self.labels == c)[:1] for c in range(min(10, self.num_classes))]
+        return figures.html(np.concatenate(self.images[np.concatenate(first)], 1) / 255, repr(self))
+
     @property
     def num_classes(self) -> int:
+        """The number of classes."""
         return len(self.classes)
 
     @property
@@ -138,58 +192,14 @@ def subset(dataset: Dataset, per_class: int, *, seed: int) -> Dataset:
     if len(short):
         raise UserError(
             f"{dataset.name}: class {dataset.classes[short[0]]!r} has "
-            f"{dataset.class_counts[short[0]]} images in the {dataset.split} split, fewer than "
-            f"the {per_class} asked for; ask for fewer per class."
+            f"{dataset.class_counts[short[0]]} images in the {dataset.split_name} split, fewer "
+            f"than the {per_class} asked for; ask for fewer per class."
         )
     drawn = [
         order[:per_class] for order in _class_orders(dataset.labels, dataset.num_classes, seed)
     ]
     index = np.sort(np.concatenate(drawn))
     return dataclasses.replace(dataset, images=dataset.images[index], labels=dataset.labels[index])
-
-
-def train_test_split(
-    dataset: Dataset, fraction: float = TEST_FRACTION, *, seed: int = 0
-) -> tuple[Dataset, Dataset]:
-    """Cut a data set into a training and a test split, drawn by the images' content.
-
-    The same draw as of .npz files without test images: see `splitting.content_split`.
-
-    Args:
-      dataset: of any split; classes of at least two different images.
-      fraction: of the images, for testing, between 0 and 1.
-      seed: of the draw.
-
-    Returns:
-      (training split, test split) with the mean and std of the training images, but of names with
-      known constants these.
-
-    Raises:
-      UserError: a class is too small, or an argument is out of range.
-    """
-    checks.instance("the data set", dataset, Dataset, hint=Dataset.HINT)
-    index = content_split(
-        image_digests(dataset.images),
-        dataset.labels,
-        dataset.classes,
-        seed=seed,
-        fraction=fraction,
-    )
-    images = {part: dataset.images[i] for part, i in index.items()}
-    constants = known_constants(dataset.name, dataset.image_shape[-1])
-    mean, std = constants or channel_statistics(images["train"])
-    train, test = (
-        dataclasses.replace(
-            dataset,
-            split=part,
-            images=images[part],
-            labels=dataset.labels[index[part]],
-            mean=mean,
-            std=std,
-        )
-        for part in SPLITS
-    )
-    return train, test
 
 
 def _class_orders(labels: np.ndarray, num_classes: int, seed: int) -> list[np.ndarray]:

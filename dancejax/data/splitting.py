@@ -12,7 +12,7 @@ import numpy as np
 from dancejax import checks
 from dancejax.errors import UserError
 
-TEST_FRACTION = 0.2
+TEST_SHARE = 0.2
 DIGEST_BYTES = 16
 
 
@@ -31,7 +31,7 @@ def content_split(
     classes: tuple[str, ...],
     *,
     seed: int,
-    fraction: float = TEST_FRACTION,
+    share: float = TEST_SHARE,
 ) -> dict[str, np.ndarray]:
     """Split 0..N-1 by a seeded draw from each image's digest.
 
@@ -40,7 +40,7 @@ def content_split(
       labels: int [N] in 0..len(classes)-1.
       classes: names, for errors.
       seed: not negative; another seed draws another split.
-      fraction: of the images, for testing: the chance of each, so that a class's share varies.
+      share: of the images, for testing: the chance of each, so that a class's share varies.
 
     Returns:
       Sorted int64 indices {"train", "test"}; each class has at least one image in either.
@@ -49,12 +49,12 @@ def content_split(
       UserError: a class has fewer than two different images.
     """
     checks.whole("seed", seed)
-    if not 0 < checks.number("fraction", fraction) < 1:
-        raise UserError(f"The fraction is {fraction}; it must lie between 0 and 1.")
+    if not 0 < checks.number("share", share) < 1:
+        raise UserError(f"The share of test images is {share}; it must lie between 0 and 1.")
     packed = np.ascontiguousarray(digests).view(f"V{DIGEST_BYTES}").reshape(-1)
     distinct, group = np.unique(packed, return_inverse=True)
     draws = np.array([_draw(seed, digest.tobytes()) for digest in distinct])
-    test = _in_both(draws, draws < fraction, group, labels, classes)[group]
+    test = _in_both(draws, draws < share, group, labels, classes)[group]
     return {"train": np.flatnonzero(~test), "test": np.flatnonzero(test)}
 
 

@@ -1,5 +1,6 @@
 """Reading condensed sets that other programs made."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,26 +9,48 @@ import numpy as np
 from dancejax.condensed import CondensedSet, describe_source
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.exchange import plausible, readers
-from dancejax.exchange.plausible import PIXELS
+from dancejax.exchange import files, plausible, readers
+from dancejax.exchange.plausible import PIXELS, Units
 
 _IMAGES = ("images", "x", "x_train", "data", "image")
 _LABELS = ("labels", "y", "y_train", "targets", "label")
 
 
-def read_foreign(
-    path: Path,
-    dataset: Dataset,
-    *,
-    pixel_values: str = "unit",
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    factor: int | None = None,
-    labels: Path | None = None,
-    method: str = "foreign",
-    check_pixels: bool = True,
-) -> CondensedSet:
-    """Reads someone else's condensed set of a data set, to be evaluated as our own are.
+@dataclasses.dataclass(frozen=True)
+class ReadOptions:
+    """What the arrays of another program mean.
+
+    Attributes:
+      pixel_values: "unit" is [0, 1], "byte" 0 to 255, "normalised" (pixel - mean) / std.
+      mean, std: of the normalisation, a number for each channel, or one for all; the data set's
+        unless given.
+      factor: tiles a side that each image is cut into. None takes the images for plain ones, but
+        refuses what looks like collages.
+      labels: another such file that has the labels.
+      method: the name that reports give the set.
+      check_pixels: refuse pixel_values where another choice fits the data set far better.
+    """
+
+    pixel_values: str = "unit"
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    factor: int | None = None
+    labels: Path | None = None
+    method: str = "foreign"
+    check_pixels: bool = True
+
+    def __post_init__(self) -> None:
+        if self.pixel_values not in PIXELS:
+            raise UserError(
+                f"unknown pixel values {self.pixel_values!r}; choose one of {', '.join(PIXELS)}."
+            )
+
+
+DEFAULT = ReadOptions()
+
+
+def read_foreign(path: Path, dataset: Dataset, options: ReadOptions = DEFAULT) -> CondensedSet:
+    """Read another program's condensed set of a data set, to be evaluated as our own are.
 
     An export of ours, or a file out of one, is recognised and read as what it is.
 
@@ -37,59 +60,63 @@ def read_foreign(
         .pth file with images and labels, or with images alone. Images are [n, h, w, c] or
         [n, c, h, w]. No code in a file is run.
       dataset: the training set that it was condensed from.
-      pixel_values: "unit" is [0, 1], "byte" 0 to 255, "normalised" (pixel - mean) / std.
-      mean: a number for each channel, or one for all; the data set's unless given.
-      std: the same.
-      factor: tiles a side that each image is cut into. None takes the images for plain ones, but
-        refuses what looks like collages.
-      labels: another such file that has the labels.
-      method: the name that reports give the set.
-      check_pixels: refuse pixel_values where another choice fits the data set far better.
+      options: what the numbers mean.
+
+    Returns:
+      The set, its images in [0, 1] units.
 
     Raises:
       UserError: for whatever does not fit the data set.
     """
-    if pixel_values not in PIXELS:
-        raise UserError(
-            f"unknown pixel values {pixel_values!r}; choose one of {', '.join(PIXELS)}."
-        )
     path = Path(path)
     if (own := readers.read_own(path)) is not None:
         return own
-    channels = dataset.image_shape[2]
-    if path.is_dir():
-        names, images, found = readers.class_folders(path, channels)
-        numbers: np.ndarray = _match(names, dataset.classes, path)[found]
-        pixel_values = "unit"
-    else:
-        images, numbers = _foreign_arrays(path, labels)
-    images = _channels_last(images, channels, path)
-    numbers = _whole_labels(numbers, len(images), dataset.num_classes, path)
-    used_mean, used_std = (_per_channel(name, given, usual, channels) for name, given, usual in (
-        ("mean", mean, dataset.mean), ("std", std, dataset.std)
-    ))  # fmt: skip
-    if (used_std <= 0).any():
-        raise UserError(f"std must be positive, not {used_std.tolist()}.")
+    images, numbers, values = _read_arrays(path, dataset, options)
+    units = _units(values, dataset, options)
     if images.shape[1:] != dataset.image_shape:
         raise UserError(
             f"{path} has images of {list(images.shape[1:])}, {dataset.name} of "
             f"{list(dataset.image_shape)}; give the --image_size they were made for."
         )
-    if check_pixels:
-        plausible.check_units(images, pixel_values, dataset, used_mean, used_std, path)
-    images = plausible.to_unit(images, pixel_values, used_mean, used_std)
-    factor = plausible.check_factor(images, factor, dataset, path)
+    if options.check_pixels:
+        plausible.check_units(images, units, dataset, path)
+    images = plausible.to_unit(images, units)
+    factor = plausible.check_factor(images, options.factor, dataset, path)
     return CondensedSet(
         images=np.ascontiguousarray(images),
         labels=numbers,
         classes=dataset.classes,
-        mean=tuple(used_mean.tolist()),
-        std=tuple(used_std.tolist()),
+        mean=tuple(units.mean.tolist()),
+        std=tuple(units.std.tolist()),
         factor=factor,
-        method=method,
+        method=options.method,
         source=describe_source(dataset),
-        settings={"imported": path.name, "pixel_values": pixel_values, "factor": factor},
+        settings={"imported": path.name, "pixel_values": values, "factor": factor},
     )
+
+
+def _read_arrays(
+    path: Path, dataset: Dataset, options: ReadOptions
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Images [n, h, w, c], labels int32 [n], and which of PIXELS the images are."""
+    channels, values = dataset.image_shape[2], options.pixel_values
+    if path.is_dir():
+        names, images, found = files.class_folders(path, channels)
+        numbers: np.ndarray = _match(names, dataset.classes, path)[found]
+        values = "unit"
+    else:
+        images, numbers = _foreign_arrays(path, options.labels)
+    images = _channels_last(images, channels, path)
+    return images, _whole_labels(numbers, len(images), dataset.num_classes, path), values
+
+
+def _units(values: str, dataset: Dataset, options: ReadOptions) -> Units:
+    channels = dataset.image_shape[2]
+    mean = _per_channel("mean", options.mean, dataset.mean, channels)
+    std = _per_channel("std", options.std, dataset.std, channels)
+    if (std <= 0).any():
+        raise UserError(f"std must be positive, not {std.tolist()}.")
+    return Units(values, mean, std)
 
 
 def _match(names: list[str], classes: tuple[str, ...], path: Path) -> np.ndarray:
@@ -105,10 +132,10 @@ def _match(names: list[str], classes: tuple[str, ...], path: Path) -> np.ndarray
 
 
 def _foreign_arrays(path: Path, labels: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    arrays = readers.named_arrays(path)
+    arrays = files.named_arrays(path)
     images = _pick(arrays, _IMAGES, path)
     if labels is not None:
-        return images, _pick(readers.named_arrays(labels), _LABELS, labels)
+        return images, _pick(files.named_arrays(labels), _LABELS, labels)
     if not set(_LABELS) & set(arrays):
         raise UserError(f"{path} has no labels; give them in a file of their own with --labels.")
     return images, _pick(arrays, _LABELS, path)

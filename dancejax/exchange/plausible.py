@@ -6,6 +6,7 @@ little. What the numbers would be under each reading is compared with the data s
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,56 +27,56 @@ _SEAM = 1.5
 on they are seams; 0.9 to 1.1 in plain images of CIFAR-10, 2 and more in collages."""
 
 
-def to_unit(images: np.ndarray, values: str, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """Return images [n, h, w, c] in [0, 1] units, float32, from one of PIXELS."""
+class Units(NamedTuple):
+    """What numbers of pixels mean."""
+
+    values: str  # one of PIXELS
+    mean: np.ndarray  # float32 [c], of the normalisation
+    std: np.ndarray  # float32 [c]
+
+
+def to_unit(images: np.ndarray, units: Units) -> np.ndarray:
+    """Return images [n, h, w, c] in [0, 1] units, float32."""
     images = images.astype(np.float32)
-    if values == "byte":
+    if units.values == "byte":
         return images / 255
-    return images * std + mean if values == "normalised" else images
+    return images * units.std + units.mean if units.values == "normalised" else images
 
 
-def check_units(
-    images: np.ndarray,
-    values: str,
-    dataset: Dataset,
-    mean: np.ndarray,
-    std: np.ndarray,
-    path: Path,
-) -> None:
-    """Raise UserError where another reading of the pixels fits the data set far better.
+def check_units(images: np.ndarray, units: Units, dataset: Dataset, path: Path) -> None:
+    """Check that no other reading of the pixels fits the data set far better.
 
     Args:
       images: as they are in the file, [n, h, w, c].
-      values: one of PIXELS, as the user says.
+      units: what they are, as the user says.
       dataset: what the set was condensed from.
-      mean: of the normalisation, as the user says.
-      std: the same.
       path: of the file, for the error.
+
+    Raises:
+      UserError: another reading does, or there are values that are not finite.
     """
     if not np.isfinite(images.astype(np.float32)).all():
         raise UserError(f"{path} has values that are not finite (NaN or infinity).")
     half = np.full(images.shape[3], 0.5, np.float32)
+    usual = (np.array(dataset.mean, np.float32), np.array(dataset.std, np.float32))
     readings = {
-        "--pixel_values=unit": ("unit", half, half),
-        "--pixel_values=byte": ("byte", half, half),
-        "--pixel_values=normalised": ("normalised", dataset.mean, dataset.std),
-        "--pixel_values=normalised --mean=0.5 --std=0.5, which is [-1, 1]": (
+        "--pixel_values=unit": Units("unit", half, half),
+        "--pixel_values=byte": Units("byte", half, half),
+        "--pixel_values=normalised": Units("normalised", *usual),
+        "--pixel_values=normalised --mean=0.5 --std=0.5, which is [-1, 1]": Units(
             "normalised", half, half
         ),
-    }  # fmt: skip
-    own = _distance(to_unit(images, values, mean, std), dataset)
+    }
+    own = _distance(to_unit(images, units), dataset)
     found = {
-        name: _distance(
-            to_unit(images, kind, np.array(m, np.float32), np.array(s, np.float32)), dataset
-        )
-        for name, (kind, m, s) in readings.items()
+        name: _distance(to_unit(images, reading), dataset) for name, reading in readings.items()
     }
     best = min(found, key=lambda name: found[name])
     if own > _DOUBTFUL and found[best] < _BETTER * own:
         raise UserError(
             f"the numbers in {path} run from {images.min():.3g} to {images.max():.3g}; taken as "
-            f"{values!r} they are far from {dataset.name}, but they fit with {best}. If they are "
-            "right all the same, give --nocheck_pixels."
+            f"{units.values!r} they are far from {dataset.name}, but they fit with {best}. If "
+            "they are right all the same, give --nocheck_pixels."
         )
 
 
@@ -91,13 +92,16 @@ def _distance(images: np.ndarray, dataset: Dataset) -> float:
 
 
 def check_factor(images: np.ndarray, factor: int | None, dataset: Dataset, path: Path) -> int:
-    """Return the factor of a set; without one given, raise UserError for what looks like collages.
+    """Return the factor of a set; without one given, images must not look like collages.
 
     Args:
       images: [n, h, w, c] in [0, 1] units, of the data set's shape.
       factor: tiles a side as the user says, None where they said nothing.
       dataset: what the set was condensed from.
       path: of the file, for the error.
+
+    Raises:
+      UserError: no factor is given, and the images look like collages.
     """
     if factor is not None:
         return factor

@@ -1,30 +1,22 @@
 """Exports of a condensed set, each with a description of its pixels and a README."""
 
+import dataclasses
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 
-from dancejax import condensed, names, runs
+from dancejax import condensed, runs
 from dancejax.condensed import CondensedSet
-from dancejax.data import pixels, tfds_source
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.exchange import cards, readers
-from dancejax.exchange.readers import DESCRIPTION, FORMAT, METADATA, Arrays
+from dancejax.exchange import cards, forms, readers
+from dancejax.exchange.form import About, Arrays
+from dancejax.exchange.readers import DESCRIPTION, FORMAT
 from dancejax.runs import disk
 
-EIGHT_BIT = ("png", "ddranking", "tfds", "huggingface")
-FORMS = ("png", "npz", "safetensors", "torch", "ddranking", "tfds", "huggingface")
-"""png: a folder for each class. npz, safetensors: float32 arrays. torch: safetensors with
-normalised NCHW tensors. ddranking: what that package's evaluation takes. tfds: a prepared TFDS data
-set. huggingface: a dataset folder with Parquet and a card."""
-WITH_TEST = ("png", "npz", "safetensors", "torch", "huggingface")
-"""Those that can hold the test images, too."""
 _DATA = (
     "form",
     "pixels",
@@ -38,18 +30,36 @@ _DATA = (
 """What makes two exports the same; the rest is about them."""
 
 
-def export(
-    made: CondensedSet,
-    path: Path,
-    form: str,
-    *,
-    decoded: bool = True,
-    licence: str = "unknown",
-    accuracy: str | None = None,
-    evaluation: dict[str, Any] | None = None,
-    test: Dataset | None = None,
-) -> dict[str, Any]:
-    """Writes a set in one of FORMS to the new folder `path`, and reads it back.
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """What to export of a set, and what to say about it.
+
+    Attributes:
+      decoded: the training images, factor**2 of each stored one; else the stored ones, which
+        readers have to decode.
+      licence: of the source data, an identifier such as "mit".
+      accuracy: a sentence for the README.
+      evaluation: a result of `evaluate` for the description.
+      test: the test images, to lie beside the training images, in forms that have a place for them.
+    """
+
+    decoded: bool = True
+    licence: str = "unknown"
+    accuracy: str | None = None
+    evaluation: dict[str, Any] | None = None
+    test: Dataset | None = None
+
+    @property
+    def texts(self) -> About:
+        """What the description says about the set beside what it is."""
+        return {name: getattr(self, name) for name in ("licence", "accuracy", "evaluation")}
+
+
+DEFAULT = ExportOptions()
+
+
+def export(made: CondensedSet, path: Path, form: str, options: ExportOptions = DEFAULT) -> About:
+    """Write a set in one of FORMS to a new folder, and read it back.
 
     The 8-bit forms round to 1/255 and cut off what is not in [0, 1]; the description says how much
     that was.
@@ -58,12 +68,7 @@ def export(
       made: the set.
       path: a folder that is not there yet; it appears whole and verified, or not at all.
       form: one of FORMS.
-      decoded: the training images, factor**2 of each stored one; else the stored ones, which
-        readers have to decode.
-      licence: of the source data, an identifier such as "mit".
-      accuracy: a sentence for the README.
-      evaluation: a result of `evaluate` for the description.
-      test: the test images, to lie beside the training images (forms of WITH_TEST).
+      options: what to export.
 
     Returns:
       The description; "largest_difference" is that of a pixel read back, in [0, 1] units.
@@ -75,18 +80,12 @@ def export(
     path = Path(path).absolute()
     if path.exists():
         raise UserError(f"{path} is there already; remove it or choose another folder.")
-    about, train = _plan(made, form, decoded, test)
-    texts = {"licence": licence, "accuracy": accuracy, "evaluation": evaluation}
+    about, train = _plan(made, form, options)
     clear(path)
     temporary = runs.open_workdir(_temporary(path))
     try:
-        needed = train[0].size * (1 if form in EIGHT_BIT else 4)
-        runs.check_space(temporary, needed + (test.images.size if test else 0))
-        _WRITERS[form](temporary, *train, about)
-        if test is not None:
-            _WRITERS[form](temporary, *_test_arrays(test), {**about, "split": "test"})
-        _write_texts(temporary, {**about, **texts})
-        worst = verify(temporary, train, about, test)
+        _write(temporary, train, about, options)
+        worst = verify(temporary, train, about, options.test)
         temporary.rename(path)
     except UserError:
         raise
@@ -95,22 +94,40 @@ def export(
         raise UserError(f"cannot write {path} ({why}); make room.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return {**about, **texts, "largest_difference": worst}
+    return {**about, **options.texts, "largest_difference": worst}
 
 
-def ensure(made: CondensedSet, path: Path, form: str, **options: Any) -> dict[str, Any]:
-    """Exports as `export` does, but leaves a finished export of the same set alone.
+def _write(folder: Path, train: Arrays, about: About, options: ExportOptions) -> None:
+    form, test = forms.find(about["form"]), options.test
+    needed = train[0].size * (1 if form.eight_bit else 4)
+    runs.check_space(folder, needed + (test.images.size if test else 0))
+    form.write(folder, *train, about)
+    if test is not None:
+        form.write(folder, *_test_arrays(test), {**about, "split": "test"})
+    _write_texts(folder, {**about, **options.texts})
 
-    It is read back all the same, and what it says of licence and accuracy is renewed. Raises
-    UserError as `export` does, and where the folder holds another export or something else.
+
+def ensure(made: CondensedSet, path: Path, form: str, options: ExportOptions = DEFAULT) -> About:
+    """Export as `export` does, but leave a finished export of the same set alone.
+
+    It is read back all the same, and what it says of licence and accuracy is renewed.
+
+    Args:
+      made, form, options: as in `export`.
+      path: a folder that is not there yet, or one that holds this export.
+
+    Returns:
+      The description, as `export` does.
+
+    Raises:
+      UserError: as `export` does, and where the folder holds another export or something else.
     """
     path = Path(path).absolute()
     if not path.exists():
-        return export(made, path, form, **options)
+        return export(made, path, form, options)
     if not readers.is_export(path):
         raise UserError(f"{path} is there and is no export; remove it or choose another folder.")
-    test = options.get("test")
-    about, train = _plan(made, form, options.get("decoded", True), test)
+    about, train = _plan(made, form, options)
     found = readers.description(path)
     wanted = json.loads(json.dumps(about))
     differing = [k for k in _DATA if k in found and found[k] != wanted.get(k)]
@@ -121,19 +138,15 @@ def ensure(made: CondensedSet, path: Path, form: str, **options: Any) -> dict[st
             f"{path} holds another export, different in {', '.join(differing)}; remove it, or "
             "choose another folder."
         )
-    worst = verify(path, train, found, test)
-    texts = {
-        "licence": options.get("licence", "unknown"),
-        "accuracy": options.get("accuracy"),
-        "evaluation": options.get("evaluation"),
-    }
+    worst = verify(path, train, found, options.test)
+    texts = options.texts
     if {name: found.get(name) for name in texts} != json.loads(json.dumps(texts)):
         _write_texts(path, {**found, **texts})
     return {**found, **texts, "largest_difference": worst}
 
 
 def clear(path: Path) -> None:
-    """Removes what a killed `export` to a folder has left beside it."""
+    """Remove what a killed `export` to a folder has left beside it."""
     shutil.rmtree(_temporary(path), ignore_errors=True)
 
 
@@ -141,22 +154,19 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")
 
 
-def _write_texts(folder: Path, about: dict[str, Any]) -> None:
+def _write_texts(folder: Path, about: About) -> None:
     runs.write_json(folder / DESCRIPTION, about)
     runs.write_bytes(folder / "README.md", cards.card(about).encode())
 
 
-def _plan(
-    made: CondensedSet, form: str, decoded: bool, test: Dataset | None
-) -> tuple[dict[str, Any], Arrays]:
+def _plan(made: CondensedSet, name: str, options: ExportOptions) -> tuple[About, Arrays]:
     """The description of an export and its training images, checked."""
-    if form not in FORMS:
-        raise UserError(f"unknown form {form!r}; choose one of {', '.join(FORMS)}.")
-    if not decoded and form in ("torch", "ddranking", "tfds", "huggingface"):
-        raise UserError(f"{form} is for tools that do not decode; export decoded images.")
-    if test is not None and form not in WITH_TEST:
+    form, test = forms.find(name), options.test
+    if not options.decoded and not form.stored:
+        raise UserError(f"{name} is for tools that do not decode; export decoded images.")
+    if test is not None and not form.test:
         raise UserError(
-            f"{form} has no place for test images; choose among {', '.join(WITH_TEST)}."
+            f"{name} has no place for test images; choose among {', '.join(forms.with_test())}."
         )
     if test is not None and (test.classes, test.image_shape) != (made.classes, made.image_shape):
         raise UserError(
@@ -164,68 +174,66 @@ def _plan(
             f"{list(test.image_shape)}) are not those of the set ({made.num_classes} classes, "
             f"{list(made.image_shape)}); give the data set it was made from."
         )
-    images, labels = _arrays(made, decoded)
-    return describe(made, form, images, decoded, test), (images, labels)
+    images, labels = _arrays(made, options.decoded)
+    return describe(made, name, images, options), (images, labels)
 
 
-def describe(
-    made: CondensedSet,
-    form: str,
-    images: np.ndarray,
-    decoded: bool,
-    test: Dataset | None = None,
-) -> dict[str, Any]:
-    """What dancejax.json of an export says, but for licence and accuracy."""
-    manifest = condensed.manifest(made)
-    eight = form in EIGHT_BIT
-    scale = "float32 in [0, 1] units before normalisation"
-    if eight:
-        scale = "8 bit, 0 to 255 for [0, 1] before normalisation"
-    elif form == "torch":
-        scale = "float32, normalised, NCHW"
+_SAME = ("method", "ipc", "classes", "source", "settings", "training_recipe", "versions")
+"""Entries of the manifest that descriptions have, too."""
+
+
+def describe(made: CondensedSet, name: str, images: np.ndarray, options: ExportOptions) -> About:
+    """Return what dancejax.json of an export says, but for licence and accuracy.
+
+    Args:
+      made: the set.
+      name: of the form.
+      images: what is exported, float32 [n, h, w, c] in [0, 1] units.
+      options: of the export.
+    """
+    manifest, form = condensed.manifest(made), forms.find(name)
     fingerprint = condensed.fingerprint(made)
     own = {"fingerprint": fingerprint, "ipc": made.ipc, "factor": made.factor}
     origin = made.origin or own
+    outside = float(np.mean((images < 0) | (images > 1)))
     about = {
         "format": FORMAT,
         "kind": "dancejax export",
-        "form": form,
-        "pixels": scale,
+        "form": name,
+        "pixels": form.pixels,
         "count": len(images),
-        "outside_of_range": {
-            "share": float(np.mean((images < 0) | (images > 1))), "cut_off": eight,
-        },
+        "outside_of_range": {"share": outside, "cut_off": form.eight_bit},
         "normalisation": manifest["normalisation"],
-        "images": "decoded" if decoded else "stored",
+        "images": "decoded" if options.decoded else "stored",
         "decoding": manifest["decoding"],
-        "factor_left": 1 if decoded else made.factor,
+        "factor_left": 1 if options.decoded else made.factor,
         "fingerprint": fingerprint,
-        "origin": {k: origin[k] for k in ("fingerprint", "ipc", "factor")},
-        **{
-            name: manifest[name]
-            for name in (
-                "method", "ipc", "classes", "source", "settings", "training_recipe", "versions",
-            )
-        },
-    }  # fmt: skip
-    if test is not None:
+        "origin": {key: origin[key] for key in own},
+        **{key: manifest[key] for key in _SAME},
+    }
+    if (test := options.test) is not None:
         about["test"] = {
-            "name": test.name, "fingerprint": test.fingerprint, "images": len(test),
-        }  # fmt: skip
-    if form == "png":
-        about["folders"] = names.folders(made.classes)
-    elif form == "ddranking":
-        digits = len(str(made.num_classes - 1))
-        about["folders"] = [f"{i:0{digits}d}" for i in range(made.num_classes)]
-    elif form == "tfds":
-        about["tfds_name"] = names.identifier(f"{made.source['name']}_{made.method}_ipc{made.ipc}")
-    return about
+            "name": test.name,
+            "fingerprint": test.fingerprint,
+            "images": len(test),
+        }
+    return {**about, **form.details(made)}
 
 
-def verify(path: Path, train: Arrays, about: dict[str, Any], test: Dataset | None) -> float:
-    """Reads an export back; raises UserError unless it is what was to be written.
+def verify(path: Path, train: Arrays, about: About, test: Dataset | None) -> float:
+    """Read an export back and compare it.
 
-    Returns the largest difference of a training pixel, in [0, 1] units.
+    Args:
+      path: the folder.
+      train: images and labels that were to be written.
+      about: the description.
+      test: the test images that were to be written, too.
+
+    Returns:
+      The largest difference of a training pixel, in [0, 1] units.
+
+    Raises:
+      UserError: the difference is more than the form's rounding.
     """
     back = readers.read(path)
     cut_off = about["outside_of_range"]["cut_off"]
@@ -261,90 +269,3 @@ def _arrays(made: CondensedSet, decoded: bool) -> Arrays:
 
 def _test_arrays(test: Dataset) -> Arrays:
     return test.images.astype(np.float32) / 255, test.labels.astype(np.int64)
-
-
-def eight_bit(images: np.ndarray) -> np.ndarray:
-    """[0, 1] units to uint8, rounded, what is outside cut off."""
-    return (np.clip(images, 0, 1) * 255).round().astype(np.uint8)
-
-
-About = dict[str, Any]
-"""The description; "split" is there for the test images."""
-
-
-def _write_folders(path: Path, images: np.ndarray, labels: np.ndarray, about: About) -> None:
-    values, root = eight_bit(images), path / ("test" if "split" in about else "images")
-    for label, name in enumerate(about["folders"]):
-        (root / name).mkdir(parents=True)
-        for number, image in enumerate(values[labels == label]):
-            (root / name / f"{number:05d}.png").write_bytes(pixels.to_png(image))
-    (path / "classes.txt").write_text(
-        "".join(f"{name}\n" for name in names.unique(about["classes"])), encoding="utf-8"
-    )
-
-
-def _write_npz(path: Path, images: np.ndarray, labels: np.ndarray, about: About) -> None:
-    normalisation = about["normalisation"]
-    np.savez(
-        path / ("test.npz" if "split" in about else "set.npz"),
-        images=images,
-        labels=labels,
-        classes=np.array(names.unique(about["classes"])),
-        mean=np.array(normalisation["mean"], np.float32),
-        std=np.array(normalisation["std"], np.float32),
-        factor=np.array(1 if "split" in about else about["factor_left"]),
-    )
-
-
-def _write_safetensors(path: Path, images: np.ndarray, labels: np.ndarray, about: About) -> None:
-    tensors = {"images": np.ascontiguousarray(images, np.float32), "labels": labels}
-    test = "split" in about
-    # By way of bytes: the library's own files are nobody else's to read (mode 0600).
-    data = safetensors.numpy.save(tensors, None if test else {METADATA: json.dumps(about)})
-    (path / ("test.safetensors" if test else "set.safetensors")).write_bytes(data)
-
-
-def _write_torch(path: Path, images: np.ndarray, labels: np.ndarray, about: About) -> None:
-    normalisation = about["normalisation"]
-    mean, std = (np.array(normalisation[k], np.float32) for k in ("mean", "std"))
-    _write_safetensors(path, ((images - mean) / std).transpose(0, 3, 1, 2), labels, about)
-
-
-def _write_tfds(path: Path, images: np.ndarray, labels: np.ndarray, about: About) -> None:
-    classes = names.unique(about["classes"])
-    tfds_source.write(path, about["tfds_name"], eight_bit(images), labels, classes)
-
-
-def _write_huggingface(path: Path, images: np.ndarray, labels: np.ndarray, about: About) -> None:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise UserError("a Hugging Face dataset needs pyarrow; pip install pyarrow.") from error
-    rows = [
-        {"bytes": pixels.to_png(image), "path": f"{number:05d}.png"}
-        for number, image in enumerate(eight_bit(images))
-    ]
-    features = {
-        "image": {"_type": "Image"},
-        "label": {"names": names.unique(about["classes"]), "_type": "ClassLabel"},
-    }
-    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    table = pa.table({"image": pa.array(rows, kind), "label": pa.array(labels, pa.int64())})
-    table = table.replace_schema_metadata(
-        {"huggingface": json.dumps({"info": {"features": features}})}
-    )
-    (path / "data").mkdir(exist_ok=True)
-    split = about.get("split", "train")
-    pq.write_table(table, path / "data" / f"{split}-00000-of-00001.parquet")
-
-
-_WRITERS: dict[str, Callable[[Path, np.ndarray, np.ndarray, About], None]] = {
-    "png": _write_folders,
-    "npz": _write_npz,
-    "safetensors": _write_safetensors,
-    "torch": _write_torch,
-    "ddranking": _write_folders,
-    "tfds": _write_tfds,
-    "huggingface": _write_huggingface,
-}

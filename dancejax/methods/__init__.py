@@ -6,49 +6,75 @@ from types import ModuleType
 from typing import Any
 
 import flax.linen as nn
+import optax
 
-from dancejax import augment, checks
+from dancejax import augment, checks, names
 from dancejax.errors import UserError
-from dancejax.methods import dance, dm, idm, m3d
+from dancejax.methods import dance, dm, idm, m3d, optimizers
 from dancejax.methods.base import Context, Method, State
+from dancejax.methods.optimizers import OPTIMIZERS
+from dancejax.methods.papers import DatasetFacts, DatasetLike, Paper, unmirrored
 
 __all__ = [
     "METHODS",
+    "OPTIMIZERS",
     "Context",
+    "DatasetFacts",
+    "DatasetLike",
     "Method",
+    "Paper",
     "State",
+    "cpu_settings",
     "create",
+    "needs_experts",
+    "paper",
+    "protocol_of",
     "setting_meanings",
     "setting_types",
+    "title",
     "without_flips",
 ]
 
 METHODS: dict[str, ModuleType] = {"dm": dm, "idm": idm, "m3d": m3d, "dance": dance}
 
 
-def create(name: str, *, network: nn.Module, **config: Any) -> Method:
-    """Makes a method by name for a network; `config` sets fields of the method's Config.
+def create(
+    name: str,
+    network: nn.Module,
+    *,
+    optimizer: str | optax.GradientTransformation | None = None,
+    **settings: Any,
+) -> Method:
+    """Make a method by name.
 
-    Raises UserError for an unknown method, field or value.
+    Args:
+      name: one of METHODS.
+      network: whose features are matched; a classifier as `networks.create` makes them, or a
+        flax.linen module that returns (logits, features).
+      optimizer: of the pixels. None for SGD with the settings learning_rate and momentum, as in the
+        papers; one of OPTIMIZERS by name, with the setting learning_rate; or an optax
+        transformation, for instance optax.adam(0.01).
+      **settings: fields of the method's Config.
+
+    Raises:
+      UserError: an unknown method, setting or optimiser, or a value that makes no sense.
     """
-    if name not in METHODS:
-        raise UserError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}.")
-    module = METHODS[name]
+    module = _module(name)
     fields = [field.name for field in dataclasses.fields(module.Config)]
-    for option in config:
+    for option in settings:
         if option not in fields:
             raise UserError(f"{name} has no setting {option!r}; it has {', '.join(fields)}.")
     checks.instance("the network", network, nn.Module, hint="networks.create makes one")
-    made = module.Config(**config)
+    made = module.Config(**settings)
     checks.fields(made, name)
     augment.parse(made.augmentation)
-    return module.create(made, network)
+    return module.create(made, network, optimizers.resolve(optimizer))
 
 
 def without_flips(method: Method) -> Method:
-    """A method by name that never mirrors images, for data where that changes the label.
+    """Return a method that never mirrors images, for data where that changes the label.
 
-    Methods that are not in METHODS, or do not mirror, come back as they are.
+    Methods that are not in METHODS, or do not mirror, are returned as they are.
     """
     augmentation = getattr(method.config, "augmentation", "")
     if method.name not in METHODS or method.network is None:
@@ -57,11 +83,83 @@ def without_flips(method: Method) -> Method:
         return method
     kept = augment.without(augmentation, "flip")
     config = dataclasses.replace(method.config, augmentation=kept)
-    return METHODS[method.name].create(config, method.network)
+    return METHODS[method.name].create(config, method.network, method.optimizer)
+
+
+STEPS = 10_000
+"""Iterations of a method whose file states none."""
+PROTOCOL = "dance"
+"""The protocol of sets by methods that state none, coresets among them."""
+
+
+def paper(name: str, dataset: DatasetLike, ipc: int) -> Paper:
+    """Return how a method's paper runs it.
+
+    Args:
+      name: a method's name.
+      dataset: a data set, or `DatasetFacts` of one.
+      ipc: stored images per class.
+
+    Returns:
+      The published settings. For a method whose file has no function `paper`, its Config's
+      defaults: `STEPS` iterations from real images, marked `published=False`.
+
+    Raises:
+      UserError: an unknown method.
+    """
+    module = _module(name)
+    if hasattr(module, "paper"):
+        return module.paper(dataset, ipc)
+    return Paper(
+        steps=STEPS,
+        settings=unmirrored(module.Config().augmentation, dataset),
+        init="real",
+        protocol=PROTOCOL,
+        title=names.clean(name).upper(),
+        published=False,
+    )
+
+
+def protocol_of(name: str) -> str:
+    """Return the evaluation protocol of a method's paper; DANCE's for any other name."""
+    return paper(name, DatasetFacts(), 1).protocol if name in METHODS else PROTOCOL
+
+
+def title(name: str) -> str:
+    """Return the name of a method or coreset as people write it; clean, where it is unknown."""
+    return paper(name, DatasetFacts(), 1).title if name in METHODS else names.coreset(name)
+
+
+def needs_experts(name: str) -> bool:
+    """Whether a method needs a pool of experts: NEEDS_EXPERTS of its file, which may lack it."""
+    return bool(getattr(_module(name), "NEEDS_EXPERTS", False))
+
+
+def cpu_settings(name: str, batch_real: int) -> dict[str, Any]:
+    """Return the settings that a method's `cpu_settings`, where its file has it, gives for a CPU.
+
+    Args:
+      name: a method's name.
+      batch_real: real images per class in an iteration, chosen for the machine.
+
+    Raises:
+      UserError: an unknown method.
+    """
+    module = _module(name)
+    if not hasattr(module, "cpu_settings"):
+        return {}
+    return module.cpu_settings(batch_real)
+
+
+def _module(name: str) -> ModuleType:
+    """A method's module; raises UserError for an unknown name."""
+    if name not in METHODS:
+        raise UserError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}.")
+    return METHODS[name]
 
 
 def setting_types(name: str) -> dict[str, type]:
-    """The settings of a method, the fields of its Config, with the type of each."""
+    """Return the settings of a method, the fields of its Config, with the type of each."""
     module = METHODS[name]
     hints = typing.get_type_hints(module.Config)
     kinds = {}
@@ -73,7 +171,7 @@ def setting_types(name: str) -> dict[str, type]:
 
 
 def setting_meanings(name: str) -> dict[str, str]:
-    """What each setting of a method means, in a line; empty where its Config does not say."""
+    """Return what each setting of a method means, in a line; "" where its Config does not say."""
     found: dict[str, str] = {}
     for kind in reversed(METHODS[name].Config.__mro__):
         if dataclasses.is_dataclass(kind):

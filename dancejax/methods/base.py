@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
@@ -13,47 +13,90 @@ from dancejax import augment, multiformation, networks
 from dancejax.data import sampling
 from dancejax.data.sampling import ClassData, Draws, RealData
 from dancejax.errors import UserError
-from dancejax.runs import backend, parallel
+from dancejax.methods.optimizers import SGD as SGD, Optimizer
+from dancejax.methods.papers import Paper as Paper
 
 Array = jax.Array
 Metrics = dict[str, Array]
 
 
 class ExpertPool(NamedTuple):
-    """Stacked variables of N experts, each leaf [N, ...]."""
+    """Stacked variables of N experts, each leaf [N, ...].
+
+    Attributes:
+      init: the initial ones, phi_0 in DANCE.
+      final: the trained ones, phi_expert.
+    """
 
     init: networks.Variables
     final: networks.Variables
 
 
 class Context(NamedTuple):
-    """What stays the same during a run, on the device."""
+    """What stays the same during a run, on the device.
+
+    Attributes:
+      real: the data set, or the images of one step where it stays on the host.
+      mean, std: normalisation constants of pixels in [0, 1], float32 [c].
+      experts: a pool of experts; None for methods that need none.
+    """
 
     real: RealData
-    mean: Array  # [c]
-    std: Array  # [c]
+    mean: Array
+    std: Array
     experts: ExpertPool | None = None
 
 
 class State(NamedTuple):
-    """All that a run needs to go on: saving it is saving the run."""
+    """All that a run needs to go on: saving it is saving the run.
 
-    step: Array  # int32, iterations done
-    key: Array  # the run's key; each method derives from it what an iteration draws
-    pixels: Array  # float32 [C, IPC, h, w, c], in the method's own space
+    Attributes:
+      step: iterations done, int32.
+      key: the run's key, from which each method derives what an iteration draws.
+      pixels: float32 [C, IPC, h, w, c], in the method's own space.
+      opt_state: of the pixels' optimiser.
+      extra: the method's own.
+    """
+
+    step: Array
+    key: Array
+    pixels: Array
     opt_state: networks.OptState
-    extra: Any = ()  # the method's own
+    extra: Any = ()
+
+
+class Update(Protocol):
+    """One iteration of a method."""
+
+    def __call__(
+        self, state: State, context: Context, *, class_chunk: int | None = None
+    ) -> tuple[State, Metrics]:
+        """Return the next state and the metrics, each [C] or a scalar.
+
+        Args:
+          state: of the run.
+          context: of the run.
+          class_chunk: classes at once, which bounds the memory and changes nothing else; None
+            takes what suits the backend.
+        """
+        ...
 
 
 class Method(NamedTuple):
     """A condensation method, as an optax transformation is: pure functions and their settings.
 
-    init: (key, pixels in [0, 1], context) -> State; key: the run's
-    update: (State, Context) -> (State, metrics, each [C] or scalar): one iteration
-    pixels: (State, Context) -> [C, IPC, h, w, c] in [0, 1] units, as they are stored
-    draw: (run's key, step, class data, images left out) -> which real images the step uses
-    network: what it was made for; None where it can't be told
-    resolved: (IPC, image shape) -> the settings that hold for them; None: those of config
+    Attributes:
+      name: the method's name.
+      config: its settings.
+      factor: tiles a side that each stored image decodes into.
+      needs_experts: whether `Context.experts` must be there.
+      init: (run's key, pixels [C, IPC, h, w, c] in [0, 1], context) -> State.
+      update: one iteration, see `Update`.
+      pixels: (State, Context) -> [C, IPC, h, w, c] in [0, 1] units, as they are stored.
+      draw: (run's key, step, class data, images left out) -> which real images the step uses.
+      network: what it was made for; None where it can't be told.
+      resolved: (IPC, image shape) -> the settings that hold for them; None: those of config.
+      optimizer: of the pixels.
     """
 
     name: str
@@ -61,72 +104,38 @@ class Method(NamedTuple):
     factor: int
     needs_experts: bool
     init: Callable[[Array, Array, Context], State]
-    update: Callable[[State, Context], tuple[State, Metrics]]
+    update: Update
     pixels: Callable[[State, Context], Array]
     draw: Callable[[Array, Array, ClassData], Draws]
     network: nn.Module | None = None
     resolved: Callable[[int, tuple[int, int, int]], dict[str, Any]] | None = None
+    optimizer: Optimizer = SGD
 
     def settings(self, ipc: int, image_shape: tuple[int, int, int]) -> dict[str, Any]:
-        """Every setting that holds for IPC stored images [h, w, c] per class, as JSON values."""
-        if self.resolved is not None:
-            return self.resolved(ipc, image_shape)
-        return dataclasses.asdict(self.config)
+        """Return every setting that holds for a run, as JSON values.
+
+        Args:
+          ipc: stored images per class.
+          image_shape: (h, w, c) of the stored images.
+
+        Returns:
+          Settings by name; "optimizer" is among them where it is not the papers' SGD.
+        """
+        resolved = self.resolved
+        found = dataclasses.asdict(self.config) if resolved is None else resolved(ipc, image_shape)
+        if self.optimizer.name != SGD.name:
+            found["optimizer"] = self.optimizer.name
+        return found
 
 
 ORDERS = ("joint", "classwise")
-"""Of the optimiser's steps: one for all classes, or one after each class on the whole tensor, so
-that momentum acts on during the other classes' steps, as the authors of IDM and DANCE have it."""
-
-
-def descend(
-    order: str,
-    optimizer: optax.GradientTransformation,
-    rate: float,
-    momentum: float,
-    pixels: Array,
-    opt_state: optax.OptState,
-    gradients: Callable[[Array], tuple[Metrics, Array]],
-) -> tuple[Array, optax.OptState, Metrics]:
-    """Take the steps of SGD with momentum that one pass over the classes makes.
-
-    Classes do not see each other, so that "classwise" needs no loop: class c is where momentum has
-    carried it in c steps without a gradient, takes its own step, and is carried on by the C - 1 - c
-    steps of the others.
-
-    Args:
-      order: one of ORDERS.
-      optimizer: optax.sgd(rate, momentum); opt_state its state.
-      pixels: [C, ...].
-      gradients: pixels -> (metrics, gradients [C, ...]), each class's of its own pixels alone.
-
-    Returns:
-      (pixels, optimiser state, metrics).
-    """
-    if order == "joint":
-        metrics, grads = gradients(pixels)
-        updates, opt_state = optimizer.update(grads, opt_state)
-        return optax.apply_updates(pixels, updates), opt_state, metrics
-    count = pixels.shape[0]
-    before = jnp.arange(count).reshape(-1, *[1] * (pixels.ndim - 1))
-    after = count - 1 - before
-    first, *rest = opt_state
-    trace = first.trace
-
-    def carried(steps: Array) -> Array:
-        """momentum + ... + momentum^steps."""
-        return momentum * (1 - momentum**steps) / (1 - momentum)
-
-    own = pixels - rate * carried(before) * trace
-    metrics, grads = gradients(own)
-    trace = grads + momentum * (momentum**before * trace)
-    own = own - rate * trace - rate * carried(after) * trace
-    return own, (first._replace(trace=momentum**after * trace), *rest), metrics
+"""Orders of the optimiser's steps: one for all classes, or one of the whole tensor for each class,
+so that momentum acts on during the other classes' steps, as in IDM's and DANCE's own code."""
 
 
 def check_settings(config: Any) -> None:
     """Raise UserError for settings that all methods have and that make no sense."""
-    check_positive(config, "factor", "batch_real", "batch_syn", "class_chunk")
+    check_positive(config, "factor", "batch_real", "batch_syn")
     if not 0 <= config.momentum < 1:
         raise UserError(f"momentum must lie in [0, 1), not {config.momentum}.")
     if config.learning_rate is not None and not config.learning_rate >= 0:
@@ -137,91 +146,33 @@ def check_settings(config: Any) -> None:
         )
 
 
-ClassLoss = Callable[[Array, Array, Any], tuple[Array, Metrics]]
-
-
-def class_gradients(
-    loss: ClassLoss, pixels: Array, shared: Any, size: int | None, *, pieces: int = 1
-) -> tuple[Metrics, Array]:
-    """Metrics [C] and gradients [C, ...] of a loss that is independent from class to class.
-
-    loss: (pixels [k, IPC, h, w, c], classes int32 [k], shared) -> (losses [k], metrics, each [k]);
-    shared: all the arrays that it uses beside. The classes are spread over the devices of the
-    ambient mesh (`parallel.use`) and taken in blocks of `size`, so that memory is bounded by
-    the block; the result is the same. size None: all at once on one device. pieces: for a loss that
-    is a mean over a class's stored images, cuts each class into so many equal parts, which must
-    divide IPC.
-    """
-    count, ipc, *shape = pixels.shape
-    classes = jnp.repeat(jnp.arange(count, dtype=jnp.int32), pieces)
-    parts = pixels.reshape(count * pieces, ipc // pieces, *shape)
-
-    def block(taken: tuple[Array, Array], shared: Any) -> tuple[Metrics, Array]:
-        def total(p: Array) -> tuple[Array, Metrics]:
-            losses, metrics = loss(p, taken[1], shared)
-            return jnp.sum(losses), metrics
-
-        grads, metrics = jax.grad(total, has_aux=True)(taken[0])
-        return metrics, grads
-
-    metrics, grads = parallel.map_blocks(
-        block, (parts, classes), shared, size=size, axis=parallel.CLASSES
-    )
-    metrics = jax.tree.map(lambda x: x.reshape(count, pieces).mean(1), metrics)
-    return metrics, grads.reshape(pixels.shape) / pieces
-
-
-def image_pieces(network: nn.Module, state: State, config: Any) -> int:
-    """Into how many parts to cut a class for a loss that is a mean over its images.
-
-    As the backend likes them; a random subset of a class's images is drawn from all, uncut.
-    """
-    ipc = state.pixels.shape[1]
-    decoded = ipc * config.factor**2
-    if config.batch_syn is not None and config.batch_syn < decoded:
-        return 1
-    wanted = networks.images_per_block(network, decoded, image_shape(state)) // config.factor**2
-    return next(ipc // part for part in range(max(1, wanted), 0, -1) if ipc % part == 0)
-
-
-def block_size(network: nn.Module, state: State, config: Any) -> int | None:
-    """Classes per block: config.class_chunk, else what the backend likes.
-
-    Batch norm takes its statistics from the batch of all classes, which can't be cut: None.
-    """
-    count, ipc = state.pixels.shape[:2]
-    if getattr(network, "norm", None) == "batch":
-        return None
-    if config.class_chunk is not None:
-        return config.class_chunk
-    syn = ipc * config.factor**2
-    if config.batch_syn is not None:
-        syn = min(syn, config.batch_syn)
-    size, _ = networks.activation_bytes(network, image_shape(state))
-    return backend.classes_per_call(count, config.batch_real, syn, size)
-
-
-def experts_of(context: Context) -> ExpertPool:
-    """The pool of experts; raises UserError if there is none."""
-    if context.experts is None:
-        raise UserError("this method needs a pool of experts; train one with launch.pretrain.")
-    return context.experts
-
-
 def check_positive(config: Any, *names: str) -> None:
-    """Raises UserError for a setting that is given and below 1."""
+    """Raise UserError for a setting that is given and below 1."""
     for name in names:
         value = getattr(config, name)
         if value is not None and value < 1:
             raise UserError(f"{name} must be at least 1, not {value}.")
 
 
-class Space(NamedTuple):
-    """Where the stored pixels of a method live while they are optimised."""
+def experts_of(context: Context) -> ExpertPool:
+    """Return the pool of experts; raise UserError if there is none."""
+    if context.experts is None:
+        raise UserError("this method needs a pool of experts; train one with launch.pretrain.")
+    return context.experts
 
-    enter: Callable[[Array, Context], Array]  # from [0, 1] units
-    units: Callable[[Array, Context], Array]  # to [0, 1] units
-    constrain: Callable[[Array], Array]  # before each iteration, and at the end
+
+class Space(NamedTuple):
+    """Where the stored pixels of a method live while they are optimised.
+
+    Attributes:
+      enter: (pixels in [0, 1] units, context) -> pixels in this space.
+      units: (pixels in this space, context) -> pixels in [0, 1] units.
+      constrain: applied to pixels of this space before each iteration, and at the end.
+    """
+
+    enter: Callable[[Array, Context], Array]
+    units: Callable[[Array, Context], Array]
+    constrain: Callable[[Array], Array]
 
 
 UNIT = Space(
@@ -240,7 +191,12 @@ NORMALISED = Space(
 
 
 def setting(default: Any, meaning: str) -> Any:
-    """A field of a Config, with what it means, in a line; --help shows it."""
+    """Return a field of a Config.
+
+    Args:
+      default: the setting's value where none is given.
+      meaning: what it means, in a line; --help shows it.
+    """
     return dataclasses.field(default=default, metadata={"meaning": meaning})
 
 
@@ -263,30 +219,10 @@ class Config:
         "of the augmentation: single draws one operation, multi draws flip, color and cutout and "
         "one of crop, scale and rotate",
     )
-    class_chunk: int | None = setting(
-        None, "classes at once, which bounds the memory and changes nothing else"
-    )
-
-
-class View(NamedTuple):
-    """How a method looks at its images: what real_batch and synthetic need beside the pixels."""
-
-    space: Space
-    factor: int
-    batch_real: int
-    batch_syn: int | None
-    augmentation: str
-    mode: str
-
-
-def view(config: Config, space: Space) -> View:
-    """The view that a Config describes."""
-    fields = ("factor", "batch_real", "batch_syn", "augmentation", "mode")
-    return View(space, *(getattr(config, field) for field in fields))
 
 
 def image_shape(state: State) -> tuple[int, int, int]:
-    """(h, w, c) of the stored images."""
+    """Return (h, w, c) of the stored images."""
     _, _, h, w, c = state.pixels.shape
     return h, w, c
 
@@ -294,7 +230,12 @@ def image_shape(state: State) -> tuple[int, int, int]:
 def draw_with(
     real_key: Callable[[Array], Array], batch_real: int
 ) -> Callable[[Array, Array, ClassData], Draws]:
-    """A Method's `draw` where it sees batches of each class only; real_key: from the run's key."""
+    """Return a Method's `draw` for one that sees batches of each class and nothing else.
+
+    Args:
+      real_key: from the run's key to the one that names the epochs of real images.
+      batch_real: B, real images per class in an iteration.
+    """
 
     def draw(key: Array, step: Array, sizes: ClassData) -> Draws:
         classes = jnp.arange(len(sizes.counts), dtype=jnp.int32)
@@ -305,44 +246,90 @@ def draw_with(
 
 
 def stored(space: Space) -> Callable[[State, Context], Array]:
-    """A Method's `pixels` for a space."""
+    """Return a Method's `pixels` for a space."""
     return lambda state, context: space.units(space.constrain(state.pixels), context)
 
 
-def real_batch(
-    view: View, key: Array, k_augment: Array, step: Array, classes: Array, context: Context
-) -> Array:
-    """Real images of some classes, normalised and augmented, [k, batch_real, h, w, c].
+class ImageKeys(NamedTuple):
+    """What an iteration's images are drawn from.
 
-    key names the epochs of the run and stays the same; k_augment is the iteration's, shared with
-    `synthetic` where both are to get the same augmentation.
+    Attributes:
+      epochs: names the epochs of real images; the same throughout a run.
+      subset: which of the decoded synthetic images are taken.
+      augment: the augmentation, which real and synthetic images share.
     """
-    images = sampling.class_batch(key, step, context.real, classes, view.batch_real)
+
+    epochs: Array
+    subset: Array
+    augment: Array
+
+
+def real_batch(
+    config: Config, keys: ImageKeys, step: Array, classes: Array, context: Context
+) -> Array:
+    """Return augmented real images of some classes.
+
+    Args:
+      config: the method's settings.
+      keys: of the iteration.
+      step: number of the iteration, int32.
+      classes: int32 [k].
+      context: of the run.
+
+    Returns:
+      float32 [k, batch_real, h, w, c], normalised.
+    """
+    images = sampling.class_batch(keys.epochs, step, context.real, classes, config.batch_real)
     images = sampling.normalise(images, context.mean, context.std)
-    return _siamese(class_keys(k_augment, classes), images, view)
+    return _siamese(keys.augment, classes, images, config)
 
 
 def synthetic(
-    view: View, k_subset: Array, k_augment: Array, pixels: Array, classes: Array, context: Context
+    config: Config,
+    space: Space,
+    keys: ImageKeys,
+    pixels: Array,
+    classes: Array,
+    context: Context,
 ) -> Array:
-    """Stored pixels [k, IPC, h, w, c] of some classes: decoded, at most batch_syn of each class
-    drawn, normalised and augmented, [k, m, h, w, c]."""
+    """Return augmented synthetic images of some classes.
+
+    Args:
+      config: the method's settings.
+      space: that the pixels live in.
+      keys: of the iteration.
+      pixels: float32 [k, IPC, h, w, c], stored images.
+      classes: int32 [k].
+      context: of the run.
+
+    Returns:
+      float32 [k, m, h, w, c], normalised; m is IPC * factor**2, or batch_syn if that is less.
+    """
     k, ipc, *shape = pixels.shape
-    units = view.space.units(pixels, context)
-    decoded = multiformation.decode(units.reshape(k * ipc, *shape), view.factor)
+    units = space.units(pixels, context)
+    decoded = multiformation.decode(units.reshape(k * ipc, *shape), config.factor)
     decoded = decoded.reshape(k, -1, *shape)
-    if view.batch_syn is not None and view.batch_syn < decoded.shape[1]:
+    if config.batch_syn is not None and config.batch_syn < decoded.shape[1]:
         decoded = jax.vmap(
-            lambda key, own: own[jax.random.permutation(key, len(own))[: view.batch_syn]]
-        )(class_keys(k_subset, classes), decoded)
+            lambda key, own: own[jax.random.permutation(key, len(own))[: config.batch_syn]]
+        )(class_keys(keys.subset, classes), decoded)
     images = sampling.normalise(decoded, context.mean, context.std)
-    return _siamese(class_keys(k_augment, classes), images, view)
+    return _siamese(keys.augment, classes, images, config)
 
 
 def forward_classes(
     network: nn.Module, variables: networks.Variables, images: Array
 ) -> tuple[Array, Array]:
-    """(logits [k, n, C], features [k, n, d]) of [k, n, h, w, c], as one batch."""
+    """Apply a network to the images of some classes, as one batch.
+
+    Args:
+      network: a classifier as `networks.create` makes them.
+      variables: its parameters and statistics.
+      images: float32 [k, n, h, w, c], normalised.
+
+    Returns:
+      (logits [k, n, C], features before the classifier [k, n, d]).
+    """
     k, n, *shape = images.shape
     flat = images.reshape(k * n, *shape)
     logits, features = networks.forward_in_blocks(network, variables, flat)
@@ -350,16 +337,27 @@ def forward_classes(
 
 
 def cross_entropy(logits: Array, classes: Array) -> Array:
-    """Mean cross-entropy of each class's images, [k, n, C], [k] -> [k]."""
+    """Return the mean cross-entropy of each class's images.
+
+    Args:
+      logits: [k, n, C].
+      classes: int32 [k], the class of all images of a row.
+
+    Returns:
+      [k], not negative.
+    """
     labels = jnp.broadcast_to(classes[:, None], logits.shape[:2])
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(1)
 
 
 def class_keys(key: Array, classes: Array) -> Array:
-    """One key per class, from its number, so that blocks of classes do not matter."""
+    """Return one key per class, from its number, so that blocks of classes do not matter."""
     return jax.vmap(lambda label: jax.random.fold_in(key, label))(classes)
 
 
-def _siamese(keys: Array, images: Array, view: View) -> Array:
+def _siamese(key: Array, classes: Array, images: Array, config: Config) -> Array:
     """One augmentation per class."""
-    return jax.vmap(lambda k, x: augment.siamese(k, x, view.augmentation, view.mode))(keys, images)
+    strategy, mode = config.augmentation, config.mode
+    return jax.vmap(lambda k, x: augment.siamese(k, x, strategy, mode))(
+        class_keys(key, classes), images
+    )

@@ -1,18 +1,24 @@
-"""DANCE: dual-view distribution alignment (IJCAI 2024)."""
+"""DANCE: dual-view distribution alignment (Zhang et al., IJCAI 2024)."""
 
 import dataclasses
 import zlib
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 
 from dancejax import interpolate, mmd, networks
 from dancejax.errors import UserError
-from dancejax.methods import base
+from dancejax.methods import base, descent
 from dancejax.methods.base import Array, Context, Method, Metrics, State
+from dancejax.methods.descent import Descent
+from dancejax.methods.optimizers import Optimizer
+from dancejax.methods.papers import LARGE, DatasetLike, Paper, side
+
+NEEDS_EXPERTS = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,23 +53,90 @@ WITHOUT_PLTDA = ("random", "expert")
 _FIXED_NETWORK = zlib.crc32(b"fixed network")
 
 
+def paper(dataset: DatasetLike, ipc: int) -> Paper:
+    """Return DANCE's published settings.
+
+    Above IPC 50, where none are published, the learning rate goes on in proportion to IPC.
+
+    Args:
+      dataset: whose image size they depend on.
+      ipc: stored images per class.
+    """
+    large = side(dataset) >= LARGE
+    return Paper(
+        steps=10_000,
+        settings={"factor": 3 if large else 2, "learning_rate": (0.1 if large else 0.01) * ipc},
+        init="first_nearest",
+        protocol="dance",
+        title="DANCE",
+        networks=10,
+        experts=5,
+    )
+
+
 def pixel_rate(config: Config, ipc: int, image_shape: tuple[int, ...]) -> float:
-    """The learning rate of the pixels: the setting's, or the paper's rule for IPC and size."""
+    """Return the learning rate of the pixels: the setting, or the paper's rule.
+
+    Args:
+      config: the settings.
+      ipc: stored images per class.
+      image_shape: (h, w, c).
+
+    Returns:
+      config.learning_rate; where that is None 0.01 * ipc, or 0.1 * ipc from 128 pixels on.
+    """
     if config.learning_rate is not None:
         return config.learning_rate
-    return (0.1 if min(image_shape[:2]) >= 128 else 0.01) * ipc
+    return (0.1 if min(image_shape[:2]) >= LARGE else 0.01) * ipc
 
 
 def resolved(config: Config, ipc: int, image_shape: tuple[int, ...]) -> dict[str, Any]:
-    """The settings that hold for IPC stored images per class; those without effect are left out."""
+    """Return the settings that hold for a run; those without effect are left out.
+
+    Args:
+      config: the settings.
+      ipc: stored images per class.
+      image_shape: (h, w, c).
+    """
     found = dataclasses.asdict(config)
     if config.pltda:
         del found["without_pltda"]
     return {**found, "learning_rate": pixel_rate(config, ipc, image_shape)}
 
 
-def create(config: Config, network: nn.Module) -> Method:
-    """DANCE as a Method; needs a pool of experts of `network`."""
+class _Setup(NamedTuple):
+    """The method as its functions need it."""
+
+    config: Config
+    network: nn.Module
+    optimizer: Optimizer
+
+    def descent(self, pixels: Array) -> Descent:
+        """How pixels [C, IPC, h, w, c] take steps."""
+        rate = pixel_rate(self.config, pixels.shape[1], pixels.shape[2:])
+        return Descent(self.optimizer, rate, self.config.momentum, self.config.update_order)
+
+
+def create(config: Config, network: nn.Module, optimizer: Optimizer = base.SGD) -> Method:
+    """Return DANCE as a Method, which needs a pool of experts.
+
+    An iteration draws an expert and lambda ~ U(0, 1). Pseudo Long-Term Distribution Alignment
+    (PLTDA) lowers the distance of mean features under
+    phi_mid = lambda * phi_0 + (1 - lambda) * phi_expert; distribution calibration then lowers the
+    cross-entropy of phi_expert on the synthetic images, by an update of its own.
+
+    Args:
+      config: the settings.
+      network: the experts'.
+      optimizer: of the pixels; both losses share its state.
+
+    Raises:
+      UserError: a setting that makes no sense.
+
+    References:
+      Zhang et al., "DANCE: Dual-View Distribution Alignment for Dataset Condensation", IJCAI 2024,
+      Algorithm 1.
+    """
     base.check_settings(config)
     base.check_positive(config, "calibration_every")
     if config.without_pltda not in WITHOUT_PLTDA:
@@ -71,104 +144,124 @@ def create(config: Config, network: nn.Module) -> Method:
             f"unknown without_pltda {config.without_pltda!r}; choose one of "
             f"{', '.join(WITHOUT_PLTDA)}."
         )
-    space = base.UNIT
-    view = base.view(config, space)
-
-    def rate(pixels: Array) -> float:
-        return pixel_rate(config, pixels.shape[1], pixels.shape[2:])
-
-    def optimizer(pixels: Array) -> optax.GradientTransformation:
-        return optax.sgd(rate(pixels), config.momentum)
-
-    def run_keys(key: Array) -> Array:
-        return jax.random.split(key)
-
-    def mid_encoder(key: Array, state: State, first: Any, final: Any) -> networks.Variables:
-        """The network whose features are matched in an iteration."""
-        if config.pltda:
-            return interpolate.lerp(first, final, jax.random.uniform(key))
-        if config.without_pltda == "expert":
-            return final
-        fixed = jax.random.fold_in(state.key, _FIXED_NETWORK)
-        return networks.init(network, fixed, base.image_shape(state))
-
-    def init(key: Array, pixels: Array, context: Context) -> State:
-        base.experts_of(context)
-        stored = space.enter(pixels, context)
-        return State(jnp.zeros((), jnp.int32), key, stored, optimizer(stored).init(stored))
-
-    def update(state: State, context: Context) -> tuple[State, Metrics]:
-        k_real, k_run = run_keys(state.key)
-        k_expert, k_lambda, *keys = jax.random.split(jax.random.fold_in(k_run, state.step), 6)
-        experts = base.experts_of(context)
-        chosen = jax.random.randint(k_expert, (), 0, len(jax.tree.leaves(experts.final)[0]))
-        first = interpolate.select(experts.init, chosen)
-        final = interpolate.select(experts.final, chosen)
-        mid = mid_encoder(k_lambda, state, first, final)
-
-        def align(pixels: Array, classes: Array, shared: Any) -> tuple[Array, Metrics]:
-            """PLTDA: distance of the mean features under the mid encoder."""
-            mid, k_real, (k_subset, k_augment), step, context = shared
-            real = base.real_batch(view, k_real, k_augment, step, classes, context)
-            syn = base.synthetic(view, k_subset, k_augment, pixels, classes, context)
-            _, real = base.forward_classes(network, mid, real)
-            _, syn = base.forward_classes(network, mid, syn)
-            losses = mmd.mean_discrepancy(jax.lax.stop_gradient(real), syn)
-            return losses, {"pltda": losses}
-
-        def calibrate(pixels: Array, classes: Array, shared: Any) -> tuple[Array, Metrics]:
-            """Distribution calibration: the expert's cross-entropy on the synthetic images."""
-            final, (k_subset, k_augment), context = shared
-            syn = base.synthetic(view, k_subset, k_augment, pixels, classes, context)
-            logits, _ = base.forward_classes(network, final, syn)
-            losses = base.cross_entropy(logits, classes)
-            return losses, {"calibration": losses}
-
-        chunk = base.block_size(network, state, config)
-
-        def step(
-            loss: base.ClassLoss,
-            pixels: Array,
-            opt_state: optax.OptState,
-            shared: Any,
-            pieces: int = 1,
-        ) -> tuple[Array, optax.OptState, Metrics]:
-            return base.descend(
-                config.update_order,
-                optimizer(pixels),
-                rate(pixels),
-                config.momentum,
-                pixels,
-                opt_state,
-                lambda own: base.class_gradients(loss, own, shared, chunk, pieces=pieces),
-            )
-
-        seen = context._replace(experts=None)
-        shared = mid, k_real, keys[:2], state.step, seen
-        pixels = space.constrain(state.pixels)
-        pixels, opt_state, metrics = step(align, pixels, state.opt_state, shared)
-        if config.calibration:
-            pieces = base.image_pieces(network, state, config)
-            skipped = {"calibration": jnp.zeros(len(pixels))}
-            pixels, opt_state, own = jax.lax.cond(
-                state.step % config.calibration_every == 0,
-                lambda p, o: step(calibrate, p, o, (final, keys[2:], seen), pieces),
-                lambda p, o: (p, o, skipped),
-                pixels,
-                opt_state,
-            )
-            metrics = {**metrics, **own}
-        return State(state.step + 1, state.key, pixels, opt_state), metrics
-
+    setup = _Setup(config, network, optimizer)
     return Method(
         name="dance",
         config=config,
         factor=config.factor,
-        needs_experts=True,
-        init=init,
-        update=update,
-        pixels=base.stored(space),
-        draw=base.draw_with(lambda key: run_keys(key)[0], config.batch_real),
+        needs_experts=NEEDS_EXPERTS,
+        init=partial(_init, setup),
+        update=partial(_update, setup),
+        pixels=base.stored(base.UNIT),
+        draw=base.draw_with(lambda key: _run_keys(key)[0], config.batch_real),
         network=network,
-        resolved=lambda ipc, image_shape: resolved(config, ipc, image_shape),
+        resolved=partial(resolved, config),
+        optimizer=optimizer,
     )
+
+
+class _Shared(NamedTuple):
+    """What all classes share in one of an iteration's two updates."""
+
+    variables: networks.Variables  # the mid encoder's, or the final expert's
+    keys: base.ImageKeys
+    step: Array
+    context: Context
+
+
+def _run_keys(key: Array) -> Array:
+    """The run's keys: of the epochs of real images, and of iterations."""
+    return jax.random.split(key)
+
+
+def _init(setup: _Setup, key: Array, pixels: Array, context: Context) -> State:
+    base.experts_of(context)
+    stored = base.UNIT.enter(pixels, context)
+    opt_state = descent.init(setup.descent(stored), stored)
+    return State(jnp.zeros((), jnp.int32), key, stored, opt_state)
+
+
+def _update(
+    setup: _Setup, state: State, context: Context, *, class_chunk: int | None = None
+) -> tuple[State, Metrics]:
+    config, network = setup.config, setup.network
+    k_real, k_run = _run_keys(state.key)
+    k_expert, k_lambda, *keys = jax.random.split(jax.random.fold_in(k_run, state.step), 6)
+    experts = base.experts_of(context)
+    chosen = jax.random.randint(k_expert, (), 0, len(jax.tree.leaves(experts.final)[0]))
+    expert = interpolate.select(experts, chosen)
+    mid = _mid_encoder(setup, k_lambda, state, expert)
+    size = descent.block_size(network, state, config, class_chunk)
+    seen = context._replace(experts=None)
+    shared = _Shared(mid, base.ImageKeys(k_real, *keys[:2]), state.step, seen)
+    pixels = base.UNIT.constrain(state.pixels)
+    pixels, opt_state, metrics = _step(setup, _align, (pixels, state.opt_state), shared, size)
+    if config.calibration:
+        own = _Shared(expert.final, base.ImageKeys(k_real, *keys[2:]), state.step, seen)
+        pieces = descent.image_pieces(network, state, config)
+        skipped = {"calibration": jnp.zeros(len(pixels))}
+        pixels, opt_state, calibration = jax.lax.cond(
+            state.step % config.calibration_every == 0,
+            lambda p, o: _step(setup, _calibrate, (p, o), own, size, pieces=pieces),
+            lambda p, o: (p, o, skipped),
+            pixels,
+            opt_state,
+        )
+        metrics = {**metrics, **calibration}
+    return State(state.step + 1, state.key, pixels, opt_state), metrics
+
+
+def _mid_encoder(
+    setup: _Setup, key: Array, state: State, expert: base.ExpertPool
+) -> networks.Variables:
+    """The variables of the network whose features are matched in an iteration."""
+    if setup.config.pltda:
+        return interpolate.lerp(expert.init, expert.final, jax.random.uniform(key))
+    if setup.config.without_pltda == "expert":
+        return expert.final
+    fixed = jax.random.fold_in(state.key, _FIXED_NETWORK)
+    return networks.init(setup.network, fixed, base.image_shape(state))
+
+
+_Loss = Callable[[_Setup, Array, Array, _Shared], tuple[Array, Metrics]]
+
+
+def _step(
+    setup: _Setup,
+    loss: _Loss,
+    optimised: tuple[Array, networks.OptState],
+    shared: _Shared,
+    size: int | None,
+    *,
+    pieces: int = 1,
+) -> tuple[Array, networks.OptState, Metrics]:
+    """The update of (pixels, optimiser state) by one of the losses."""
+    pixels, opt_state = optimised
+    own_loss = partial(loss, setup)
+
+    def gradients(own: Array, classes: Array) -> tuple[Metrics, Array]:
+        return descent.class_gradients(own_loss, own, classes, shared, size, pieces=pieces)
+
+    return descent.descend(setup.descent(pixels), pixels, opt_state, gradients)
+
+
+def _align(setup: _Setup, pixels: Array, classes: Array, shared: _Shared) -> tuple[Array, Metrics]:
+    """PLTDA: distance of the mean features under the mid encoder, [k]."""
+    mid, keys, step, context = shared
+    real = base.real_batch(setup.config, keys, step, classes, context)
+    syn = base.synthetic(setup.config, base.UNIT, keys, pixels, classes, context)
+    _, real = base.forward_classes(setup.network, mid, real)
+    _, syn = base.forward_classes(setup.network, mid, syn)
+    losses = mmd.mean_discrepancy(jax.lax.stop_gradient(real), syn)
+    return losses, {"pltda": losses}
+
+
+def _calibrate(
+    setup: _Setup, pixels: Array, classes: Array, shared: _Shared
+) -> tuple[Array, Metrics]:
+    """Distribution calibration: the expert's cross-entropy on the synthetic images, [k]."""
+    final, keys, _, context = shared
+    syn = base.synthetic(setup.config, base.UNIT, keys, pixels, classes, context)
+    logits, _ = base.forward_classes(setup.network, final, syn)
+    losses = base.cross_entropy(logits, classes)
+    return losses, {"calibration": losses}

@@ -1,17 +1,20 @@
-"""DM: distribution matching under random networks (WACV 2023)."""
+"""DM: distribution matching under random networks (Zhao and Bilen, WACV 2023)."""
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 
 from dancejax import mmd, networks
-from dancejax.methods import base
+from dancejax.methods import base, descent
 from dancejax.methods.base import Array, Context, Method, Metrics, State
+from dancejax.methods.descent import Descent
+from dancejax.methods.optimizers import Optimizer
+from dancejax.methods.papers import LARGE, TINY, DatasetLike, Paper, side, unmirrored
 
 Discrepancy = Callable[[Array, Array], Array]
 
@@ -20,75 +23,150 @@ Discrepancy = Callable[[Array, Array], Array]
 class Config(base.Config):
     """DM's settings: those of all methods (`base.Config`) and how long a network is kept.
 
-    The paper's learning rate is 1, 10 from IPC 100 on.
+    The learning rate of the paper is 1, and 10 from IPC 100 on.
     """
 
     learning_rate: float = 1.0
     iterations_per_model: int = base.setting(1, "iterations until the next random network")
 
 
-def create(config: Config, network: nn.Module) -> Method:
-    """DM as a Method (equation 5).
+def paper(dataset: DatasetLike, ipc: int) -> Paper:
+    """Return DM's published settings.
+
+    They are published for IPC up to 1250; the learning rate is 10 from IPC 100 on, but for
+    CIFAR-100.
+
+    Args:
+      dataset: whose name, size and mirroring they depend on.
+      ipc: stored images per class.
+    """
+    rate = 10.0 if ipc >= 100 and dataset.name != "cifar100" else 1.0
+    return Paper(
+        steps=10_000 if TINY <= side(dataset) < LARGE else 20_000,
+        settings={"learning_rate": rate, **unmirrored(Config.augmentation, dataset)},
+        init="real",
+        protocol="dm",
+        title="DM",
+        networks=100,  # 20 for each of 5 sets
+    )
+
+
+def create(config: Config, network: nn.Module, optimizer: Optimizer = base.SGD) -> Method:
+    """Return DM as a Method.
 
     With batch norm, the synthetic images of all classes form one batch, which gives the statistics
     under which they are seen; likewise the real ones.
+
+    Args:
+      config: the settings.
+      network: whose features are matched, with random parameters.
+      optimizer: of the pixels.
+
+    Raises:
+      UserError: a setting that makes no sense.
+
+    References:
+      Zhao and Bilen, "Dataset Condensation with Distribution Matching", WACV 2023, equation 5.
     """
-    return matching("dm", config, network, mmd.mean_discrepancy, base.NORMALISED)
+    return matching("dm", config, network, mmd.mean_discrepancy, base.NORMALISED, optimizer)
+
+
+class Matching(NamedTuple):
+    """A method that matches features under random networks, as its functions need it."""
+
+    config: Config
+    network: nn.Module
+    discrepancy: Discrepancy
+    space: base.Space
+    descent: Descent
 
 
 def matching(
-    name: str, config: Config, network: nn.Module, discrepancy: Discrepancy, space: base.Space
+    name: str,
+    config: Config,
+    network: nn.Module,
+    discrepancy: Discrepancy,
+    space: base.Space,
+    optimizer: Optimizer = base.SGD,
 ) -> Method:
-    """Matches features of real and synthetic images under random networks, class by class.
+    """Return a Method that matches features of real and synthetic images under random networks.
 
-    discrepancy: (real [k, B, d], synthetic [k, m, d]) -> [k], the loss of each class.
+    Args:
+      name: the method's name.
+      config: the settings.
+      network: whose features are matched, with random parameters.
+      discrepancy: (real [k, B, d], synthetic [k, m, d]) -> [k], the loss of each class.
+      space: that the pixels live in.
+      optimizer: of the pixels.
+
+    Raises:
+      UserError: a setting that makes no sense.
     """
     base.check_settings(config)
     base.check_positive(config, "iterations_per_model")
-    optimizer = optax.sgd(config.learning_rate, config.momentum)
-    view = base.view(config, space)
-
-    def keys(key: Array) -> Array:
-        return jax.random.split(key, 3)
-
-    def init(key: Array, pixels: Array, context: Context) -> State:
-        stored = space.enter(pixels, context)
-        return State(jnp.zeros((), jnp.int32), key, stored, optimizer.init(stored))
-
-    def update(state: State, context: Context) -> tuple[State, Metrics]:
-        k_real, k_network, k_run = keys(state.key)
-        k_subset, k_augment = jax.random.split(jax.random.fold_in(k_run, state.step))
-        model = state.step // config.iterations_per_model
-        variables = networks.init(
-            network, jax.random.fold_in(k_network, model), base.image_shape(state)
-        )
-
-        shared = variables, k_real, k_subset, k_augment, state.step, context
-
-        def loss(pixels: Array, classes: Array, shared: Any) -> tuple[Array, Metrics]:
-            variables, k_real, k_subset, k_augment, step, context = shared
-            real = base.real_batch(view, k_real, k_augment, step, classes, context)
-            syn = base.synthetic(view, k_subset, k_augment, pixels, classes, context)
-            _, real = base.forward_classes(network, variables, real)
-            _, syn = base.forward_classes(network, variables, syn)
-            losses = discrepancy(jax.lax.stop_gradient(real), syn)
-            return losses, {"matching": losses}
-
-        pixels = space.constrain(state.pixels)
-        chunk = base.block_size(network, state, config)
-        metrics, grads = base.class_gradients(loss, pixels, shared, chunk)
-        updates, opt_state = optimizer.update(grads, state.opt_state)
-        pixels = optax.apply_updates(pixels, updates)
-        return State(state.step + 1, state.key, pixels, opt_state), metrics
-
+    steps = Descent(optimizer, config.learning_rate, config.momentum)
+    setup = Matching(config, network, discrepancy, space, steps)
     return Method(
         name=name,
         config=config,
         factor=config.factor,
         needs_experts=False,
-        init=init,
-        update=update,
+        init=partial(_init, setup),
+        update=partial(_update, setup),
         pixels=base.stored(space),
-        draw=base.draw_with(lambda key: keys(key)[0], config.batch_real),
+        draw=base.draw_with(lambda key: _keys(key)[0], config.batch_real),
         network=network,
+        optimizer=optimizer,
     )
+
+
+class _Shared(NamedTuple):
+    """What all classes of an iteration share."""
+
+    variables: networks.Variables
+    keys: base.ImageKeys
+    step: Array
+    context: Context
+
+
+def _keys(key: Array) -> Array:
+    """The run's keys: of the epochs of real images, random networks, iterations."""
+    return jax.random.split(key, 3)
+
+
+def _init(setup: Matching, key: Array, pixels: Array, context: Context) -> State:
+    stored = setup.space.enter(pixels, context)
+    return State(jnp.zeros((), jnp.int32), key, stored, descent.init(setup.descent, stored))
+
+
+def _update(
+    setup: Matching, state: State, context: Context, *, class_chunk: int | None = None
+) -> tuple[State, Metrics]:
+    k_real, k_network, k_run = _keys(state.key)
+    k_subset, k_augment = jax.random.split(jax.random.fold_in(k_run, state.step))
+    model = state.step // setup.config.iterations_per_model
+    k_model = jax.random.fold_in(k_network, model)
+    variables = networks.init(setup.network, k_model, base.image_shape(state))
+    keys = base.ImageKeys(k_real, k_subset, k_augment)
+    shared = _Shared(variables, keys, state.step, context)
+    loss = partial(_loss, setup)
+    size = descent.block_size(setup.network, state, setup.config, class_chunk)
+    pixels, opt_state, metrics = descent.descend(
+        setup.descent,
+        setup.space.constrain(state.pixels),
+        state.opt_state,
+        lambda own, classes: descent.class_gradients(loss, own, classes, shared, size),
+    )
+    return State(state.step + 1, state.key, pixels, opt_state), metrics
+
+
+def _loss(setup: Matching, pixels: Array, classes: Array, shared: _Shared) -> tuple[Array, Metrics]:
+    """Each class's discrepancy of features, [k]."""
+    config, network = setup.config, setup.network
+    variables, keys, step, context = shared
+    real = base.real_batch(config, keys, step, classes, context)
+    syn = base.synthetic(config, setup.space, keys, pixels, classes, context)
+    _, real = base.forward_classes(network, variables, real)
+    _, syn = base.forward_classes(network, variables, syn)
+    losses = setup.discrepancy(jax.lax.stop_gradient(real), syn)
+    return losses, {"matching": losses}

@@ -1,7 +1,7 @@
 """Networks by name. Every network maps normalised images to (logits, features)."""
 
-import functools
-from typing import Any, NamedTuple, cast
+import re
+from typing import Any, NamedTuple
 
 import flax.errors
 import flax.linen as nn
@@ -9,14 +9,29 @@ import jax
 import jax.numpy as jnp
 
 from dancejax import checks
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.networks import layers
 from dancejax.networks.alexnet import AlexNet
+from dancejax.networks.blocks import (
+    activation_bytes as activation_bytes,
+    forward_in_blocks as forward_in_blocks,
+    images_per_block as images_per_block,
+    uses_batch_statistics as uses_batch_statistics,
+)
+from dancejax.networks.calls import (
+    Outputs as Outputs,
+    Variables as Variables,
+    features as features,
+    forward as forward,
+    infer as infer,
+    init as init,
+)
 from dancejax.networks.convnet import ConvNet
 from dancejax.networks.densenet import DenseNet121
 from dancejax.networks.resnet import ResNet
 from dancejax.networks.vgg import VGG11
-from dancejax.runs import backend
+from dancejax.runs import integrity
 
 
 class Architecture(NamedTuple):
@@ -27,10 +42,8 @@ class Architecture(NamedTuple):
     smallest: int
 
 
-Variables = dict[str, Any]
 OptState = Any
 """Optax's state of an optimiser, a pytree of arrays."""
-Outputs = tuple[jax.Array, jax.Array]
 NETWORKS: dict[str, Architecture] = {
     "convnet": Architecture(ConvNet, {}, 1),
     "alexnet": Architecture(AlexNet, {}, 8),
@@ -49,25 +62,40 @@ _CHOICES = {
 
 
 def default_depth(side: int) -> int:
-    """ConvNet's published depth for an image side: 3 up to 32, 4 at 64, 5 at 128, 6 above."""
+    """Return ConvNet's published depth for an image side: 3 up to 48 pixels, 4 up to 96, 5 up to
+    192, 6 above."""
     return 3 if side <= 48 else 4 if side <= 96 else 5 if side <= 192 else 6
 
 
 def create(
-    name: str, num_classes: int, image_shape: tuple[int, int, int], **overrides: Any
+    name: str,
+    dataset_or_num_classes: Dataset | int,
+    image_shape: tuple[int, int, int] | None = None,
+    **options: Any,
 ) -> nn.Module:
-    """Makes a network by name, for images [h, w, c].
+    """Make a network by name.
 
-    Overrides set the network's own options (ConvNet: depth, width, norm, activation, pooling,
-    initializer, dtype; the others: width, norm, initializer, dtype). Raises UserError for an
-    unknown name, option or value, or a network too deep for the images.
+    Args:
+      name: one of NETWORKS.
+      dataset_or_num_classes: a data set, whose classes and image shape the network is made for, or
+        the number of classes.
+      image_shape: (h, w, c) of the images, unless a data set says it.
+      **options: the network's own (ConvNet: depth, width, norm, activation, pooling, initializer,
+        dtype; the others: width, norm, initializer, dtype). ConvNet's depth goes by the image side.
+
+    Returns:
+      A module that maps normalised images [n, h, w, c] to (logits [n, num_classes], features
+      [n, d]).
+
+    Raises:
+      UserError: an unknown name, option or value, or images too small for the network.
     """
     if name not in NETWORKS:
         raise UserError(f"unknown network {name!r}; choose one of {', '.join(NETWORKS)}.")
     network, fixed, smallest = NETWORKS[name]
-    image_shape = _shape(image_shape)
+    num_classes, image_shape = _sizes(dataset_or_num_classes, image_shape)
     fields = _fields(network, fixed)
-    for option, value in overrides.items():
+    for option, value in options.items():
         if option not in fields:
             raise UserError(f"{name} has no option {option!r}; it has {', '.join(fields[1:])}.")
         if option in _CHOICES and value not in _CHOICES[option]:
@@ -75,25 +103,33 @@ def create(
                 f"unknown {option} {value!r}; choose one of {', '.join(_CHOICES[option])}."
             )
         if option in ("depth", "width"):
-            overrides[option] = checks.whole(option, value, 1)
-    num_classes = checks.whole("num_classes", num_classes, 1)
-    # The first convolution widens these to 32.
-    side = 32 if image_shape == (28, 28, 1) else min(image_shape[:2])
+            options[option] = checks.whole(option, value, 1)
+    # The first convolution may widen the images.
+    side = min(image_shape[:2]) + 2 * (layers.first_padding(image_shape) - 1)
     if side < smallest:
         raise UserError(
             f"{name} needs images of at least {smallest} pixels a side, not {side}; choose another "
             "network or a larger image size."
         )
     if name == "convnet":
-        overrides.setdefault("depth", default_depth(min(image_shape[:2])))
-        if overrides.get("pooling", "avg") != "none" and side < 2 ** overrides["depth"]:
+        options.setdefault("depth", default_depth(min(image_shape[:2])))
+        if options.get("pooling", "avg") != "none" and side < 2 ** options["depth"]:
             raise UserError(
-                f"a ConvNet of depth {overrides['depth']} needs images of at least "
-                f"{2 ** overrides['depth']} pixels a side, not {side}; choose a smaller depth."
+                f"a ConvNet of depth {options['depth']} needs images of at least "
+                f"{2 ** options['depth']} pixels a side, not {side}; choose a smaller depth."
             )
-    if "dtype" in overrides:
-        overrides["dtype"] = _dtype(overrides["dtype"])
-    return network(num_classes=num_classes, **fixed, **overrides)
+    if "dtype" in options:
+        options["dtype"] = _dtype(options["dtype"])
+    return network(num_classes=num_classes, **fixed, **options)
+
+
+def _sizes(given: Any, image_shape: Any) -> tuple[int, tuple[int, int, int]]:
+    """Classes and image shape that `create` is given, by a data set or one by one."""
+    if not isinstance(given, Dataset):
+        return checks.whole("num_classes", given, 1), _shape(image_shape)
+    if image_shape is not None:
+        raise UserError("the data set says the shape of its images; leave image_shape out.")
+    return given.num_classes, given.image_shape
 
 
 def _shape(given: Any) -> tuple[int, int, int]:
@@ -118,9 +154,13 @@ def _dtype(given: Any) -> str:
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
-    """(name, options) of a network written as "resnet18:width=16:norm=batch".
+    """Parse a network written as "resnet18:width=16:norm=batch".
 
-    Raises UserError for what can't be read; `create` says which names and options there are.
+    Returns:
+      (name, options) for `create`, which checks them.
+
+    Raises:
+      UserError: the text is not of this form.
     """
     name, *parts = text.split(":")
     options: dict[str, Any] = {}
@@ -138,7 +178,13 @@ def _fields(network: type[nn.Module], fixed: dict[str, Any]) -> list[str]:
 
 
 def check(network: Any, num_classes: int, image_shape: tuple[int, int, int]) -> None:
-    """Look whether a network can be used for images, whoever wrote it; nothing is computed.
+    """Check that a network can be used for images, whoever wrote it; nothing is computed.
+
+    Args:
+      network: a module that maps normalised images [n, h, w, c] and `train`, False by default, to
+        (logits [n, num_classes], features [n, d]).
+      num_classes: of the data set.
+      image_shape: (h, w, c).
 
     Raises:
       UserError: it does not map images [n, h, w, c] to logits [n, num_classes] and features [n, d],
@@ -165,80 +211,49 @@ def check(network: Any, num_classes: int, image_shape: tuple[int, int, int]) -> 
         )
 
 
-def init(network: nn.Module, key: jax.Array, image_shape: tuple[int, int, int]) -> Variables:
-    """Fresh variables {"params": ..., and "batch_stats": ... if the network has batch norm}."""
-    return dict(network.init(key, jnp.zeros((1, *image_shape))))
-
-
-def describe(network: nn.Module) -> dict[str, Any]:
-    """The network's options as plain JSON values, with its registered name under "name"."""
-    for name, (kind, fixed, _) in NETWORKS.items():
-        if type(network) is kind and all(getattr(network, f) == v for f, v in fixed.items()):
-            return {"name": name, **{f: getattr(network, f) for f in _fields(kind, fixed)}}
-    raise ValueError(f"{network} is not in the registry")
-
-
-def is_named(network: nn.Module) -> bool:
-    """Whether a network is one of NETWORKS, which `create` makes again from its description."""
-    return "module" not in identity(network)
-
-
 def identity(network: nn.Module) -> dict[str, Any]:
-    """What tells a network from others: `describe`, or for a module of one's own all its fields."""
-    try:
-        return describe(network)
-    except ValueError:
-        kind = type(network)
-        return {"name": f"{kind.__module__}.{kind.__qualname__}", "module": repr(network)}
+    """Return what tells a network from others, as plain JSON values.
 
-
-@functools.cache
-def activation_bytes(network: nn.Module, image_shape: tuple[int, ...]) -> tuple[int, int]:
-    """Bytes that the layers' outputs take for one image: (of all layers, of the largest)."""
-
-    def run(key: jax.Array, images: jax.Array) -> Any:
-        variables = network.init(key, images)
-        return network.apply(variables, images, capture_intermediates=True, mutable=True)[1]
-
-    captured = jax.eval_shape(run, jax.random.key(0), jnp.zeros((1, *image_shape)))
-    sizes = [x.size * x.dtype.itemsize for x in jax.tree.leaves(captured["intermediates"])]
-    return sum(sizes), max(sizes)
-
-
-def images_per_block(network: nn.Module, count: int, image_shape: tuple[int, ...]) -> int:
-    """How many of `count` images [h, w, c] to take through a network at once on this backend.
-
-    All of them with batch norm, whose statistics are those of the whole batch.
+    Returns:
+      Of a network of NETWORKS its "name" and all options, which `create` takes; of another module
+      its import path as "name", and its class and fields as "module".
     """
-    if getattr(network, "norm", None) == "batch":
-        return count
-    return backend.images_per_block(count, activation_bytes(network, image_shape)[1])
+    kind = type(network)
+    for name, (registered, fixed, _) in NETWORKS.items():
+        if kind is registered and all(getattr(network, f) == v for f, v in fixed.items()):
+            return {"name": name, **{f: getattr(network, f) for f in _fields(kind, fixed)}}
+    module = re.sub(r" at 0x[0-9a-f]+", "", repr(network))  # of functions, other in each process
+    return {"name": f"{kind.__module__}.{kind.__qualname__}", "module": module}
 
 
-def forward_in_blocks(network: nn.Module, variables: Variables, images: jax.Array) -> Outputs:
-    """`forward`, in blocks where the backend likes them; a gradient computes each block again."""
-    count = images.shape[0]
-    size = images_per_block(network, count, images.shape[1:])
-    if size >= count:
-        return forward(network, variables, images)
-    padded = jnp.pad(images, [(0, -count % size), (0, 0), (0, 0), (0, 0)])
-    blocks = padded.reshape(-1, size, *images.shape[1:])
-    outputs = jax.lax.map(jax.checkpoint(lambda b: forward(network, variables, b)), blocks)
-    return jax.tree.map(lambda x: x.reshape(-1, x.shape[-1])[:count], outputs)
+def from_identity(
+    recorded: dict[str, Any], image_shape: tuple[int, int, int], *, network: nn.Module | None = None
+) -> nn.Module:
+    """Return the network that `identity` described.
 
+    Args:
+      recorded: what `identity` returned, JSON's lists for tuples.
+      image_shape: (h, w, c).
+      network: the module itself where it is none of NETWORKS; must be the one described.
 
-def features(network: nn.Module, variables: Variables, images: jax.Array) -> jax.Array:
-    """Features [n, d] of normalised images [n, h, w, c]; batch norm uses their statistics."""
-    return forward(network, variables, images)[1]
-
-
-def forward(network: nn.Module, variables: Variables, images: jax.Array) -> Outputs:
-    """(logits, features) in training mode, any updated batch statistics dropped."""
-    outputs: Outputs
-    outputs, _ = network.apply(variables, images, train=True, mutable=["batch_stats"])
-    return outputs
-
-
-def infer(network: nn.Module, variables: Variables, images: jax.Array) -> Outputs:
-    """(logits, features) in inference mode: batch norm uses its running statistics."""
-    return cast(Outputs, network.apply(variables, images))
+    Raises:
+      UserError: a module of one's own is needed and not given, or another one is given.
+    """
+    if network is not None:
+        checks.instance("network", network, nn.Module, hint="networks.create makes one")
+        here, there = integrity.plain(identity(network)), integrity.plain(recorded)
+        # The same class has another import path in the script that defines it: __main__.
+        same = here.get("module") == there.get("module") if "module" in there else here == there
+        if not same:
+            raise UserError(
+                f"the network {identity(network)['name']} is not the recorded "
+                f"{recorded['name']}, or has other fields; give the one that was used."
+            )
+        return network
+    if "module" in recorded:
+        raise UserError(
+            f"the network {recorded['name']} is none of dancejax's, which are made by name; give "
+            "the module itself as network."
+        )
+    options = {k: v for k, v in recorded.items() if k not in ("name", "num_classes")}
+    return create(recorded["name"], recorded["num_classes"], image_shape, **options)

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from dancejax.networks.layers import Conv, Norm, classify, pool
+from dancejax.networks.layers import Conv, Norm, classify, first_padding, pool
 
 
 class AlexNet(nn.Module):
@@ -27,11 +27,10 @@ class AlexNet(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
         layers = ((5, 1.0, True), (5, 1.5, True), (3, 2.0, False), (3, 1.5, False), (3, 1.5, True))
         for i, (size, factor, pooled) in enumerate(layers):
-            wide = 2 if i == 0 and x.shape[1:] == (28, 28, 1) else 0
             x = Conv(
                 round(self.width * factor),
                 kernel_size=size,
-                padding=size // 2 + wide,
+                padding=first_padding(x.shape[1:], size) if i == 0 else size // 2,
                 initializer=self.initializer,
                 dtype=self.dtype,
                 name=f"conv{i}",

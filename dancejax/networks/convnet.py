@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from dancejax.networks.layers import ACTIVATIONS, Conv, Norm, classify, pool
+from dancejax.networks.layers import ACTIVATIONS, Conv, Norm, classify, first_padding, pool
 
 
 class ConvNet(nn.Module):
@@ -28,7 +28,7 @@ class ConvNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
         for block in range(self.depth):
-            padding = 3 if block == 0 and x.shape[1:] == (28, 28, 1) else 1
+            padding = first_padding(x.shape[1:]) if block == 0 else 1
             x = Conv(
                 self.width,
                 padding=padding,

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from dancejax.networks.layers import Conv, Norm, classify, pool
+from dancejax.networks.layers import Conv, Norm, classify, first_padding, pool
 
 _STAGES = ((1,), (2,), (4, 4), (8, 8), (8, 8))
 """Widths of each stage's convolutions in units of the first one's."""
@@ -32,7 +32,7 @@ class VGG11(nn.Module):
             for factor in stage:
                 x = Conv(
                     self.width * factor,
-                    padding=3 if number == 0 and x.shape[1:] == (28, 28, 1) else 1,
+                    padding=first_padding(x.shape[1:]) if number == 0 else 1,
                     initializer=self.initializer,
                     dtype=self.dtype,
                     name=f"conv{number}",

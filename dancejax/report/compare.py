@@ -3,10 +3,9 @@
 import dataclasses
 from typing import Any
 
-from dancejax import condensation, methods, names, networks, training
+from dancejax import methods, networks, records, training
 from dancejax.data import known
-from dancejax.errors import UserError
-from dancejax.methods import presets
+from dancejax.methods import DatasetFacts, Paper
 from dancejax.report import papers
 from dancejax.report.entry import Entry
 from dancejax.report.papers import Accuracy
@@ -23,13 +22,9 @@ TRAINING_IMAGES = {
     "tiny_imagenet": 100_000,
 }
 """Of the data sets in the papers."""
-EXPERTS = 5
-"""Of DANCE's tables."""
-NETWORKS = {"dm": 100, "m3d": 10, "dance": 10}
-"""Networks behind a published mean (DM: 20 for each of 5 sets)."""
 _ALIASES = {"svhn_cropped": "svhn", "tinyimagenet": "tiny_imagenet", "kcenter": "k_center",
             "whole": "whole_dataset"}  # fmt: skip
-_OWN_CHOICES = ("class_chunk", "seed", "ipc", "num_classes")
+_OWN_CHOICES = ("seed", "ipc", "num_classes")
 """Settings that are no part of a paper's protocol, or that the table shows anyway."""
 
 
@@ -48,7 +43,7 @@ class Difference:
 
 def label(entry: Entry) -> str:
     """Name an entry for people: its method, with what is ablated or varied in it."""
-    method = names.method(entry.method)
+    method = methods.title(entry.method)
     if entry.protocol == experts.PROTOCOL:
         return f"{method} (the experts)"
     parts = [_variation(d.name, d.here) for d in differences(entry) if d.name in _VARIED]
@@ -86,9 +81,7 @@ def network_name(network: dict[str, Any]) -> str:
 
 def published(entry: Entry) -> Accuracy | None:
     """The paper's number for an entry: same method or ablation, data set, IPC and network."""
-    method: str | None = _ALIASES.get(entry.method, entry.method)
-    if entry.method == "dance":
-        method = _dance_row(entry)
+    method = _row(entry)
     if method is None:
         return None
     network = entry.network["name"]
@@ -99,22 +92,24 @@ def published(entry: Entry) -> Accuracy | None:
     return papers.published(method, dataset, entry.ipc, names)
 
 
-def _dance_row(entry: Entry) -> str | None:
-    """The name that DANCE's ablations have in the tables."""
+def _row(entry: Entry) -> str | None:
+    """The name in the papers' tables of an entry's method, or of its ablation."""
+    if not papers.ablated(entry.method):
+        return _ALIASES.get(entry.method, entry.method)
     changed = [d for d in differences(entry) if d.name in _VARIED]
     if not changed:
-        return "dance"
+        return entry.method
     if len(changed) > 1:
         return None
     name, here = changed[0].name, changed[0].here
     if name == "number of experts":
-        return f"dance_experts_{here}"
-    off = {("pltda", False), ("calibration", False), ("factor", 1)}
-    return f"dance_no_{name}" if (name, here) in off else None
+        return f"{entry.method}_experts_{here}"
+    off = here is False or (name, here) == ("factor", 1)
+    return f"{entry.method}_no_{name}" if off else None
 
 
 def differences(entry: Entry) -> list[Difference]:
-    """Settings of condensation, experts, networks and training that are not the paper's."""
+    """Settings of records, experts, networks and training that are not the paper's."""
     found = _training(entry) + _network(entry.network, "evaluated on", _shape(entry))
     size = TRAINING_IMAGES.get(_ALIASES.get(entry.dataset, entry.dataset))
     if size is not None and entry.images is not None and entry.images != size:
@@ -132,19 +127,11 @@ def _condensation(entry: Entry, settings: dict[str, Any]) -> list[Difference]:
         return []
     shape = _shape(entry)
     assert shape is not None and entry.ipc is not None
-    side = min(shape[:2])
-    try:
-        preset = presets.paper(
-            entry.method,
-            dataset=_ALIASES.get(entry.dataset, entry.dataset),
-            image_side=side,
-            ipc=entry.ipc,
-            flip=known.flip(entry.dataset),
-        )
-    except UserError:
+    paper = _paper(entry, shape, entry.ipc)
+    if not paper.published:
         return []
-    config = methods.METHODS[entry.method].Config(**preset.config)
-    earlier = {k.removeprefix("settings."): v for k, v in condensation.EARLIER.items()}
+    config = methods.METHODS[entry.method].Config(**paper.settings)
+    earlier = {k.removeprefix("settings."): v for k, v in records.EARLIER.items()}
     earlier = {k: v for k, v in earlier.items() if v is not integrity.UNKNOWN}
     # No rate means the method's own, which is the paper's.
     given = {k: v for k, v in settings.items() if (k, v) != ("learning_rate", None)}
@@ -152,26 +139,38 @@ def _condensation(entry: Entry, settings: dict[str, Any]) -> list[Difference]:
         earlier.pop("without_pltda")  # of no effect
     found = _compare(
         {**earlier, **given, "iterations": settings["steps"]},
-        {**dataclasses.asdict(config), "init": preset.init, "iterations": preset.steps},
+        {**dataclasses.asdict(config), "init": paper.init, "iterations": paper.steps},
     )
     if "network" in settings:
         network = settings["network"]
-        # The paper's for ImageNet-10 and ImageNet-100.
-        usual = "resnetap10" if side > 192 and entry.method == "m3d" else "convnet"
-        if network["name"] != usual:
-            found.append(Difference("condensed on", network["name"], usual))
+        if network["name"] != paper.architecture:
+            found.append(Difference("condensed on", network["name"], paper.architecture))
         found += _network(network, "condensed on", shape)
     if "experts" in settings:
         own = settings["experts"]
-        trained = dataclasses.asdict(experts.expert_training(side))
+        trained = dataclasses.asdict(experts.expert_training(min(shape[:2])))
         found += _compare(own["training"], trained, prefix="experts' ")
-        if own.get("count") is not None:
-            found += _compare({"number of experts": own["count"]}, {"number of experts": EXPERTS})
+        if own.get("count") is not None and paper.experts:
+            wanted = {"number of experts": paper.experts}
+            found += _compare({"number of experts": own["count"]}, wanted)
     return found
 
 
+def _paper(entry: Entry, shape: Shape, ipc: int) -> Paper:
+    """What the method's paper says of an entry's data set, as far as that is known."""
+    name = _ALIASES.get(entry.dataset, entry.dataset)
+    return methods.paper(entry.method, DatasetFacts(name, shape, known.flip(entry.dataset)), ipc)
+
+
+def _networks(entry: Entry) -> int:
+    """Networks behind the published means of an entry's method; 0 where that is not known."""
+    if entry.method not in methods.METHODS:
+        return 0
+    return methods.paper(entry.method, DatasetFacts(), entry.ipc or 1).networks
+
+
 def _training(entry: Entry) -> list[Difference]:
-    name = presets.PROTOCOLS.get(entry.method, "dance")
+    name = methods.protocol_of(entry.method)
     if entry.protocol == experts.PROTOCOL:
         return [Difference("protocol", "that of experts", name)]
     used = entry.protocol or name
@@ -180,7 +179,7 @@ def _training(entry: Entry) -> list[Difference]:
     whose = "paper" if used == name else f"{used} protocol"
     trained = {"draw": training.EARLIER["training.draw"], **entry.training}
     found += _compare(trained, paper, prefix="evaluation's ", whose=whose)
-    wanted = NETWORKS.get(entry.method, 0)
+    wanted = _networks(entry)
     if len(entry.accuracies) < wanted:
         found.append(Difference("networks", len(entry.accuracies), wanted))
     return found
@@ -210,8 +209,10 @@ def _network(network: dict[str, Any], verb: str, shape: Shape | None) -> list[Di
 
 def _default(network: dict[str, Any], shape: Shape | None) -> dict[str, Any]:
     """A network's default options for images; its own depth where their shape is unknown."""
+    if network["name"] not in networks.NETWORKS:  # a module of one's own
+        return {}
     made = networks.create(network["name"], network["num_classes"], shape or (32, 32, 3))
-    usual = networks.describe(made)
+    usual = networks.identity(made)
     if shape is None and "depth" in network:
         usual["depth"] = network["depth"]
     return usual

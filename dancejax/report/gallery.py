@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dancejax import names, networks, runs, training
+from dancejax import methods, names, networks, runs, training
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
@@ -115,7 +115,7 @@ def features_figure(
                 *own[numbers == c].T, s=46, color=colour, edgecolors="black", linewidths=0.8,
                 marker=_MARKERS[i], label=names.short(dataset.classes[c]),
             )  # fmt: skip
-        title = f"{names.method(name)}: real (dots), synthetic (outlined)"
+        title = f"{methods.title(name)}: real (dots), synthetic (outlined)"
         axes.set_title(title, fontsize=9, parse_math=False)
         axes.set_xticks([])
         axes.set_yticks([])

@@ -5,8 +5,7 @@ import io
 from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from dancejax import names
-from dancejax.methods import METHODS
+from dancejax import methods, names
 from dancejax.report import compare, papers
 from dancejax.report.entry import Entry
 from dancejax.report.papers import Accuracy
@@ -104,7 +103,7 @@ def cost_table(entries: Sequence[Entry]) -> Table | None:
         cost = entry.runs[0].cost
         if "seconds_per_iteration" not in cost:
             continue
-        plain = compare.label(entry) == names.method(entry.method)
+        plain = compare.label(entry) == methods.title(entry.method)
         paper = papers.published_cost(entry.method, entry.dataset, entry.ipc) if plain else None
         rows.append(
             (
@@ -202,7 +201,7 @@ def to_csv(entries: Sequence[Entry]) -> str:
 
 def ordered(entries: Sequence[Entry]) -> list[Entry]:
     """By data set, IPC, then the whole set and methods in the order of their papers."""
-    rank = {name: i for i, name in enumerate(METHODS)}
+    rank = {name: i for i, name in enumerate(methods.METHODS)}
     return sorted(
         entries,
         key=lambda e: (
@@ -212,7 +211,7 @@ def ordered(entries: Sequence[Entry]) -> list[Entry]:
             -e.training["epochs"],
             rank.get(e.method, len(rank)),
             e.method,
-            compare.label(e) != names.method(e.method),
+            compare.label(e) != methods.title(e.method),
             [(part.isdecimal() and int(part), part) for part in compare.label(e).split()],
         ),
     )

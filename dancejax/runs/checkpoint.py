@@ -172,7 +172,8 @@ def latest_step(
       folder: where `save_step` put its checkpoints.
       target: see `load_tree`, as for `cut`.
       metadata: what the run is; the checkpoint's has to be the same.
-      missing, ignored: see `check_same`.
+      missing: see `integrity.check_same`.
+      ignored: likewise.
       cut: see `load_tree`.
 
     Returns:

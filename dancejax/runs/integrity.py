@@ -63,7 +63,8 @@ def check_same(
     """Compare the records of two runs.
 
     Args:
-      found, wanted: JSON objects; entries of objects inside are named "settings.ipc".
+      found: a JSON object; entries of objects inside are named "settings.ipc".
+      wanted: another.
       path: where the first one lies, for the sentence.
       missing: entries that earlier versions did not record, with what their absence means; UNKNOWN
         where nobody can tell, which compares as equal. An entry stands for all those inside it.

@@ -4,6 +4,7 @@ from dancejax.training.config import EARLIER, TrainConfig, drop_epochs, make_con
 from dancejax.training.step import (
     DrawnBatch,
     Presented,
+    Recipe,
     TrainData,
     TrainState,
     batch_indices,
@@ -18,6 +19,7 @@ __all__ = [
     "EARLIER",
     "DrawnBatch",
     "Presented",
+    "Recipe",
     "TrainConfig",
     "TrainData",
     "TrainState",

@@ -22,7 +22,8 @@ from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.methods.base import ExpertPool
 from dancejax.runs import Run, checkpoint, integrity, parallel
-from dancejax.training import TrainConfig, TrainState, loop
+from dancejax.training import TrainConfig, loop
+from dancejax.training.recorders import InMemory, Recorder, expert_path
 
 PROTOCOL = "experts"
 """What stands for the evaluation protocol in the results of a pool."""
@@ -47,7 +48,7 @@ def describe(
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "image_shape": list(dataset.image_shape),
         "num_classes": dataset.num_classes,
-        "network": networks.describe(network),
+        "network": networks.identity(network),
         "training": dataclasses.asdict(config),
         "seed": seed,
         "snapshots": snapshots,
@@ -110,15 +111,15 @@ def train_pool(
     description = describe(dataset, network, config, seed, snapshots)
     _describe_folder(folder, description)
     missing = parallel.primary_says(
-        lambda: [n for n in range(count) if not _expert_path(folder, n).exists()]
+        lambda: [n for n in range(count) if not expert_path(folder, n).exists()]
     )
     if missing:
         size = _bytes(network, dataset.image_shape)
         runs.check_space(folder, (snapshots + 2) * len(missing) * size + 2**20)
         job = loop.Job("experts", network, config, dataset, count, seed, keys.EXPERTS, description)
         with contextlib.closing(run.log()) as log:
-            loop.train(job, missing, _Recorder(job, folder, log, snapshots, test), run)
-    found = [checkpoint.load_metadata(_expert_path(folder, n)) for n in range(count)]
+            loop.train(job, missing, Recorder(job, folder, log, snapshots, test), run)
+    found = [checkpoint.load_metadata(expert_path(folder, n)) for n in range(count)]
     untested = [n for n in range(count) if "test_accuracy" not in found[n]]
     if test is not None and untested:
         found = _test(folder, found, untested, network, test)
@@ -149,11 +150,6 @@ def _check_parts(
         checks.instance("the data set", part, Dataset, hint=Dataset.HINT)
     checks.instance("config", config, TrainConfig, hint="expert_training makes one")
     networks.check(network, dataset.num_classes, dataset.image_shape)
-    if not networks.is_named(network):
-        raise UserError(
-            f"experts of {type(network).__name__} cannot be kept: a pool makes its network again "
-            f"by name; take one of {', '.join(networks.NETWORKS)} for DANCE, or another method."
-        )
 
 
 def _test(
@@ -168,7 +164,7 @@ def _test(
         _shapes(network, test.image_shape), read_description(folder)["snapshots"]
     )
     for n in untested:
-        final = checkpoint.load_tree(_expert_path(folder, n), target)["final"]
+        final = checkpoint.load_tree(expert_path(folder, n), target)["final"]
         logits, _ = training.predict_all(final, test, network=network)
         found[n] = {**found[n], "test_accuracy": float((logits.argmax(-1) == test.labels).mean())}
     return found
@@ -212,16 +208,25 @@ class Experts:
         return {"training": about["training"], "seed": about["seed"], "count": self.count}
 
 
-def load_pool(folder: Path, *, count: int | None = None, dataset: Dataset | None = None) -> Experts:
-    """Read and verify experts.
+def load_pool(
+    folder: Path,
+    *,
+    count: int | None = None,
+    dataset: Dataset | None = None,
+    network: nn.Module | None = None,
+) -> Experts:
+    """Read and verify a pool of experts.
 
     Args:
       folder: of the pool.
-      count: the first so many (None: all).
-      dataset: what they have to be trained on (None: not looked at).
+      count: the first so many experts; None: all.
+      dataset: what the experts must have been trained on; None: anything.
+      network: that of the experts; needed where it is a module of one's own, which cannot be made
+        from its name.
 
     Raises:
-      UserError: a missing or damaged pool, too few experts, or one of another data set.
+      UserError: the pool is missing or damaged, has too few experts, or is of another data set or
+        network.
     """
     folder = checks.path("folder", folder)
     if count is not None:
@@ -233,13 +238,7 @@ def load_pool(folder: Path, *, count: int | None = None, dataset: Dataset | None
             f"the experts in {folder} were trained on {description['dataset']['name']!r}, "
             f"not on this {dataset.name!r}; train a pool of its own with launch.pretrain."
         )
-    options = dict(description["network"])
-    network = networks.create(
-        options.pop("name"),
-        description["num_classes"],
-        shape,
-        **{k: v for k, v in options.items() if k != "num_classes"},
-    )
+    network = networks.from_identity(description["network"], shape, network=network)
     available = finished(folder)
     wanted = available if count is None else count
     if wanted < 1 or wanted > available:
@@ -250,26 +249,40 @@ def load_pool(folder: Path, *, count: int | None = None, dataset: Dataset | None
     target = _shapes(network, shape)
     trees = []
     for n in range(wanted):
-        path = _expert_path(Path(folder), n)
+        path = expert_path(Path(folder), n)
         trees.append(checkpoint.load_tree(path, _with_trajectory(target, description["snapshots"])))
     stacked = [interpolate.stack([tree[part] for tree in trees]) for part in ("init", "final")]
     return Experts(ExpertPool(*stacked), network, description)
 
 
-def load_trajectory(folder: Path, member: int) -> networks.Variables:
-    """One expert's snapshots with the initial and final variables at the ends, leaves [T, ...]."""
+def load_trajectory(
+    folder: Path, member: int, *, network: nn.Module | None = None
+) -> networks.Variables:
+    """Read an expert's snapshots, with the initial and final variables at the ends.
+
+    Args:
+      folder: of the pool.
+      member: number of the expert.
+      network: as in `load_pool`.
+
+    Returns:
+      Variables with a leading axis of time, leaves [T, ...].
+
+    Raises:
+      UserError: as `load_pool` does.
+    """
     description = read_description(folder)
-    found = load_pool(folder, count=member + 1)
+    found = load_pool(folder, count=member + 1, network=network)
     target = _shapes(found.network, _image_shape(description))
     tree = checkpoint.load_tree(
-        _expert_path(Path(folder), member), _with_trajectory(target, description["snapshots"])
+        expert_path(Path(folder), member), _with_trajectory(target, description["snapshots"])
     )
     ends = [jax.tree.map(lambda x: x[member][None], end) for end in found.pool]
     middle = [tree["trajectory"]] if "trajectory" in tree else []
     return jax.tree.map(lambda *x: jnp.concatenate(x), ends[0], *middle, ends[1])
 
 
-def train(
+def train_experts(
     network: nn.Module,
     dataset: Dataset,
     *,
@@ -298,99 +311,16 @@ def train(
     config = config or expert_training(min(dataset.image_shape[:2]))
     if run.folder is not None:
         train_pool(dataset, network, config, count=count, seed=seed, run=run)
-        return load_pool(run.folder, count=count, dataset=dataset)
+        return load_pool(run.folder, count=count, dataset=dataset, network=network)
     checks.whole("count (of experts)", count, 1)
     checks.whole("seed", seed)
     _check_parts(dataset, network, config, None)
     description = describe(dataset, network, config, seed, 0)
     job = loop.Job("experts", network, config, dataset, count, seed, keys.EXPERTS, description)
-    made = _InMemory()
+    made = InMemory()
     loop.train(job, list(range(count)), made, run)
     stacked = [interpolate.stack([pair[end] for pair in made.found]) for end in (0, 1)]
     return Experts(ExpertPool(*stacked), network, description)
-
-
-class _InMemory(loop.Observer):
-    """Keeps the variables of finished experts."""
-
-    def __init__(self) -> None:
-        self.found: list[tuple[networks.Variables, networks.Variables]] = []
-
-    def finish(self, team: loop.Team, state: TrainState, extra: Any) -> bool:
-        ends = parallel.fetch((team.state.variables, state.variables))
-        for i in range(len(team.members)):
-            self.found.append(tuple(interpolate.select(end, i) for end in ends))
-        return True
-
-
-class _Recorder(loop.Observer):
-    """Keeps what a team of experts leaves behind: log lines, snapshots, finished experts."""
-
-    def __init__(
-        self,
-        job: loop.Job,
-        folder: Path,
-        log: runs.MetricsLog,
-        snapshots: int,
-        test: Dataset | None,
-    ) -> None:
-        self.job, self.folder, self.log, self.test = job, folder, log, test
-        epochs = job.config.epochs
-        self.snapshot_epochs = [round((i + 1) * epochs / (snapshots + 1)) for i in range(snapshots)]
-
-    def begin(self, team: loop.Team, session: runs.Session) -> dict[str, Any]:
-        """Room for the snapshots, leaves [N, T, ...], and the loss of the last epoch."""
-        self.session, self.rewound = session, False
-        self.kind = "expert " + ",".join(map(str, team.members))
-        count, members = len(self.snapshot_epochs), len(team.members)
-
-        def room(x: Any) -> np.ndarray:
-            return np.zeros((members, count, *x.shape[1:]), x.dtype)
-
-        kept = jax.tree.map(room, team.state.variables) if count else ()
-        return {"loss": np.zeros((), np.float32), "snapshots": kept}
-
-    def after_epoch(self, epoch: int, state: TrainState, loss: float, extra: Any) -> Any:
-        if not self.rewound:
-            self.log.rewind(self.kind, epoch - 1)
-            self.rewound = True
-        self.log.write(self.kind, epoch, loss=loss)
-        snapshots = extra["snapshots"]
-        if epoch in self.snapshot_epochs:
-            slot = self.snapshot_epochs.index(epoch)
-            now = parallel.fetch(state.variables)
-            snapshots = jax.tree.map(lambda s, x: _put(s, slot, x), snapshots, now)
-        return {"loss": np.float32(loss), "snapshots": snapshots}
-
-    def finish(self, team: loop.Team, state: TrainState, extra: Any) -> bool:
-        """Store the experts; `save_tree` leaves alone those that are there already."""
-        accuracies = None
-        if self.test is not None:
-            placed = loop.place(self.test, self.session)
-            accuracies = training.accuracy_in_parts(
-                state.variables, placed, network=self.job.network, mesh=self.session.mesh
-            )
-        parts = team.state.variables, state.variables, extra
-        first, final, kept = parallel.fetch(parts)
-        for i, member in enumerate(team.members):
-            tree = interpolate.select({"init": first, "final": final}, i)
-            if self.snapshot_epochs:
-                tree["trajectory"] = interpolate.select(kept["snapshots"], i)
-            metadata: dict[str, Any] = {"member": member, "final_loss": float(kept["loss"])}
-            if accuracies is not None:
-                metadata["test_accuracy"] = float(accuracies[i])
-            checkpoint.save_tree(_expert_path(self.folder, member), tree, metadata)
-        return True
-
-
-def _put(snapshots: np.ndarray, slot: int, now: np.ndarray) -> np.ndarray:
-    snapshots = np.array(snapshots)
-    snapshots[:, slot] = now[: len(snapshots)]
-    return snapshots
-
-
-def _expert_path(folder: Path, member: int) -> Path:
-    return folder / f"expert_{member:05d}"
 
 
 def _image_shape(description: dict[str, Any]) -> tuple[int, int, int]:

@@ -21,7 +21,7 @@ from dancejax.errors import UserError
 from dancejax.runs import Run, Session, backend, checkpoint, integrity, parallel
 from dancejax.training import prefetch, step as training
 from dancejax.training.config import EARLIER, TrainConfig
-from dancejax.training.step import Presented, TrainData, TrainState
+from dancejax.training.step import Presented, Recipe, TrainData, TrainState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,17 +210,12 @@ def steps(
     """
     state = team.state
     number = int(parallel.fetch(state.step)[0])
+    recipe = Recipe(job.network, job.config, job.images)
     batches = prefetch.train_batches(data, team.keys, number, job.config.batch_size, mesh)
     with batches:
         while True:
             state, losses, *presented = training.train_step(
-                state,
-                team.keys,
-                batches.next(),
-                network=job.network,
-                config=job.config,
-                count=job.images,
-                watch=watch,
+                state, team.keys, batches.next(), recipe, watch=watch
             )
             number += 1
             yield Step(number, state, losses, presented[0] if watch else None)

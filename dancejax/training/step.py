@@ -1,7 +1,7 @@
 """Training a network on a labelled set: the step that experts and evaluation share."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -18,10 +18,10 @@ Array = jax.Array
 
 
 class TrainData(NamedTuple):
-    """A training set on the device: images uint8 or float [0, 1] [n, h, w, c], labels int32 [n]."""
+    """A training set on the device, its images in [0, 1] or as bytes."""
 
-    images: Array
-    labels: Array
+    images: Array  # uint8 or float [n, h, w, c]
+    labels: Array  # int32 [n]
     mean: Array  # [c]
     std: Array  # [c]
 
@@ -94,62 +94,84 @@ def batch_indices(key: Array, step: Array, count: int, batch_size: int) -> tuple
     return taken, (position < count).astype(jnp.float32)
 
 
-def _train_step(
-    state: TrainState,
-    key: Array,
-    data: TrainData | DrawnBatch,
-    *,
-    network: nn.Module,
-    config: TrainConfig,
-    count: int,
-    watch: bool = False,
-) -> Any:
-    """One SGD step of the network that `key` names; returns the new state and the loss.
+class Recipe(NamedTuple):
+    """What all steps of a training have in common, static for the compiler."""
 
-    watch: returns `Presented`, too.
-    """
-    per_epoch = steps_per_epoch(count, config.batch_size)
-    batch = min(config.batch_size, count)
+    network: nn.Module
+    config: TrainConfig
+    images: int  # in the training set
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps an epoch."""
+        return steps_per_epoch(self.images, self.config.batch_size)
+
+
+class _Batch(NamedTuple):
+    """A step's images as the network sees them."""
+
+    images: Array  # normalised, augmented, mixed [b, h, w, c]
+    labels: Array  # int32 [b]
+    others: Array  # int32 [b], labels of the images that were mixed in
+    lam: Array  # share of the images' own pixels
+    taken: Array  # int32 [b], which images these are
+    weights: Array  # float32 [b], 0 for the repeats that fill up an epoch's last batch
+
+
+def _draw(step: Array, key: Array, data: TrainData | DrawnBatch, recipe: Recipe) -> _Batch:
+    """The batch of a step, augmented."""
+    config = recipe.config
     _, k_step = jax.random.split(key)
-    k_augment, k_cutmix = jax.random.split(jax.random.fold_in(k_step, state.step))
-    taken, weights = batch_indices(key, state.step, count, config.batch_size)
+    k_augment, k_cutmix = jax.random.split(jax.random.fold_in(k_step, step))
+    index, weights = batch_indices(key, step, recipe.images, config.batch_size)
     images, labels = data.images, data.labels
     if isinstance(data, TrainData):
-        images, labels = images[taken], labels[taken]
+        images, labels = images[index], labels[index]
     images = sampling.normalise(images, data.mean, data.std)
     strategy = config.augmentation
     if config.cutmix:
         strategy = augment.without(strategy, "cutout")
     images = augment.independent(k_augment, images, strategy, config.mode, draw_by=config.draw)
-    partner, lam = jnp.arange(batch), jnp.ones(())
+    partner, lam = jnp.arange(len(images)), jnp.ones(())
     if config.cutmix:
         images, partner, lam = augment.cutmix(k_cutmix, images, config.cutmix)
+    return _Batch(images, labels, labels[partner], lam, index, weights)
 
-    params = state.variables["params"]
-    shares = weights / jnp.sum(weights)
+
+def _gradients(
+    variables: networks.Variables, batch: _Batch, network: nn.Module, watch: bool
+) -> tuple[tuple[Array, tuple[networks.Variables, Any]], optax.Params]:
+    """Loss, batch statistics, what was right, and the gradient of a batch."""
+    size = len(batch.images)
 
     def part(
         images: Array, labels: Array, others: Array, shares: Array, positions: Array
     ) -> tuple[tuple[Array, tuple[networks.Variables, Any]], optax.Params]:
-        """Loss, batch statistics, what was right, and gradient of a part of the batch."""
-
         def loss_fn(params: optax.Params) -> tuple[Array, tuple[networks.Variables, Any]]:
             (logits, _), updated = network.apply(
-                {**state.variables, "params": params}, images, train=True, mutable=["batch_stats"]
+                {**variables, "params": params}, images, train=True, mutable=["batch_stats"]
             )
             cross_entropy = optax.softmax_cross_entropy_with_integer_labels
-            losses = lam * cross_entropy(logits, labels) + (1 - lam) * cross_entropy(logits, others)
+            own, mixed = cross_entropy(logits, labels), cross_entropy(logits, others)
+            losses = batch.lam * own + (1 - batch.lam) * mixed
             right = (jnp.argmax(logits, -1) == labels) & (shares > 0)
-            seen = jnp.zeros(batch, jnp.int32).at[positions].add(right) if watch else ()
+            seen = jnp.zeros(size, jnp.int32).at[positions].add(right) if watch else ()
             return jnp.sum(losses * shares), (dict(updated), seen)
 
-        return jax.value_and_grad(loss_fn, has_aux=True)(params)
+        return jax.value_and_grad(loss_fn, has_aux=True)(variables["params"])
 
-    size = networks.images_per_block(network, len(images), images.shape[1:])
-    (loss, (updated, right)), grads = parallel.sum_over_blocks(
-        part, size, images, labels, labels[partner], shares, jnp.arange(batch)
-    )
-    drops = [epoch * per_epoch for epoch in drop_epochs(config)]
+    shares = batch.weights / jnp.sum(batch.weights)
+    block = networks.images_per_block(network, size, batch.images.shape[1:])
+    arrays = batch.images, batch.labels, batch.others, shares, jnp.arange(size)
+    return cast(Any, parallel.sum_over_blocks(part, block, *arrays))
+
+
+def _descend(
+    state: TrainState, grads: optax.Params, updated: networks.Variables, recipe: Recipe
+) -> TrainState:
+    """The state after SGD's step, with the rate that holds in this one."""
+    config, params = recipe.config, state.variables["params"]
+    drops = [epoch * recipe.per_epoch for epoch in drop_epochs(config)]
     scales = {step: config.decay ** drops.count(step) for step in drops}
     rate = optax.piecewise_constant_schedule(config.learning_rate, scales)(state.step)
     opt_state = state.opt_state
@@ -159,36 +181,52 @@ def _train_step(
     direction, opt_state = _optimizer(config).update(grads, opt_state, params)
     params = jax.tree.map(lambda p, d: p - rate * d, params, direction)
     variables = {**state.variables, **updated, "params": params}
-    state = TrainState(variables, opt_state, state.step + 1)
-    return (state, loss, Presented(taken, right > 0, weights > 0)) if watch else (state, loss)
+    return TrainState(variables, opt_state, state.step + 1)
 
 
-@partial(jax.jit, static_argnames=("network", "config", "count", "watch"))
+def _train_step(
+    state: TrainState,
+    key: Array,
+    data: TrainData | DrawnBatch,
+    recipe: Recipe,
+    watch: bool,
+) -> tuple[Any, ...]:
+    """One SGD step of the network that `key` names: (state, loss), and `Presented` with watch."""
+    batch = _draw(state.step, key, data, recipe)
+    (loss, (updated, right)), grads = _gradients(state.variables, batch, recipe.network, watch)
+    state = _descend(state, grads, updated, recipe)
+    if not watch:
+        return state, loss
+    return state, loss, Presented(batch.taken, right > 0, batch.weights > 0)
+
+
+@partial(jax.jit, static_argnames=("recipe", "watch"))
 def train_step(
     states: TrainState,
     keys: Array,
     data: TrainData | DrawnBatch,
+    recipe: Recipe,
     *,
-    network: nn.Module,
-    config: TrainConfig,
-    count: int,
     watch: bool = False,
-) -> Any:
-    """One SGD step of each of N networks: states and keys with a leading axis, spread over the
-    ambient mesh's networks. Returns the new states and the losses [N].
+) -> tuple[Any, ...]:
+    """Take one SGD step of each of N networks, spread over the ambient mesh's networks.
 
-    data: the training set of `count` images, or the batches of this step, [N, b, ...]. watch:
-    returns `Presented` with a leading axis N, too.
+    Args:
+      states: leaves [N, ...].
+      keys: [N], one for each network, the same in all its steps.
+      data: the training set, or the batches of this step, [N, b, h, w, c].
+      recipe: network, settings and number of images.
+      watch: whether to return what the step presented.
+
+    Returns:
+      (states, losses [N]), and with `watch` a `Presented` with a leading axis N.
     """
     drawn = isinstance(data, DrawnBatch)
     batches = (data.images, data.labels) if drawn else ()
 
     def step(own: Any, shared: Any) -> Any:
         (state, key, batch), rest = own, shared
-        data = DrawnBatch(*batch, *rest) if drawn else rest
-        return _train_step(
-            state, key, data, network=network, config=config, count=count, watch=watch
-        )
+        return _train_step(state, key, DrawnBatch(*batch, *rest) if drawn else rest, recipe, watch)
 
     shared = (data.mean, data.std) if drawn else data
-    return parallel.over_networks(step, (states, keys, batches), shared)
+    return cast(tuple[Any, ...], parallel.over_networks(step, (states, keys, batches), shared))

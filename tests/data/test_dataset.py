@@ -1,14 +1,17 @@
 """Dataset, its fingerprint, seeded subsets and splits."""
 
+import base64
 import dataclasses
+import io
 
 import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from PIL import Image
 
 from dancejax.data import load
-from dancejax.data.dataset import Dataset, subset, train_test_split
+from dancejax.data.dataset import Dataset, subset
 from dancejax.data.splitting import content_split, image_digests
 from dancejax.errors import UserError
 
@@ -17,7 +20,7 @@ def _dataset(**changes) -> Dataset:
     rng = np.random.default_rng(0)
     fields = {
         "name": "toy",
-        "split": "train",
+        "split_name": "train",
         "images": rng.integers(0, 256, (9, 4, 5, 3), np.uint8),
         "labels": np.array([0, 1, 2, 1, 1, 0, 2, 0, 1], np.int32),
         "classes": ("cat", "dog", "eel"),
@@ -53,7 +56,7 @@ def test_arrays_are_read_only_and_the_callers_are_not_touched():
 @pytest.mark.parametrize(
     ("changes", "fragment"),
     [
-        ({"split": "val"}, "no split 'val'"),
+        ({"split_name": "val"}, "no split 'val'"),
         ({"images": np.zeros((9, 4, 5, 3), np.float32)}, "float32 [9, 4, 5, 3]"),
         ({"images": np.zeros((9, 3, 4, 5), np.uint8)}, "1 or 3 channels last"),
         ({"images": np.zeros((9, 4, 5), np.uint8)}, "uint8 [9, 4, 5]"),
@@ -205,10 +208,10 @@ def test_split_depends_on_the_seed_and_needs_two_different_images_a_class():
         _sides(values, labels, -1)
 
 
-@pytest.mark.parametrize("fraction", [0, 1, -0.1, float("nan")])
-def test_the_fraction_is_checked(fraction):
-    with pytest.raises(UserError, match="fraction"):
-        train_test_split(_dataset(), fraction)
+@pytest.mark.parametrize("share", [0, 1, -0.1, float("nan")])
+def test_the_share_is_checked(share):
+    with pytest.raises(UserError, match="share"):
+        _dataset().split(share)
 
 
 def _raw(dtype=np.uint8, shape=(60, 4, 5, 3)):
@@ -223,7 +226,7 @@ def test_from_arrays(dtype, labels):
     made = Dataset.from_arrays(_raw(dtype), classes.astype(labels))
     assert (made.images == _raw()).all()
     assert made.labels.tolist() == classes.tolist() and made.labels.dtype == np.int32
-    assert (made.name, made.split, made.classes) == ("arrays", "train", ("0", "1"))
+    assert (made.name, made.split_name, made.classes) == ("arrays", "train", ("0", "1"))
     np.testing.assert_allclose(made.mean, (_raw() / 255).mean((0, 1, 2)))
 
 
@@ -271,12 +274,12 @@ def test_from_arrays_refuses(images, labels, options, noun):
         Dataset.from_arrays(images, labels, **options)
 
 
-def test_train_test_split_draws_as_npz_files_are_drawn(tmp_path):
+def test_split_draws_as_npz_files_are_drawn(tmp_path):
     images, labels = _raw(), np.arange(60) % 3
     whole = dataclasses.replace(Dataset.from_arrays(images, labels), flip=False)
     np.savez(tmp_path / "arrays.npz", images=images, labels=labels)
-    for part in train_test_split(whole, seed=4):
-        same = load(tmp_path / "arrays.npz", split=part.split, seed=4)
+    for part in whole.split(seed=4):
+        same = load(tmp_path / "arrays.npz", split=part.split_name, seed=4)
         assert part.fingerprint == same.fingerprint
         assert (part.mean, part.std, part.flip) == (same.mean, same.std, False)
 
@@ -294,3 +297,12 @@ def test_names_are_made_printable_and_stay_different():
     assert dataclasses.replace(odd).classes == odd.classes
     long = _dataset(classes=("é" * 300, "é" * 301, "b")).classes
     assert max(len(name.encode()) for name in long) <= 200 and len(set(long)) == 3
+
+
+def test_a_notebook_shows_the_facts_and_a_picture():
+    dataset = _dataset(name="<b>", classes=("a", "b", "c", "absent"))
+    assert repr(dataset) == "Dataset('<b>', train: 9 images of 4x5x3, 4 classes)"
+    page = dataset._repr_html_()
+    assert "9 images of 4x5x3" in page and "&lt;b&gt;" in page and "<b>" not in page
+    with Image.open(io.BytesIO(base64.b64decode(page.split("base64,")[1].split('"')[0]))) as shown:
+        assert shown.size == (3 * 5, 4)

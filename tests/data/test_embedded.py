@@ -21,7 +21,7 @@ def test_content():
     assert train.classes == test.classes
     assert train.classes[::3] == ("T-shirt/top", "Dress", "Shirt", "Ankle boot")
     assert (train.mean, train.std) == ((0.2861,), (0.3530,)) == (test.mean, test.std)
-    assert (train.split, test.split) == ("train", "test")
+    assert (train.split_name, test.split_name) == ("train", "test")
     # Statistics of a fair sample of Fashion-MNIST.
     np.testing.assert_allclose(train.images.mean() / 255, 0.2861, atol=0.005)
     np.testing.assert_allclose(train.images.std() / 255, 0.3530, atol=0.005)

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings, strategies as st
 from PIL import Image
 
-from dancejax.data import Dataset, load, train_test_split
+from dancejax.data import Dataset, load
 from dancejax.data.pixels import decode, quiet
 from dancejax.errors import UserError
 
@@ -257,7 +257,7 @@ def test_arrays(data: st.DataObject) -> None:
     def read(split: str) -> Dataset:
         whole = Dataset.from_arrays(given_images, labels, classes=classes, channels_first=first)
         assert len(whole) == len(images)
-        return dict(zip(("train", "test"), train_test_split(whole, seed=3), strict=True))[split]
+        return dict(zip(("train", "test"), whole.split(seed=3), strict=True))[split]
 
     _check_arrays(_loaded(read), images, values, classes, good)
 

@@ -1,10 +1,9 @@
 """Programs as a user starts them: processes in a checkout, on a tiny real data set."""
 
 import json
-import signal
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,15 @@ import pytest
 
 from dancejax.data import Dataset
 
-from .. import as_for_users
-
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--width=4", "--depth=2")
 EXPERTS = ("--experts=2", "--expert_epochs=2", "--expert_batch=16")
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The programs share a compilation cache, in a folder of the tests."""
-    cache = tmp_path_factory.getbasetemp().parent / "cache"
-    return {**as_for_users(), "XDG_CACHE_HOME": str(cache)}
+def environment() -> dict[str, str]:
+    """Programs compile as the tests do, quickly: `XLA_FLAGS= make test` for as users do."""
+    return dict(os.environ)
 
 
 @pytest.fixture(scope="session")
@@ -77,22 +73,3 @@ def expert_dir(tmp_path_factory: pytest.TempPathFactory, launch, dataset) -> Pat
     folder = tmp_path_factory.mktemp("pool") / "experts"
     launch("pretrain", dataset, f"--workdir={folder}", "--tensorboard", *SMALL, *EXPERTS)
     return folder
-
-
-@pytest.fixture
-def launch_and_stop(environment: dict[str, str]):
-    """Starts a program, waits for the file `once`, sends a signal; returns (status, stderr)."""
-
-    def run(name: str, *arguments: str, once: Path, signum: int = signal.SIGINT):
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"launch.{name}", *arguments],
-            cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-        deadline = time.monotonic() + 200
-        while not once.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signum)
-        _, stderr = process.communicate(timeout=200)
-        return process.returncode, stderr
-
-    return run

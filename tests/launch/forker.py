@@ -4,8 +4,10 @@ Reads commands from standard input, the arguments of `run` as JSON a line, and a
 line, [status, stdout, stderr].
 """
 
+import importlib
 import json
 import os
+import pkgutil
 import runpy
 import signal
 import sys
@@ -14,8 +16,16 @@ import time
 from typing import TextIO
 
 import jax
+import matplotlib.pyplot  # noqa: F401
+import PIL.Image  # noqa: F401
+import sklearn.manifold  # noqa: F401
 
-from dancejax.applications import grid  # noqa: F401
+import dancejax
+from launch import common, flagtypes, guard  # noqa: F401
+
+for module in pkgutil.walk_packages(dancejax.__path__, "dancejax."):
+    if module.name.rpartition(".")[2] != "__main__":
+        importlib.import_module(module.name)  # the rooms import their modules only when asked
 
 LONGEST = 300
 """Seconds until a command is taken for stuck."""
@@ -57,15 +67,15 @@ def start(
     return child
 
 
-def send_once(child: int, signum: int, text: str, said: TextIO) -> None:
-    """Sends a signal as soon as the child has said a text."""
+def send_once(child: int, signum: int, once: str, said: TextIO) -> None:
+    """Sends a signal as soon as the child has said a text, or made the file of that path."""
     deadline = time.monotonic() + LONGEST
     while (
         time.monotonic() < deadline
         and os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     ):
         said.seek(0)
-        if text in said.read():
+        if once in said.read() or os.path.exists(once):
             os.kill(child, signum)
             return
         time.sleep(0.01)
@@ -77,7 +87,8 @@ def run(
     environment: dict[str, str] | None = None,
     stop: tuple[int, str] | None = None,
 ) -> tuple[int, str, str]:
-    """(status, stdout, stderr). stdout: a file that takes it. stop: (signal, once it said this)."""
+    """(status, stdout, stderr). stdout: a file that takes it. stop: (signal, the text or path of
+    `send_once`)."""
     with tempfile.TemporaryFile("w+") as out, tempfile.NamedTemporaryFile("w+") as err:
         target = os.open(stdout, os.O_WRONLY) if stdout else out.fileno()
         child = start(arguments, target, err.fileno(), environment)

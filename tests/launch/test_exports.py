@@ -56,15 +56,15 @@ def test_the_evaluation_beside_the_set_is_stated(launch, chosen, test, tmp_path)
     config = protocols.protocol("dance", test.name, epochs=1)
     folder = chosen.parent / "evaluation"
     result = evaluation.evaluate(
-        condensed.load(chosen), test, network, config, repeats=1, workdir=folder, progress=False
+        condensed.load(chosen), test, network, config, repeats=1, run=folder
     )
-    runs.write_json(folder / "result.json", {"protocol": "dance", **result})
+    runs.write_json(folder / "result.json", {"protocol": "dance", **result.to_dict()})
     out = tmp_path / "out"
     command = ["export", f"--condensed={chosen}", f"--workdir={out}", "--formats=npz"]
     launch(*command)
     about = json.loads((out / "npz" / "dancejax.json").read_text())
-    assert about["evaluation"]["accuracy_mean"] == result["accuracy_mean"]
-    assert f"{result['accuracy_mean']:.1f} % on" in (out / "npz" / "README.md").read_text()
+    assert about["evaluation"]["accuracy_mean"] == result.accuracy_mean
+    assert f"{result.accuracy_mean:.1f} % on" in (out / "npz" / "README.md").read_text()
 
 
 def test_a_full_disk_is_one_sentence_and_room_goes_on(launch, chosen, small_disk):

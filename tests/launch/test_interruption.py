@@ -30,23 +30,42 @@ def steps_of(workdir, kind):
     return [line["step"] for line in lines if line["kind"] == kind]
 
 
+STEPS = 150
+
+
+@pytest.fixture(scope="module")
+def whole(launch, dataset, expert_dir, tmp_path_factory):
+    """A run that nothing stopped, of as many steps as asked for."""
+    folder = tmp_path_factory.mktemp("whole")
+
+    def run(steps):
+        workdir = folder / str(steps)
+        if not workdir.exists():
+            launch(*condense_command(dataset, expert_dir, workdir, steps, every=300))
+        return workdir
+
+    return run
+
+
+def check_same_run(whole, cut):
+    np.testing.assert_array_equal(
+        *(condensed.load(workdir / "condensed").images for workdir in (whole, cut))
+    )
+    assert (whole / "metrics.jsonl").read_text() == (cut / "metrics.jsonl").read_text()
+
+
 @pytest.mark.parametrize(
     "signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
-def test_condense_goes_on(signum, launch, launch_and_stop, dataset, expert_dir, tmp_path):
-    launch(*condense_command(dataset, expert_dir, tmp_path / "whole", 150, every=300))
-    command = condense_command(dataset, expert_dir, tmp_path / "cut", 150)
-    once = tmp_path / "cut" / "checkpoints" / "step_000000002"
-    status, stderr = launch_and_stop(*command, once=once, signum=signum)
-    assert status == 128 + signum, stderr
-    assert "give the same command again to go on" in stderr and "Traceback" not in stderr
-    assert len(steps_of(tmp_path / "cut", "dance")) < 150
-    launch(*condense_command(dataset, expert_dir, tmp_path / "cut", 150, every=300))
-    whole, cut = (condensed.load(tmp_path / name / "condensed") for name in ("whole", "cut"))
-    np.testing.assert_array_equal(whole.images, cut.images)
-    assert steps_of(tmp_path / "cut", "dance") == list(range(1, 151))
-    logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "cut")]
-    assert logs[0] == logs[1]
+def test_condense_goes_on(signum, launch, whole, dataset, expert_dir, tmp_path):
+    once = str(tmp_path / "checkpoints" / "step_000000002")
+    command = condense_command(dataset, expert_dir, tmp_path, STEPS)
+    stopped = launch(*command, status=128 + signum, stop=(signum, once))
+    assert "same command" in stopped.stderr
+    assert len(steps_of(tmp_path, "dance")) < STEPS
+    launch(*condense_command(dataset, expert_dir, tmp_path, STEPS, every=300))
+    assert steps_of(tmp_path, "dance") == list(range(1, STEPS + 1))
+    check_same_run(whole(STEPS), tmp_path)
 
 
 def kill_often(environment, command, kills, longest=3.0):
@@ -66,16 +85,15 @@ def kill_often(environment, command, kills, longest=3.0):
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
-def test_condense_survives_being_killed(kills, launch, environment, dataset, expert_dir, tmp_path):
-    steps = max(400, 40 * kills)
-    launch(*condense_command(dataset, expert_dir, tmp_path / "whole", steps, every=300))
-    command = condense_command(dataset, expert_dir, tmp_path / "cut", steps, every=300)
-    kill_often(environment, command, kills)
+def test_condense_survives_being_killed(
+    kills, launch, whole, environment, dataset, expert_dir, tmp_path
+):
+    """Two kills fall into the start and the first steps, fifty everywhere."""
+    steps = max(STEPS, 40 * kills)
+    command = condense_command(dataset, expert_dir, tmp_path, steps, every=300)
+    kill_often(environment, command, kills, longest=1.5 if kills == 2 else 3)
     launch(*command)
-    whole, cut = (condensed.load(tmp_path / name / "condensed") for name in ("whole", "cut"))
-    np.testing.assert_array_equal(whole.images, cut.images)
-    logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "cut")]
-    assert logs[0] == logs[1]
+    check_same_run(whole(steps), tmp_path)
 
 
 @pytest.mark.slow
@@ -115,21 +133,18 @@ def test_evaluate_and_forgetting_survive_being_killed(launch, environment, datas
     assert results[0] == results[1]
 
 
-def test_a_full_disk_loses_nothing(small_disk, launch, dataset, expert_dir, tmp_path):
+def test_a_full_disk_loses_nothing(small_disk, launch, whole, dataset, expert_dir):
     """Filled up by others in the middle of a run; with room the same command goes on."""
-    first = condense_command(dataset, expert_dir, small_disk / "run", 5)
-    launch(*first)
+    run = small_disk / "run"
+    launch(*condense_command(dataset, expert_dir, run, 5))
     free = shutil.disk_usage(small_disk).free
     (small_disk / "filler").write_bytes(bytes(free - 4096))
-    longer = condense_command(dataset, expert_dir, small_disk / "run", 10)
-    done = launch(*longer, status=2)
-    assert "make room" in done.stderr
-    assert len(list((small_disk / "run" / "checkpoints").glob("step_*"))) == 2
+    longer = condense_command(dataset, expert_dir, run, STEPS, every=300)
+    assert "room" in launch(*longer, status=2).stderr
+    assert len(list((run / "checkpoints").glob("step_*"))) == 2
     (small_disk / "filler").unlink()
     launch(*longer)
-    launch(*condense_command(dataset, expert_dir, tmp_path / "whole", 10))
-    whole, cut = (condensed.load(p / "condensed") for p in (tmp_path / "whole", small_disk / "run"))
-    np.testing.assert_array_equal(whole.images, cut.images)
+    check_same_run(whole(STEPS), run)
 
 
 def test_a_disk_that_is_too_small_is_said_before_the_work(small_disk, launch, dataset):
@@ -143,15 +158,14 @@ def test_a_disk_that_is_too_small_is_said_before_the_work(small_disk, launch, da
 
 
 @pytest.mark.slow
-def test_pretrain_goes_on(launch, launch_and_stop, dataset, tmp_path):
+def test_pretrain_goes_on(launch, dataset, tmp_path):
     def command(workdir):
         return ("pretrain", dataset, f"--workdir={workdir}", *SMALL, *EXPERTS[1:], "--experts=1",
                 "--expert_epochs=40", "--checkpoint_seconds=0")  # fmt: skip
 
     launch(*command(tmp_path / "whole"))
-    once = tmp_path / "cut" / "training" / "step_000000003"
-    status, stderr = launch_and_stop(*command(tmp_path / "cut"), once=once)
-    assert status == 130, stderr
+    once = str(tmp_path / "cut" / "training" / "step_000000003")
+    launch(*command(tmp_path / "cut"), status=130, stop=(signal.SIGINT, once))
     launch(*command(tmp_path / "cut"))
     chex.assert_trees_all_equal(
         *(experts.load_trajectory(tmp_path / name, 0) for name in ("whole", "cut"))

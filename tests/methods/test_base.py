@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dancejax import augment, condensation, data, methods, multiformation
+from dancejax import augment, condensation, data, initialisation, methods, multiformation
 from dancejax.data import sampling
-from dancejax.methods import base
+from dancejax.methods import base, descent
 
 
 def toy_loss(pixels, classes, shared):
@@ -20,7 +20,7 @@ def toy_loss(pixels, classes, shared):
 @pytest.mark.parametrize("block", [1, 2, 3, 5, 9])
 def test_blocks_give_what_all_classes_at_once_give(block):
     pixels = jax.random.normal(jax.random.key(0), (5, 2, 4, 4, 1))
-    metrics, grads = base.class_gradients(toy_loss, pixels, 1.0, block)
+    metrics, grads = descent.class_gradients(toy_loss, pixels, jnp.arange(5), 1.0, block)
     weights = np.arange(1, 6)
     np.testing.assert_allclose(
         metrics["loss"], weights * np.sin(pixels).sum((1, 2, 3, 4)), rtol=1e-5
@@ -28,7 +28,7 @@ def test_blocks_give_what_all_classes_at_once_give(block):
     np.testing.assert_allclose(metrics["doubled"], 2 * metrics["loss"], rtol=1e-6)
     expected = weights[:, None, None, None, None] * np.cos(pixels)
     np.testing.assert_allclose(grads, expected, rtol=1e-5, atol=1e-6)
-    whole = base.class_gradients(toy_loss, pixels, 1.0, None)
+    whole = descent.class_gradients(toy_loss, pixels, jnp.arange(5), 1.0, None)
     chex.assert_trees_all_close((metrics, grads), whole, rtol=1e-5)
 
 
@@ -39,8 +39,8 @@ def test_means_over_images_can_be_cut_into_pieces(pieces):
         return losses, {"loss": losses}
 
     pixels = jax.random.normal(jax.random.key(0), (4, 6, 4, 4, 1))
-    whole = base.class_gradients(mean_loss, pixels, 3.0, None)
-    cut = base.class_gradients(mean_loss, pixels, 3.0, 3, pieces=pieces)
+    whole = descent.class_gradients(mean_loss, pixels, jnp.arange(4), 3.0, None)
+    cut = descent.class_gradients(mean_loss, pixels, jnp.arange(4), 3.0, 3, pieces=pieces)
     chex.assert_trees_all_close(cut, whole, rtol=1e-5, atol=1e-7)
 
 
@@ -54,28 +54,31 @@ def test_class_chunk_does_not_change_a_method(name, train, network, pool):
     results = []
     for chunk in (2, 3):
         options = {"queue_size": 2, "train_batch": 8, "train_steps": 1} if name == "idm" else {}
-        method = methods.create(name, network=network, batch_real=8, class_chunk=chunk, **options)
-        start = condensation.initial_pixels(train, 2, method.factor)
+        method = methods.create(name, network=network, batch_real=8, **options)
+        start = initialisation.initial_pixels(train, 2, method.factor)
         state = method.init(jax.random.key(3), start, context)
-        state, metrics = jax.jit(method.update)(state, context)
+        update = jax.jit(method.update, static_argnames="class_chunk")
+        state, metrics = update(state, context, class_chunk=chunk)
         results.append((state.pixels, metrics))
     chex.assert_trees_all_close(*results, rtol=1e-4, atol=1e-5)
 
 
-def view(**options):
-    fields = {
-        "space": base.UNIT, "factor": 1, "batch_real": 6, "batch_syn": None,
-        "augmentation": "color_crop_cutout", "mode": "multi",
-    }  # fmt: skip
-    return base.View(**{**fields, **options})
+def config(**options):
+    fields = {"batch_real": 6, "augmentation": "color_crop_cutout", "mode": "multi"}
+    return base.Config(**{**fields, **options})
+
+
+def same(key):
+    return base.ImageKeys(key, key, key)
 
 
 def test_real_and_synthetic_images_share_the_augmentation(train):
     context = condensation.make_context(train)
     key, classes, step = jax.random.key(1), jnp.array([2, 0]), jnp.int32(4)
-    real = base.real_batch(view(), jax.random.key(9), key, step, classes, context)
+    keys = base.ImageKeys(jax.random.key(9), key, key)
+    real = base.real_batch(config(), keys, step, classes, context)
     raw = sampling.class_batch(jax.random.key(9), step, context.real, classes, 6)
-    syn = base.synthetic(view(), key, key, raw / 255.0, classes, context)
+    syn = base.synthetic(config(), base.UNIT, keys, raw / 255.0, classes, context)
     np.testing.assert_allclose(real, syn, atol=1e-5)
     assert not np.allclose(real, sampling.normalise(raw, context.mean, context.std))
 
@@ -84,16 +87,15 @@ def test_batches_do_not_depend_on_the_block_of_classes(train):
     context = condensation.make_context(train)
     key, step = jax.random.key(1), jnp.int32(0)
     pixels = jax.random.uniform(key, (3, 2, 28, 28, 1))
-    together = base.synthetic(view(factor=2, batch_syn=3), key, key, pixels, jnp.arange(3), context)
+    few = config(factor=2, batch_syn=3)
+    together = base.synthetic(few, base.UNIT, same(key), pixels, jnp.arange(3), context)
     assert together.shape == (3, 3, 28, 28, 1)
     for label in range(3):
-        alone = base.synthetic(
-            view(factor=2, batch_syn=3), key, key, pixels[label : label + 1],
-            jnp.array([label]), context,
-        )  # fmt: skip
+        own, number = pixels[label : label + 1], jnp.array([label])
+        alone = base.synthetic(few, base.UNIT, same(key), own, number, context)
         np.testing.assert_allclose(alone[0], together[label], atol=1e-6)
-        real = base.real_batch(view(), key, key, step, jnp.array([label]), context)
-        every = base.real_batch(view(), key, key, step, jnp.arange(3), context)
+        real = base.real_batch(config(), same(key), step, number, context)
+        every = base.real_batch(config(), same(key), step, jnp.arange(3), context)
         np.testing.assert_allclose(real[0], every[label], atol=1e-6)
 
 
@@ -101,9 +103,8 @@ def test_subset_of_decoded_images_has_no_repeats(train):
     context = condensation.make_context(train)
     key = jax.random.key(0)
     pixels = jax.random.uniform(key, (1, 6, 28, 28, 1))
-    taken = base.synthetic(
-        view(batch_syn=4, augmentation=""), key, key, pixels, jnp.array([0]), context
-    )[0]
+    few = config(batch_syn=4, augmentation="")
+    taken = base.synthetic(few, base.UNIT, same(key), pixels, jnp.array([0]), context)[0]
     whole = sampling.normalise(pixels[0], context.mean, context.std)
     found = [int(np.argmin(np.abs(whole - image).sum((1, 2, 3)))) for image in taken]
     assert len(set(found)) == 4
@@ -116,10 +117,8 @@ def test_decoding_happens_in_unit_space(train):
     units = jax.random.uniform(jax.random.key(0), (1, 1, 7, 7, 1))
     stored = base.NORMALISED.enter(units, context)
     key = jax.random.key(0)
-    images = base.synthetic(
-        view(space=base.NORMALISED, factor=2, augmentation=""), key, key, stored,
-        jnp.array([0]), context,
-    )  # fmt: skip
+    plain = config(factor=2, augmentation="")
+    images = base.synthetic(plain, base.NORMALISED, same(key), stored, jnp.array([0]), context)
     decoded = multiformation.decode(units[0], 2)
     expected = sampling.normalise(decoded, context.mean, context.std)
     np.testing.assert_allclose(images[0], expected, atol=1e-5)
@@ -146,9 +145,10 @@ def test_batch_norm_sees_all_classes_whatever_the_block(train):
     context = condensation.make_context(train)
     found = []
     for chunk in (1, 3):
-        method = methods.create("dm", network=network, batch_real=8, class_chunk=chunk)
-        state = method.init(jax.random.key(0), condensation.initial_pixels(train, 2, 1), context)
-        found.append(jax.jit(method.update)(state, context)[0].pixels)
+        method = methods.create("dm", network, batch_real=8)
+        state = method.init(jax.random.key(0), initialisation.initial_pixels(train, 2, 1), context)
+        update = jax.jit(method.update, static_argnames="class_chunk")
+        found.append(update(state, context, class_chunk=chunk)[0].pixels)
     np.testing.assert_array_equal(*found)
 
 

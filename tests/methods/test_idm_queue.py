@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dancejax.methods import idm
+from dancejax.methods import idm_queue as idm
 
 
 def empty(capacity: int) -> idm.Queue:

@@ -9,10 +9,12 @@ import numpy as np
 import optax
 import pytest
 
-from dancejax import condensation, interpolate, methods, mmd, networks
+from dancejax import condensation, initialisation, interpolate, methods, mmd, networks
 from dancejax.data import sampling
 from dancejax.errors import UserError
-from dancejax.methods import base, dm, m3d
+from dancejax.methods import base, descent, dm, m3d
+from dancejax.methods.descent import Descent
+from dancejax.methods.optimizers import SGD
 
 IPC, BATCH = 2, 8
 IDM = {
@@ -33,7 +35,7 @@ def make(name, network, **options):
 
 def begin(method, train, pool=None, seed=0):
     context = condensation.make_context(train, pool)
-    start = condensation.initial_pixels(train, IPC, method.factor, seed=seed)
+    start = initialisation.initial_pixels(train, IPC, method.factor, seed=seed)
     return method.init(jax.random.key(seed), start, context), context
 
 
@@ -219,14 +221,20 @@ def test_classwise_steps_are_those_of_one_class_after_the_other(momentum):
     pixels = jax.random.normal(jax.random.key(0), (count, 2, 3, 3, 1))
     optimizer = optax.sgd(rate, momentum)
 
-    def gradients(own):
-        return {}, jnp.cos(own) + 0.3 * own
+    def gradients(own, classes):
+        return {"first": own[:, 0, 0, 0, 0]}, jnp.cos(own) + 0.3 * own
 
     ours, state = pixels, optimizer.init(pixels)
+    looped, loop_state = pixels, optimizer.init(pixels)
+    steps = Descent(SGD, rate, momentum, "classwise")
     theirs, buffer = np.asarray(pixels, np.float64), np.zeros(pixels.shape)
     for _ in range(3):
-        ours, state, _ = base.descend(
-            "classwise", optimizer, rate, momentum, ours, state, gradients
+        ours, state, metrics = descent.descend(steps, ours, state, gradients)
+        looped, loop_state, loop_metrics = descent.classwise(
+            optimizer, looped, loop_state, gradients
+        )
+        chex.assert_trees_all_close(
+            (looped, loop_state, loop_metrics), (ours, state, metrics), rtol=1e-6, atol=1e-6
         )
         for label in range(count):
             grads = np.zeros_like(buffer)
@@ -234,6 +242,56 @@ def test_classwise_steps_are_those_of_one_class_after_the_other(momentum):
             theirs, buffer = sgd(theirs, buffer, grads, rate, momentum)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(state[0].trace, buffer, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dm", "dance"])
+def test_the_pixel_optimiser_is_given_to_the_method(name, train, network, pool):
+    """Adam's first step of a tensor is rate * sign(gradient), whatever the gradient's size."""
+    rate = 0.01
+    options = {"update_order": "joint", "calibration": False} if name == "dance" else {}
+    found = []
+    for optimizer in (optax.adam(rate), "adam"):
+        method = methods.create(
+            name, network, optimizer=optimizer, batch_real=BATCH, learning_rate=rate, **options
+        )
+        state, context = begin(method, train, pool)
+        after, _ = jax.jit(method.update)(state, context)
+        found.append(after.pixels)
+        moved = np.abs(np.asarray(after.pixels - state.pixels))
+        assert moved.max() <= rate * 1.01 and np.median(moved) > 0.9 * rate
+        assert method.settings(IPC, train.image_shape)["optimizer"] == method.optimizer.name
+    np.testing.assert_array_equal(*found)
+    assert method.optimizer.name == "adam"
+
+
+def test_records_name_an_optimiser_that_is_not_the_papers(train, network):
+    def recorded(optimizer):
+        method = methods.create("dm", network, optimizer=optimizer)
+        return methods.without_flips(method).settings(IPC, train.image_shape).get("optimizer")
+
+    found = [recorded(optimizer) for optimizer in (None, "sgd", "adamw", optax.sgd(1.0))]
+    assert found == [None, None, "adamw", "own"]
+    for wrong in ("adagrad", 0.1):
+        with pytest.raises(UserError, match="optimizer"):
+            methods.create("dm", network, optimizer=wrong)
+
+
+@pytest.mark.parametrize("name", ["idm", "dance"])
+def test_classwise_with_any_optimiser_steps_after_each_class(name, train, network, pool):
+    """SGD by the loop over classes, which any transformation gets, and by its closed form."""
+    rate = 0.1
+    found = []
+    for optimizer in (None, optax.sgd(rate, 0.5)):
+        method = methods.create(
+            name, network, optimizer=optimizer, batch_real=BATCH, learning_rate=rate,
+            **({**IDM, "update_order": "classwise"} if name == "idm" else {}),
+        )  # fmt: skip
+        state, context = begin(method, train, pool)
+        update = jax.jit(method.update)
+        for _ in range(2):
+            state, metrics = update(state, context)
+        found.append((state.pixels, metrics))
+    chex.assert_trees_all_close(*found, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["idm", "dance"])

@@ -5,7 +5,7 @@ import functools
 from importlib import resources
 from typing import NamedTuple
 
-TITLES = {"dm": "DM", "idm": "IDM", "m3d": "M3D", "dance": "DANCE"}
+from dancejax import methods
 
 
 class Accuracy(NamedTuple):
@@ -24,7 +24,7 @@ class Accuracy(NamedTuple):
     def source(self) -> str:
         """Where it stands, as in "DANCE Table 1"."""
         place = f"Table {self.table}" if self.table.isdecimal() else self.table
-        return f"{TITLES[self.paper]} {place}"
+        return f"{methods.title(self.paper)} {place}"
 
 
 class Cost(NamedTuple):
@@ -86,8 +86,13 @@ def published(method: str, dataset: str, ipc: int | None, networks: set[str]) ->
         for row in accuracies()
         if (row.method, row.dataset, row.ipc) == (method, dataset, ipc) and row.network in networks
     ]
-    order = (method.partition("_")[0], "dance", "m3d", "idm", "dm")
+    order = (method.partition("_")[0], *reversed(methods.METHODS))
     return min(found, key=lambda row: order.index(row.paper), default=None)
+
+
+def ablated(method: str) -> bool:
+    """Whether the tables have rows of a method's ablations, as "dance_no_pltda"."""
+    return any(row.method.startswith(f"{method}_no_") for row in accuracies())
 
 
 def published_cost(method: str, dataset: str, ipc: int) -> Cost | None:

@@ -101,7 +101,7 @@ def test_a_stop_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
     def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs.os, "replace", stop)
+    monkeypatch.setattr(os, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
         runs.write_bytes(tmp_path / "table.md", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["table.md"]

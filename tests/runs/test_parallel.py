@@ -1,6 +1,7 @@
 """Several devices and several processes give what one gives, each in processes of its own."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -16,8 +17,6 @@ from dancejax.errors import UserError
 from dancejax.runs import parallel
 from dancejax.training import experts
 
-from . import as_for_users
-
 SETTINGS = (
     "--dataset=fashion_mnist_mini", "--width=8", "--depth=2", "--ipc=2", "--experts=2",
     "--expert_epochs=1", "--expert_batch=512", "--batch_real=8", "--log_every=2", "--preset=paper",
@@ -29,8 +28,8 @@ def start(name: str, *flags: str, devices: int) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", f"launch.{name}", f"--devices={devices}", *flags]
     return subprocess.Popen(
         command,
-        cwd=Path(__file__).parents[1],
-        env=as_for_users(),
+        cwd=Path(__file__).parents[2],
+        env=dict(os.environ),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -101,8 +100,8 @@ def test_processes_that_come_late_save_and_decide_with_the_first(tmp_path):
     port = free_port()
     pair = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.processes", str(port), str(number), str(tmp_path)],
-            cwd=Path(__file__).parents[1], env=as_for_users(), stdout=subprocess.PIPE,
+            [sys.executable, "-m", "tests.runs.processes", str(port), str(number), str(tmp_path)],
+            cwd=Path(__file__).parents[2], env=dict(os.environ), stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,
         )
         for number in range(2)

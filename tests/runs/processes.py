@@ -1,6 +1,6 @@
 """A process of two that save, look and decide together; `test_parallel` starts them.
 
-python -m tests.processes PORT NUMBER FOLDER
+python -m tests.runs.processes PORT NUMBER FOLDER
 """
 
 import sys

@@ -1,0 +1,60 @@
+"""The optimiser of the pixels: the papers' SGD with momentum, or any optax transformation."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import optax
+
+from dancejax import checks
+from dancejax.errors import UserError
+
+
+class Optimizer(NamedTuple):
+    """An optimiser by its name in records, made when the learning rate is known.
+
+    Attributes:
+      name: one of OPTIMIZERS, or OWN.
+      make: (learning rate, momentum) of the method -> optax transformation.
+    """
+
+    name: str
+    make: Callable[[float, float], optax.GradientTransformation]
+
+
+SGD = Optimizer("sgd", optax.sgd)
+"""The papers' optimiser: v <- momentum * v + gradient, pixels <- pixels - rate * v."""
+OPTIMIZERS: dict[str, Optimizer] = {
+    "sgd": SGD,
+    "adam": Optimizer("adam", lambda rate, momentum: optax.adam(rate)),
+    "adamw": Optimizer("adamw", lambda rate, momentum: optax.adamw(rate)),
+    "rmsprop": Optimizer("rmsprop", lambda rate, momentum: optax.rmsprop(rate, momentum=momentum)),
+}
+"""Optimisers by name, with the method's learning rate; adam and adamw do without its momentum and
+keep optax's defaults."""
+OWN = "own"
+"""What a record calls a transformation that a library user gave."""
+
+
+def resolve(optimizer: str | optax.GradientTransformation | Optimizer | None) -> Optimizer:
+    """Return the optimiser that a caller means.
+
+    Args:
+      optimizer: None for SGD; one of OPTIMIZERS by name; or an optax transformation, with a
+        learning rate of its own.
+
+    Raises:
+      UserError: an unknown name, or something else.
+    """
+    if optimizer is None:
+        return SGD
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, str):
+        if optimizer not in OPTIMIZERS:
+            raise UserError(
+                f"unknown optimizer {optimizer!r}; choose one of {', '.join(OPTIMIZERS)}."
+            )
+        return OPTIMIZERS[optimizer]
+    hint = "optax.adam(0.01) makes one"
+    checks.instance("the optimizer", optimizer, optax.GradientTransformation, hint=hint)
+    return Optimizer(OWN, lambda rate, momentum: optimizer)
