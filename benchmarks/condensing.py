@@ -43,7 +43,8 @@ def _condense(spec: dict[str, Any], folder: Path, steps: int) -> tuple[float, fl
     import jax
 
     from dancejax import condensation, interpolate, methods, networks
-    from dancejax.training.experts import ExpertPool
+    from dancejax.methods.base import ExpertPool
+    from dancejax.runs import Run
 
     dataset = workers._random_dataset(spec["classes"], 4 * spec["batch"], spec["side"])
     network = networks.create("convnet", spec["classes"], dataset.image_shape, width=spec["width"])
@@ -51,10 +52,8 @@ def _condense(spec: dict[str, Any], folder: Path, steps: int) -> tuple[float, fl
     pool = ExpertPool(interpolate.stack(variables[:1]), interpolate.stack(variables[1:]))
     method = methods.create("dance", network=network, batch_real=spec["batch"])
     workdir = Path(tempfile.mkdtemp(dir=folder))
-    condensation.condense(
-        method, dataset, ipc=spec["ipc"], steps=steps, pool=pool, workdir=workdir,
-        placement=spec["placement"], devices=spec["devices"], progress=False,
-    )  # fmt: skip
+    run = Run(workdir, progress=False, placement=spec["placement"], devices=spec["devices"])
+    condensation.condense(method, dataset, ipc=spec["ipc"], steps=steps, experts=pool, run=run)
     measured = json.loads((workdir / "result.json").read_text())
     return measured["seconds_per_iteration"], measured["data_wait_seconds_per_iteration"]
 

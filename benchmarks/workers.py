@@ -47,8 +47,8 @@ def prepare_step(spec: dict[str, Any]) -> Prepared:
 
     from dancejax import condensation, interpolate, methods, networks
     from dancejax.data import Dataset
+    from dancejax.methods.base import ExpertPool
     from dancejax.runs import backend, parallel
-    from dancejax.training.experts import ExpertPool
 
     classes, ipc, side = spec["classes"], spec["ipc"], spec["side"]
     dataset = _random_dataset(classes, max(spec["batch"], 4 * ipc), side)
@@ -61,17 +61,15 @@ def prepare_step(spec: dict[str, Any]) -> Prepared:
     pool = ExpertPool(interpolate.stack(variables[:2]), interpolate.stack(variables[2:]))
     extra: dict[str, Any] = {}
     if spec["method"] == "idm":
-        extra |= {"queue_size": 20, "train_batch": spec["batch"]}
+        extra = {"queue_size": 20, "train_batch": spec["batch"]}
     method = methods.create(spec["method"], network=network, batch_real=spec["batch"], **extra)
-    start = initialisation.initial_pixels(dataset, ipc, method.factor)
+    state, context = condensation.start(method, dataset, ipc=ipc, experts=pool, seed=1)
+    assert np.isfinite(np.asarray(state.pixels)).all()
     mesh = STACK.enter_context(parallel.use(parallel.CLASSES, spec["devices"]))
-    context = condensation.make_context(dataset, pool)
-    state = method.init(jax.random.key(1), start, context)
     state, context = parallel.place((state, context), mesh)
     began = time.perf_counter()
-    update = condensation.compile_step(
-        method, state, context, mesh, class_chunk=spec["class_chunk"]
-    )
+    chunk = spec["class_chunk"]
+    update = condensation.compile_step(method, state, context, mesh, class_chunk=chunk)
     about = {
         "compile_s": time.perf_counter() - began,
         "step_memory_mb": backend.program_memory(update) / 2**20,
@@ -85,7 +83,6 @@ def prepare_step(spec: dict[str, Any]) -> Prepared:
         kept[0], metrics = update(kept[0], context)
         jax.block_until_ready(metrics)
 
-    assert np.isfinite(np.asarray(start)).all()
     return work, about
 
 
@@ -93,7 +90,7 @@ def prepare_train(spec: dict[str, Any]) -> Prepared:
     """Steps of training networks side by side, as experts and evaluation do."""
     import jax
 
-    from dancejax import networks, training
+    from dancejax import keys, networks, training
     from dancejax.runs import parallel
     from dancejax.training import loop
 
@@ -104,15 +101,13 @@ def prepare_train(spec: dict[str, Any]) -> Prepared:
     count = spec["networks"]
     devices = parallel.devices_for(count, spec["devices"])
     mesh = STACK.enter_context(parallel.use(parallel.NETWORKS, devices))
-    data = parallel.place(training.train_data(dataset), mesh)
-    state, keys = loop.init_team(0, list(range(count)), network, (side, side, 3), config, mesh)
-    options = {"network": network, "config": config, "count": len(dataset.labels)}
-    kept = [state]
+    data = training.TrainData(*parallel.place(training.train_data(dataset), mesh))
+    job = loop.Job("train", network, config, dataset, count, 0, keys.EXPERTS, {})
+    taken = loop.steps(job, loop.init_team(job, list(range(count)), mesh), data, mesh)
 
     def work() -> None:
         for _ in range(spec["repeat"]):
-            kept[0], losses = training.train_step(kept[0], keys, data, **options)
-            jax.block_until_ready(losses)
+            jax.block_until_ready(next(taken).losses)
 
     began = time.perf_counter()
     work()
@@ -207,7 +202,7 @@ def _random_dataset(classes: int, per_class: int, side: int) -> Any:
     count = classes * per_class
     return Dataset(
         name="random",
-        split_name="train",
+        split="train",
         images=rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8),
         labels=np.arange(count, dtype=np.int32) % classes,
         classes=tuple(map(str, range(classes))),

@@ -39,102 +39,64 @@ DATASET = "fashion_mnist_mini"  # or "/content/images", with a folder for each c
 IMAGE_SIZE = None  # images of several sizes are brought to this side
 IPC = 10
 WORKDIR = "runs/quickstart"
-CHANGES = {}  # of the plan below, as {"steps": 1000}
+CHANGES = {}  # of what is chosen, as {"steps": 1000}
 
 # %% [markdown]
-# ## The plan
+# ## From images to a report
 #
-# Settings are chosen by the size of the data and the machine.
+# Settings are chosen by the size of the data and the machine; experts are networks trained on all images, whose features DANCE
+# matches. The result is compared with as many random real images. Run the cell again after an interruption: it goes on.
 
 # %%
-import dataclasses
-from pathlib import Path
-
 import jax
 import matplotlib.pyplot as plt
 
-from dancejax import (
-    condensation,
-    condensed,
-    coreset,
-    data,
-    evaluation,
-    figures,
-    interpolate,
-    methods,
-    networks,
-)
-from dancejax.applications import plan
+from dancejax import exchange, figures, interpolate
+from dancejax.applications import own_folder
+from dancejax.applications.settings import DataSettings
 from dancejax.report import gallery
-from dancejax.runs import backend
-from dancejax.training import experts, protocols
+from dancejax.runs import Run, backend
 
 backend.tune_allocator()
 backend.use_cores()  # each core of a CPU works by itself; no effect on accelerators
 print(jax.device_count(), jax.devices()[0].device_kind)
-train = data.load(DATASET, image_size=IMAGE_SIZE)
-test = data.load(DATASET, split="test", image_size=IMAGE_SIZE)
-chosen = dataclasses.replace(plan.choose(train, IPC, factor=2), **CHANGES)
-chosen
+data = DataSettings(DATASET, image_size=IMAGE_SIZE)
+settings = own_folder.settings_for(data, IPC, **CHANGES)
+outcome = own_folder.condense(settings, run=Run(Path(WORKDIR)), say=print)
+for name, found in outcome.evaluations.items():
+    result = found.evaluation
+    label = "random" if name == "random images" else "condensed"
+    print(f"{label}: {result.accuracy_mean:.1f} ± {result.accuracy_std:.1f} %")
 
 # %% [markdown]
-# ## Experts
-#
-# Networks trained on all images. DANCE matches features between their initial and their final parameters. Run the cell again
-# after an interruption: it goes on.
+# ## The synthetic images
 
 # %%
-workdir = Path(WORKDIR)
-side = min(train.image_shape[:2])
-network = networks.create("convnet", train.num_classes, train.image_shape, width=chosen.width)
-training = experts.expert_training(side, epochs=chosen.expert_epochs)
-experts.train_pool(workdir / "experts", train, network, training, count=chosen.experts, test=test)
-pool, network, _ = experts.load_pool(workdir / "experts", count=chosen.experts, dataset=train)
-
-# %% [markdown]
-# ## Condensation
-
-# %%
-method = methods.create("dance", network=network, batch_real=chosen.batch_real)
-made = condensation.condense(
-    method,
-    train,
-    ipc=IPC,
-    steps=chosen.steps,
-    pool=pool,
-    workdir=workdir,
-    picture_every=max(1, chosen.steps // 10),
-)
-condensed.save(made, workdir / "condensed")
 plt.figure(figsize=(8, 8))
-plt.imshow(figures.grid(made).squeeze(), cmap="gray", vmin=0, vmax=1)
+plt.imshow(figures.grid(outcome.made).squeeze(), cmap="gray", vmin=0, vmax=1)
 plt.axis("off")
 plt.show()
 
 # %% [markdown]
-# ## How good is it?
-#
-# Networks trained from scratch on the result, and on as many random real images.
+# ## Where they lie among the real ones
 
 # %%
-protocol = protocols.protocol("dance", train.name, epochs=chosen.epochs)
-for name, small in (("random", coreset.random(train, IPC)), ("condensed", made)):
-    result = evaluation.evaluate(small, test, network, protocol, repeats=chosen.repeats)
-    print(f"{name}: {result['accuracy_mean']:.1f} ± {result['accuracy_std']:.1f} %")
-
-# %% [markdown]
-# ## Where the synthetic images lie among the real ones
-
-# %%
+experts = outcome.experts
 figure = gallery.features_figure(
-    train, {"DANCE": made}, network, interpolate.select(pool.final, 0), per_class=50
+    outcome.train,
+    {"DANCE": outcome.made},
+    experts.network,
+    interpolate.select(experts.pool.final, 0),
+    per_class=50,
 )
 figure
 
 # %% [markdown]
 # ## Take it along
+#
+# The report is `report/report.html` in the work folder; the images are here:
 
 # %%
-if not (workdir / "png").exists():
-    condensed.export(made, workdir / "png", "png")
-print(workdir / "png")
+target = Path(WORKDIR) / "png"
+exchange.ensure(outcome.made, target, "png")
+print(target)

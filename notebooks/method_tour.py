@@ -22,8 +22,6 @@ IMAGES = 64
 TEST_IMAGES = 100
 
 # %%
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -39,9 +37,8 @@ train = data.load("fashion_mnist_mini")
 test = data.subset(data.load("fashion_mnist_mini", split="test"), TEST_IMAGES, seed=0)
 network = networks.create("convnet", train.num_classes, train.image_shape, width=WIDTH)
 config = experts.expert_training(28, epochs=EXPERT_EPOCHS)
-experts.train_pool(Path(WORKDIR), train, network, config, count=1)
-pool, network, _ = experts.load_pool(Path(WORKDIR), count=1)
-first, final = (interpolate.select(end, 0) for end in pool)
+found = experts.train(network, train, count=1, config=config, run=WORKDIR)
+first, final = (interpolate.select(end, 0) for end in found.pool)
 
 # %% [markdown]
 # ## Siamese augmentation

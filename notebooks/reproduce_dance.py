@@ -58,10 +58,12 @@ if importlib.util.find_spec("google.colab") and WORKDIR.startswith("/content/dri
 # %%
 from pathlib import Path
 
-from dancejax import condensation, condensed, data, evaluation, methods, networks, report, runs
+from dancejax import condensation, condensed, data, methods, networks, report, runs
+from dancejax.applications import assess, pool
+from dancejax.applications.settings import EvaluationSettings, ExpertSettings
 from dancejax.data import tfds_source
-from dancejax.runs import backend
-from dancejax.training import experts, protocols
+from dancejax.runs import Run, backend
+from dancejax.training import experts
 
 backend.tune_allocator()
 backend.use_cores()  # each core of a CPU works by itself; no effect on accelerators
@@ -81,33 +83,28 @@ len(train), train.num_classes
 # %%
 workdir = Path(WORKDIR)
 network = networks.create("convnet", train.num_classes, train.image_shape, width=WIDTH)
-training = experts.expert_training(32, epochs=EXPERT_EPOCHS)
-experts.train_pool(workdir / "experts", train, network, training, count=EXPERTS, test=test)
-pool, network, about = experts.load_pool(workdir / "experts", count=EXPERTS, dataset=train)
+folder = workdir / "experts"
+pool.train(train, test, network, ExpertSettings(EXPERTS, EXPERT_EPOCHS), run=Run(folder))
+found = experts.load_pool(folder, count=EXPERTS, dataset=train)
 
 # %% [markdown]
 # ## Condensation
 
 # %%
-settings = {
-    "network": about["network"],
-    "experts": {"training": about["training"], "seed": about["seed"], "count": EXPERTS},
-}
 method = methods.create("dance", network=network, batch_real=BATCH_REAL, learning_rate=0.01 * IPC)
-run = workdir / f"ipc{IPC}"
-made = condensation.condense(
-    method, train, ipc=IPC, steps=STEPS, pool=pool, workdir=run, settings=settings
-)
-condensed.save(made, run / "condensed")
+run = Run(workdir / f"ipc{IPC}")
+made = condensation.condense(method, train, ipc=IPC, steps=STEPS, experts=found, run=run)
+condensed.save(made, run.folder / "condensed")
 
 # %% [markdown]
 # ## Evaluation, and the paper's number beside it
 
 # %%
-protocol = protocols.protocol("dance", train.name, epochs=EPOCHS)
-folder = run / "evaluation"
-result = evaluation.evaluate(made, test, network, protocol, repeats=REPEATS, workdir=folder)
-runs.write_json(folder / "result.json", {"protocol": "dance", **result})
-entries = report.collect([run])
-report.write(entries, runs.open_workdir(run / "report"), title="DANCE", command="this notebook")
+tested = assess.Tested(made, test, network, "dance")
+how = EvaluationSettings(epochs=EPOCHS, repeats=REPEATS, points=10)
+assess.assess(tested, how, run=run.within("evaluation"))
+entries = report.collect([run.folder])
+report.write(
+    entries, runs.open_workdir(run.folder / "report"), title="DANCE", command="this notebook"
+)
 print(report.to_markdown(entries, "DANCE", "this notebook"))

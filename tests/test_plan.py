@@ -70,16 +70,30 @@ def test_the_papers_data_sets_are_known(name, known):
 
 def test_estimates_count_every_part(train, network):
     method = methods.create("dance", network=network, batch_real=8)
-    common = {
-        "ipc": 1, "expert_training": experts.expert_training(28, epochs=2),
-        "evaluation": protocols.protocol("dance", train.name, epochs=5),
-    }  # fmt: skip
-    found = plan.estimate(method, train, network, steps=10, expert_count=2, repeats=2, **common)
+    work = plan.Work(
+        method,
+        train,
+        network,
+        ipc=1,
+        steps=10,
+        expert_training=experts.expert_training(28, epochs=2),
+        expert_count=2,
+        evaluation=protocols.protocol("dance", train.name, epochs=5),
+        repeats=2,
+    )
+    found = plan.estimate(work)
     assert min(found.experts, found.condensation, found.evaluation, found.step_memory_mb) > 0
     parts = (found.experts, found.condensation, found.evaluation, found.setup)
     assert found.seconds == pytest.approx(sum(parts)) and found.setup > 1
-    less = plan.estimate(method, train, network, steps=0, expert_count=0, repeats=0, **common)
+    less = plan.estimate(dataclasses.replace(work, steps=0, expert_count=0, repeats=0))
     assert less.seconds == less.setup
+
+
+def test_a_plan_is_for_the_settings_that_a_method_has(train):
+    chosen = plan.choose(train, 1, 2)
+    assert plan.method_settings("dm", chosen) == {"batch_real": 24}
+    idm = {"batch_real": 24, "train_batch": 24, "queue_size": 20}
+    assert plan.method_settings("idm", chosen) == idm
 
 
 def test_long_steps_are_foreseen_from_their_arithmetic(train, network, monkeypatch):

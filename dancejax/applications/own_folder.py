@@ -100,12 +100,14 @@ class Outcome:
 
     Attributes:
       made: the condensed set.
+      train: what it was made from.
       experts: those it was made with, if any.
       evaluations: by "random images" and the method's name; empty where nothing was evaluated.
       summary: a table of them as Markdown; empty likewise.
     """
 
     made: CondensedSet
+    train: Dataset
     experts: Experts | None
     evaluations: dict[str, Assessment]
     summary: str = ""
@@ -262,9 +264,9 @@ def carry_out(job: Job, *, say: Say = quiet, command: str = "this notebook") -> 
         title=methods.title(job.method.name),
     )
     if job.test is None:
-        return Outcome(made, experts, {})
+        return Outcome(made, job.train, experts, {})
     evaluations = compare(job, made, job.test, say=say)
-    return Outcome(made, experts, evaluations, _report(job, say, command))
+    return Outcome(made, job.train, experts, evaluations, _report(job, say, command))
 
 
 def ready_experts(job: Job, *, say: Say = quiet) -> Experts | None:

@@ -1,0 +1,91 @@
+"""Settings: by hand before what a preset or a set says, before defaults; and flags read once."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from dancejax.applications import own_folder
+from dancejax.applications.settings import (
+    EvaluationSettings,
+    ExpertSettings,
+    NetworkSettings,
+    Splits,
+    fill,
+)
+from dancejax.errors import UserError
+from dancejax.runs import Run
+
+LAUNCH = Path(__file__).parents[1] / "launch"
+PROGRAMS = sorted(p for p in LAUNCH.glob("*.py") if "common.run(" in p.read_text())
+READERS = {"guard.py": ("parse", "_describe")}
+"""Functions that read flags beside those that make settings."""
+
+
+def functions_with_flags(path):
+    """The functions of a file in which FLAGS is named."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            found |= {node.name} if "FLAGS" in names else set()
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(LAUNCH.glob("*.py")), ids=lambda path: path.stem)
+def test_flags_are_read_by_what_makes_settings_alone(path):
+    text = path.read_text(encoding="utf-8")
+    assert "set_default" not in text
+    if path.name != "settings.py":
+        allowed = {"read", "numbers", "default_workdir", *READERS.get(path.name, ())}
+        assert functions_with_flags(path) <= allowed
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+def test_programs_are_thin_and_do_not_know_one_another(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 45, node.name
+        if isinstance(node, ast.ImportFrom) and node.level:
+            others = {p.stem for p in PROGRAMS} & {name.name for name in node.names}
+            assert not others and node.module not in {p.stem for p in PROGRAMS}
+
+
+def test_by_hand_comes_before_all_else():
+    evaluation = EvaluationSettings(epochs=5)
+    filled = fill(evaluation, {"epochs": 9, "repeats": 2, "width": 4})
+    assert (filled.epochs, filled.networks) == (5, 2)
+    assert evaluation.networks == evaluation.default_repeats
+    assert ExpertSettings().used == 5
+    assert ExpertSettings(folder=Path("pool")).used is None
+
+
+def test_a_networks_options_are_filled_if_it_is_the_same_network():
+    recorded = {"name": "convnet", "num_classes": 3, "width": 8, "depth": 2}
+    assert NetworkSettings(options={"width": 4}).over(recorded) == NetworkSettings(
+        "convnet", {"width": 4, "depth": 2}
+    )
+    other = NetworkSettings("vgg11", {"width": 4})
+    assert other.over(recorded) == other
+    assert NetworkSettings().over({}) == NetworkSettings()
+
+
+def test_the_whole_job_is_one_call(train, test, tmp_path):
+    small = {"width": 4, "experts": 1, "expert_epochs": 1, "steps": 2, "epochs": 1, "repeats": 2}
+    settings = own_folder.settings_for(Splits(train, test), 1, **small)
+    said = []
+    outcome = own_folder.condense(settings, run=Run(tmp_path, progress=False), say=said.append)
+    assert outcome.made.ipc == 1 and outcome.experts.count == 1
+    assert outcome.made.settings["network"]["width"] == 4
+    assert [found.evaluation.repeats for found in outcome.evaluations.values()] == [2, 2]
+    assert "| random |" in outcome.summary and (tmp_path / "report" / "report.html").exists()
+    assert said[0].startswith("preset auto: steps=2")
+
+
+def test_wrong_plans_are_said(train, test, tmp_path):
+    with pytest.raises(UserError, match="no 'breadth'"):
+        own_folder.settings_for(Splits(train, test), 1, breadth=3)
+    settings = own_folder.settings_for(Splits(train, test), 1)
+    with pytest.raises(UserError, match="folder"):
+        own_folder.condense(settings, run=Run())
