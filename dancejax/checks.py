@@ -14,7 +14,7 @@ from typing import Any
 from dancejax.errors import UserError
 
 
-def whole(name: str, value: Any, least: int = 0) -> int:
+def whole(name: str, value: object, least: int = 0) -> int:
     """Return a count or seed as an int; NumPy's integers are taken, booleans are not.
 
     Raises:
@@ -25,28 +25,28 @@ def whole(name: str, value: Any, least: int = 0) -> int:
     return int(value)
 
 
-def number(name: str, value: Any) -> float:
+def number(name: str, value: object) -> float:
     """Return a number, whole or not. Raises UserError for anything else."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise UserError(f"{name} must be a number, not {value!r}.")
     return value  # type: ignore[return-value]
 
 
-def path(name: str, value: Any) -> Path:
+def path(name: str, value: object) -> Path:
     """Return a path. Raises UserError for what names none."""
     if not isinstance(value, str | os.PathLike):
         raise UserError(f"{name} must be a path, not {value!r}.")
     return Path(value)
 
 
-def instance(name: str, value: Any, *kinds: type, hint: str) -> None:
+def instance(name: str, value: object, *kinds: type, hint: str) -> None:
     """Raise UserError unless a value is one of some kinds; the hint says how to make one."""
     if not isinstance(value, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise UserError(f"{name} must be a {wanted}, not {type(value).__name__}: {hint}.")
 
 
-def fields(made: Any, owner: str) -> None:
+def fields(made: object, owner: str) -> None:
     """Compare the fields of a dataclass with their annotated types.
 
     Whole numbers do where any number does, and NumPy's numbers as Python's.

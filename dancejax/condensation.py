@@ -17,6 +17,7 @@ from dancejax import checks, condensed, initialisation, methods, networks, recor
 from dancejax.condensed import CondensedSet, describe_source
 from dancejax.data import sampling
 from dancejax.data.dataset import Dataset
+from dancejax.data.sampling import RealData
 from dancejax.errors import UserError
 from dancejax.figures import save_grid
 from dancejax.methods import Context, Method, State
@@ -41,6 +42,10 @@ def make_context(
         std=jnp.asarray(dataset.std, jnp.float32),
         experts=pool,
     )
+
+
+Compiled = Callable[[State, Context], tuple[State, Metrics]]
+"""An iteration as `compile_step` makes it."""
 
 
 class Step(NamedTuple):
@@ -81,11 +86,11 @@ def start(
 
 
 def steps(
-    update: Callable[[State, Context], tuple[State, Metrics]],
+    update: Compiled,
     state: State,
     context: Context,
     *,
-    batches: Iterator[Any] | None = None,
+    batches: Iterator[RealData] | None = None,
 ) -> Iterator[Step]:
     """Iterate a method without end, from where its state is.
 
@@ -362,7 +367,7 @@ def compile_step(
     mesh: Mesh | None = None,
     *,
     class_chunk: int | None = None,
-) -> Any:
+) -> Compiled:
     """Compile the iteration, (state, context) -> (state, metrics), that `condense` repeats.
 
     It gives the state's memory away.

@@ -23,6 +23,7 @@ from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.runs import disk, integrity, parallel
 from dancejax.training import protocols
+from dancejax.types import Json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -188,7 +189,7 @@ def _write(condensed: CondensedSet, path: Path) -> None:
         raise UserError(f"cannot save the set to {path} ({why}); make room.") from error
 
 
-def manifest(condensed: CondensedSet) -> dict[str, Any]:
+def manifest(condensed: CondensedSet) -> Json:
     """Return what manifest.json of a set says, before sealing: plain JSON values."""
     low, high = float(condensed.images.min()), float(condensed.images.max())
     return {
@@ -236,7 +237,7 @@ def manifest(condensed: CondensedSet) -> dict[str, Any]:
     }
 
 
-def training_recipe(condensed: CondensedSet) -> dict[str, Any]:
+def training_recipe(condensed: CondensedSet) -> Json:
     """Return how networks are trained on a set by the published protocol of its method."""
     name = methods.protocol_of(condensed.method)
     config = protocols.protocol(
@@ -292,12 +293,12 @@ def fingerprint(condensed: CondensedSet) -> str:
     return hashlib.sha256(f"{parts} {condensed.factor}".encode()).hexdigest()
 
 
-def dataset_source(dataset: Dataset) -> dict[str, Any]:
+def dataset_source(dataset: Dataset) -> Json:
     """Return the name, fingerprint and split of a data set that a set is made from."""
     return {"name": dataset.name, "fingerprint": dataset.fingerprint, "split": dataset.split_name}
 
 
-def describe_source(dataset: Dataset) -> dict[str, Any]:
+def describe_source(dataset: Dataset) -> Json:
     """Return the manifest's entry for the data set that a set is made from."""
     return {
         **dataset_source(dataset),

@@ -13,6 +13,7 @@ from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.training import TrainConfig, loop
 from dancejax.training.experts import Experts, expert_training
+from dancejax.types import Json
 
 Order = Callable[[np.ndarray, int], np.ndarray]
 
@@ -60,9 +61,17 @@ def random(dataset: Dataset, ipc: int, *, seed: int = 0) -> CondensedSet:
 
 
 def herding_order(features: np.ndarray, count: int) -> np.ndarray:
-    """Greedy herding (Welling, ICML 2009) of features [n, d] -> int64 [count], the order of choice.
+    """Choose greedily so that the mean of the chosen stays nearest to the mean of all.
 
-    Each next sample keeps the mean of the chosen ones nearest to the mean of all. 1 <= count <= n.
+    Args:
+      features: [n, d].
+      count: 1 <= count <= n.
+
+    Returns:
+      int64 [count], different samples in the order of choice.
+
+    References:
+      Welling, Herding dynamical weights to learn (ICML 2009).
     """
     features = np.asarray(features, np.float64)
     mean, total = features.mean(0), np.zeros(features.shape[1])
@@ -78,10 +87,21 @@ def herding_order(features: np.ndarray, count: int) -> np.ndarray:
 
 
 def kcenter_order(features: np.ndarray, count: int) -> np.ndarray:
-    """Greedy k-center (Sener and Savarese, ICLR 2018) of [n, d] -> int64 [count], by choice.
+    """Choose greedily the sample that is farthest from all chosen so far.
 
-    The first is the sample nearest to the mean (so that one image is herding's, as in the published
-    tables), each next one the farthest from all chosen so far. 1 <= count <= n.
+    The first is the one nearest to the mean, so that one image is herding's, as in the published
+    tables.
+
+    Args:
+      features: [n, d].
+      count: 1 <= count <= n.
+
+    Returns:
+      int64 [count], different samples in the order of choice.
+
+    References:
+      Sener and Savarese, Active learning for convolutional neural networks: a core-set approach
+      (ICLR 2018).
     """
     features = np.asarray(features, np.float64)
     chosen = [int(np.argmin(((features - features.mean(0)) ** 2).sum(1)))]
@@ -256,9 +276,16 @@ def forgetting(
 
 
 def from_indices(
-    dataset: Dataset, indices: np.ndarray, method: str, settings: dict[str, Any]
+    dataset: Dataset, indices: np.ndarray, method: str, settings: Json
 ) -> CondensedSet:
-    """The images at indices [C, ipc] as a set with factor 1."""
+    """Take images of a data set as a condensed set with factor 1.
+
+    Args:
+      dataset: what they are taken from.
+      indices: int [C, ipc], which ones of each class.
+      method: how they were chosen.
+      settings: what the set says of that.
+    """
     flat = indices.reshape(-1)
     return CondensedSet(
         images=dataset.images[flat].astype(np.float32) / 255,

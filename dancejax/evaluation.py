@@ -19,6 +19,7 @@ from dancejax.errors import UserError
 from dancejax.runs import Run, integrity, parallel
 from dancejax.runs.integrity import check_same
 from dancejax.training import TrainConfig, TrainData, TrainState, loop, protocols
+from dancejax.types import Json
 
 
 def training_set(train: CondensedSet | Dataset) -> TrainData | Dataset:
@@ -65,7 +66,7 @@ class Evaluation:
         """How many networks."""
         return len(self.accuracies)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """What result.json says."""
         return {
             "accuracy_mean": self.accuracy_mean,
@@ -221,7 +222,7 @@ def over_checkpoints(
     scouts: int = 1,
     run: Run | str | os.PathLike[str],
     **options: Any,
-) -> dict[str, Any]:
+) -> Json:
     """Select the best of a run's kept sets on the test set, as the papers' figures are selected.
 
     Each set is tested by `scouts` networks; the one with the best accuracy over their epochs is
@@ -319,7 +320,7 @@ def _parse(line: str) -> Any:
     return {name: entry for name, entry in value.items() if name != "manifest_sha256"}
 
 
-def describe_set(train: CondensedSet | Dataset) -> dict[str, Any]:
+def describe_set(train: CondensedSet | Dataset) -> Json:
     if isinstance(train, Dataset):
         return {
             "name": train.name, "method": "whole", "ipc": None, "fingerprint": train.fingerprint,

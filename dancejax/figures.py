@@ -8,12 +8,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from dancejax import names, runs
 from dancejax.runs import parallel
+from dancejax.types import Json, Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +43,7 @@ class Drawn(Protocol):
     @property
     def method_title(self) -> str: ...
     @property
-    def source(self) -> dict[str, Any]: ...
+    def source(self) -> Json: ...
     @property
     def ipc(self) -> int: ...
     @property
@@ -264,7 +265,7 @@ _LOSSES = {
 }
 
 
-def loss_curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+def loss_curves(lines: Sequence[Record]) -> dict[str, list[tuple[float, float]]]:
     """Return the curve of each loss in lines of metrics.jsonl, named for readers of a diagram."""
     found: dict[str, list[tuple[float, float]]] = {}
     for line in lines:

@@ -10,6 +10,7 @@ from dancejax.methods import Method
 from dancejax.methods.base import ExpertPool
 from dancejax.runs import checkpoint, integrity
 from dancejax.training.experts import Experts
+from dancejax.types import Json
 
 EARLIER = {
     "network": integrity.UNKNOWN,
@@ -29,7 +30,7 @@ NOT_THE_RUN = ("settings.class_chunk", "log_every", "window")
 """Entries of a record that change nothing in the result."""
 
 
-def settings_of(method: Method, experts: Experts | ExpertPool | None) -> dict[str, Any]:
+def settings_of(method: Method, experts: Experts | ExpertPool | None) -> Json:
     """What a condensed set says beside its method's own settings: the network and the experts."""
     settings: dict[str, Any] = {}
     if method.network is not None:
@@ -45,8 +46,8 @@ def describe(
     ipc: int,
     init: str | CondensedSet,
     seed: int,
-    settings: dict[str, Any],
-) -> dict[str, Any]:
+    settings: Json,
+) -> Json:
     """What a run is, as its artifact says it and its checkpoints check it."""
     start: Any = init
     if isinstance(init, CondensedSet):

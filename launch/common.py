@@ -11,6 +11,7 @@ import dancejax
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.runs import backend, parallel
+from dancejax.types import Json
 
 from . import guard
 from .guard import command, open_workdir as make_workdir, say, show
@@ -86,7 +87,7 @@ def backend_problem(error: Exception) -> str:
     return f"{named} a backend that does not start ({reason}); {advice}set JAX_PLATFORMS=cpu."
 
 
-def start(work: Work, settings: dict[str, Any], dataset: Dataset | None = None) -> Path:
+def start(work: Work, settings: Json, dataset: Dataset | None = None) -> Path:
     """Make the work folder, this process's own until it ends, and return it.
 
     config.json (settings, flags and versions) is written when the run really begins: with its first

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import jax
 from absl import app, flags, logging
@@ -18,6 +18,7 @@ from absl import app, flags, logging
 from dancejax import runs, stopping
 from dancejax.errors import UserError
 from dancejax.runs import backend
+from dancejax.types import Json
 
 from . import begin
 
@@ -63,13 +64,13 @@ def say(text: str) -> None:
         runs.say(spell(text))
 
 
-def show(result: Any) -> None:
+def show(result: object) -> None:
     """Print a result, text or JSON, to stdout."""
     if not _State.quiet:
         print(result if isinstance(result, str) else json.dumps(result, indent=2))
 
 
-def open_workdir(path: Path, config: dict[str, Any] | None = None) -> Path:
+def open_workdir(path: Path, config: Json | None = None) -> Path:
     """Make and lock a work folder; config.json, if any, is written when the run begins."""
     workdir = runs.check_workdir(path)
     if config is not None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import flags
 
-from dancejax import condensed, figures, interpolate, runs
+from dancejax import condensed, figures, runs
 from dancejax.applications import assess
 from dancejax.applications.settings import DataSettings
 from dancejax.condensed import CondensedSet
@@ -71,8 +71,7 @@ def draw_features(
     figure = gallery.features_figure(
         dataset,
         sets,
-        found.network,
-        interpolate.select(found.pool.final, 0),
+        found,
         embedding=given.embedding,
         per_class=given.per_class,
         seed=given.seed,

@@ -20,6 +20,7 @@ from dancejax.applications.settings import (
 )
 from dancejax.runs.run import PLACEMENTS
 from dancejax.training import protocols
+from dancejax.types import Json
 
 from . import flagtypes
 
@@ -90,7 +91,7 @@ def folder() -> Path:
     return runs.check_workdir(FLAGS.workdir)
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """A flag's value as JSON has it."""
     if isinstance(value, list):
         return [plain(item) for item in value]
@@ -173,7 +174,7 @@ def define_precision() -> None:
     )
 
 
-def precision() -> dict[str, Any]:
+def precision() -> Json:
     """What --precision sets of a network."""
     return {"dtype": "bfloat16"} if FLAGS.precision == "bfloat16" else {}
 
@@ -343,7 +344,7 @@ def define_config() -> None:
     )
 
 
-def config() -> dict[str, Any]:
+def config() -> Json:
     """The settings of methods that were given by hand."""
     names = (*config_fields(), "optimizer")
     return {name: FLAGS[name].value for name in names if FLAGS[name].present}

@@ -51,7 +51,7 @@ CHANGES = {}  # of what is chosen, as {"steps": 1000}
 import jax
 import matplotlib.pyplot as plt
 
-from dancejax import exchange, figures, interpolate
+from dancejax import exchange, figures
 from dancejax.applications import own_folder
 from dancejax.applications.settings import DataSettings
 from dancejax.report import gallery
@@ -81,12 +81,10 @@ plt.show()
 # ## Where they lie among the real ones
 
 # %%
-experts = outcome.experts
 figure = gallery.features_figure(
     outcome.train,
     {"DANCE": outcome.made},
-    experts.network,
-    interpolate.select(experts.pool.final, 0),
+    outcome.experts,
     per_class=50,
 )
 figure

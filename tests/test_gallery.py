@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dancejax import coreset, figures, interpolate
+from dancejax import coreset, figures
 from dancejax.errors import UserError
 from dancejax.report import gallery
 from dancejax.training import experts
@@ -44,11 +44,8 @@ def test_the_animation_shows_every_picture_and_rests_on_the_last(tmp_path):
 @pytest.mark.parametrize("embedding", gallery.EMBEDDINGS)
 def test_features_of_real_and_synthetic_images(embedding, train, pool_folder):
     found = experts.load_pool(pool_folder)
-    network, variables = found.network, interpolate.select(found.pool.final, 0)
     sets = {"first": coreset.random(train, 2), "second": coreset.random(train, 3, seed=1)}
-    figure = gallery.features_figure(
-        train, sets, network, variables, embedding=embedding, per_class=5
-    )
+    figure = gallery.features_figure(train, sets, found, embedding=embedding, per_class=5)
     panels = figure.get_axes()
     assert len(panels) == 2
     counts = [[len(c.get_offsets()) for c in axes.collections] for axes in panels]
@@ -63,8 +60,7 @@ def test_a_real_image_lies_on_its_own_point(train, pool_folder):
     """A coreset's images are among the real ones: so are their features."""
     found = experts.load_pool(pool_folder)
     figure = gallery.features_figure(
-        train, {"random": coreset.random(train, 1)}, found.network,
-        interpolate.select(found.pool.final, 0), embedding="pca", per_class=24,
+        train, {"random": coreset.random(train, 1)}, found, embedding="pca", per_class=24,
     )  # fmt: skip
     (axes,) = figure.get_axes()
     for real, own in zip(axes.collections[::2], axes.collections[1::2], strict=True):
@@ -72,6 +68,6 @@ def test_a_real_image_lies_on_its_own_point(train, pool_folder):
         assert distances.min() < 1e-3 * np.ptp(real.get_offsets())
 
 
-def test_unknown_embeddings_are_said(train, network):
+def test_unknown_embeddings_are_said(train, pool_folder):
     with pytest.raises(UserError, match="unknown embedding 'umap'"):
-        gallery.features_figure(train, {}, network, {}, embedding="umap")
+        gallery.features_figure(train, {}, experts.load_pool(pool_folder), embedding="umap")

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LEAVES = (
     "augment", "checks", "errors", "interpolate", "keys", "mmd", "multiformation",
-    "names", "stopping", "text",
+    "names", "stopping", "text", "types",
 )  # fmt: skip
 LEVELS = (
     LEAVES,

@@ -14,6 +14,7 @@ from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.evaluation import Evaluation
 from dancejax.training import protocols
+from dancejax.types import Json
 
 
 class Assessment(NamedTuple):
@@ -29,7 +30,7 @@ class Assessment(NamedTuple):
     evaluation: Evaluation
     about: Mapping[str, Any]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """What result.json says."""
         return {"protocol": self.protocol, **self.evaluation.to_dict(), **self.about}
 
@@ -121,7 +122,7 @@ def network_of(settings: NetworkSettings, made: CondensedSet | None) -> NetworkS
 
 def check_sources(
     sets: Mapping[str, CondensedSet], given: DataSettings, *, other_data: bool = False
-) -> tuple[DataSettings, dict[str, dict[str, Any]]]:
+) -> tuple[DataSettings, dict[str, Json]]:
     """Compare what condensed sets were made from with a data set's training images.
 
     A seeded split falls otherwise when images are added, so that a set of a folder as it was may

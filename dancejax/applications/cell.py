@@ -9,6 +9,7 @@ from dancejax import coreset, methods
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.methods import Paper
+from dancejax.types import Json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Cell:
         needed = methods.needs_experts(self.method)
         return int(self.settings().get("experts", usual)) if needed else 0
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Json:
         """The variant's settings by name; raises UserError for one that the method has not."""
         found = {}
         types = setting_types(self.method)
@@ -83,7 +84,7 @@ def _parse_setting(name: str, text: str, kind: type) -> Any:
         raise UserError(f"{name} must be {wanted}, not {text!r}.") from error
 
 
-def plan_of(cell: Cell, dataset: Dataset, steps: int | None, settings: dict[str, Any]) -> Paper:
+def plan_of(cell: Cell, dataset: Dataset, steps: int | None, settings: Json) -> Paper:
     """Iterations and settings of a cell: the paper's, the grid's over them, then the variant's."""
     published = methods.paper(cell.method, dataset, cell.ipc)
     types = setting_types(cell.method)

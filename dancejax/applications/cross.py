@@ -14,6 +14,7 @@ from dancejax.applications.assess import Assessment, Tested
 from dancejax.applications.settings import Begin, DataSettings, EvaluationSettings, Say, quiet
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
+from dancejax.types import Json
 
 BATCH_NORM = ("resnet10", "densenet121")
 """Networks that have batch norm in the papers' tables across networks."""
@@ -66,7 +67,7 @@ def find_sets(entries: Sequence[Path]) -> dict[str, CondensedSet]:
 
 def evaluate(
     settings: Settings, *, run: runs.Run, say: Say = quiet, begin: Begin | None = None
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     """Evaluate every set on every network, in folders of their own.
 
     Args:
@@ -119,7 +120,7 @@ def _short(found: Assessment) -> dict[str, Any]:
     return {**{name: result[name] for name in kept}, "epochs": result["training"]["epochs"]}
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
+def table(rows: Sequence[Json]) -> str:
     """Show accuracies by "set" (lines) and "network" (columns) as a Markdown table."""
     columns = list(dict.fromkeys(row["network"] for row in rows))
     lines = ["| " + " | ".join(["set", *columns]) + " |", "|---" * (1 + len(columns)) + "|"]

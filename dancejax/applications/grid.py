@@ -41,6 +41,7 @@ from dancejax.errors import UserError
 from dancejax.methods import Paper
 from dancejax.runs import Run, integrity
 from dancejax.training import experts
+from dancejax.types import Json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Grid(NamedTuple):
 
 def sweep(
     settings: Settings, *, run: Run, say: Say = quiet, begin: Begin | None = None
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     """Make and evaluate the cells of a grid that are not there yet.
 
     Args:
@@ -243,7 +244,7 @@ def _condense(cell: Cell, grid: Grid, plan: Paper, run: Run) -> CondensedSet:
     )
 
 
-def row(cell: Cell, made: CondensedSet, grid: Grid) -> dict[str, Any]:
+def row(cell: Cell, made: CondensedSet, grid: Grid) -> Json:
     """Evaluate a cell's set in its folder, and return its line of the table."""
     folder = cell.folder(grid.run.folder or Path())
     own = dataclasses.replace(grid.run, folder=folder / "evaluation")
@@ -266,7 +267,7 @@ def row(cell: Cell, made: CondensedSet, grid: Grid) -> dict[str, Any]:
     }
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[Json]) -> str:
     """Show lines of `row` as a Markdown table, the seeds of one cell together in a line.
 
     The deviation is over the sets of several seeds (of their means over networks), or over the

@@ -5,7 +5,6 @@ functions are the parts that follow, for programs that do something in between.
 """
 
 import dataclasses
-from typing import Any
 
 import flax.linen as nn
 
@@ -33,6 +32,7 @@ from dancejax.report import gallery
 from dancejax.runs import Run, parallel
 from dancejax.training import experts as experts_room, protocols
 from dancejax.training.experts import Experts
+from dancejax.types import Json
 
 __all__ = [
     "Job",
@@ -83,7 +83,7 @@ class Job:
         assert self.settings.steps is not None
         return self.settings.steps
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> Json:
         """What config.json says."""
         return {
             "method": self.method.name,

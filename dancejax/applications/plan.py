@@ -17,6 +17,7 @@ from dancejax.data.normalisation import known
 from dancejax.methods import Method, base
 from dancejax.runs import backend, parallel
 from dancejax.training import TrainConfig, TrainData, experts, loop
+from dancejax.types import Json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,7 @@ def choose(dataset: Dataset, ipc: int, factor: int) -> Plan:
     )
 
 
-def method_settings(method: str, chosen: Plan) -> dict[str, Any]:
+def method_settings(method: str, chosen: Plan) -> Json:
     """Return what a plan sets of a method: on CPU smaller batches and a shorter queue, too."""
     small = methods.cpu_settings(method, chosen.batch_real) if backend.is_cpu() else {}
     return {"batch_real": chosen.batch_real, **small}

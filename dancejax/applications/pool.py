@@ -12,6 +12,7 @@ from dancejax.applications.settings import ExpertSettings, NetworkSettings, Say,
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.training import experts
+from dancejax.types import Json
 
 
 def check(
@@ -81,7 +82,7 @@ def train(
     seed: int = 0,
     say: Say = quiet,
     run: runs.Run,
-) -> dict[str, Any]:
+) -> Json:
     """Train and test experts, and write result.json.
 
     Args:

@@ -16,6 +16,7 @@ from dancejax.applications.settings import (
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
+from dancejax.types import Json
 
 PRESETS = ("paper", "auto")
 """paper: published settings, by default for the papers' data sets; auto: by the size of the data
@@ -127,6 +128,6 @@ def _filled(settings: Settings, chosen: plan.Plan) -> Settings:
     )
 
 
-def listing(values: dict[str, Any]) -> str:
+def listing(values: Json) -> str:
     """Values by name, as a sentence names them."""
     return ", ".join(f"{name}={value}" for name, value in values.items())

@@ -6,7 +6,7 @@ default.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +19,7 @@ from dancejax.data import folder
 from dancejax.data.dataset import Dataset
 from dancejax.runs import paths
 from dancejax.training import TrainConfig, experts, protocols
+from dancejax.types import Record
 
 Say = Callable[[str], None]
 """Takes a sentence for the user."""
@@ -31,7 +32,7 @@ def quiet(text: str) -> None:
     """Say nothing."""
 
 
-def fill(settings: T, lower: Mapping[str, Any]) -> T:
+def fill(settings: T, lower: Record) -> T:
     """Fill the fields that are None from values of lower precedence, where they have these."""
     missing = {
         field.name: lower[field.name]
@@ -124,7 +125,7 @@ class NetworkSettings:
         """The name that holds."""
         return self.name or "convnet"
 
-    def over(self, lower: Mapping[str, Any]) -> "NetworkSettings":
+    def over(self, lower: Record) -> "NetworkSettings":
         """Fill what is not given from a description ("name" and options) of lower precedence."""
         name = self.name or lower.get("name")
         if name != lower.get("name"):

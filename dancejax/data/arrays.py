@@ -4,15 +4,19 @@ The common road of .npz files and of `Dataset.from_arrays`. Nothing about an arr
 granted before its type and number of axes are known.
 """
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dancejax.errors import UserError
 from dancejax.text import printable_names
 
 _BLOCK = 4096
+
+Names = Sequence[str] | np.ndarray
+"""Class names."""
 
 
 class Arrays(NamedTuple):
@@ -31,7 +35,12 @@ class Numbering(NamedTuple):
 
 
 def build(
-    images: Any, labels: Any, *, classes: Any = None, name: str, channels_first: bool = False
+    images: ArrayLike,
+    labels: ArrayLike,
+    *,
+    classes: Names | None = None,
+    name: str,
+    channels_first: bool = False,
 ) -> Arrays:
     """Bring images and labels to the form that `Dataset` holds.
 
@@ -53,7 +62,7 @@ def build(
     return result
 
 
-def as_array(values: Any, name: str) -> np.ndarray:
+def as_array(values: ArrayLike, name: str) -> np.ndarray:
     """Convert values to an array.
 
     Args:
@@ -174,7 +183,7 @@ def _label_advice(labels: np.ndarray) -> str:
     return ""
 
 
-def number_classes(labels: np.ndarray, classes: Any, name: str) -> Numbering:
+def number_classes(labels: np.ndarray, classes: Names | None, name: str) -> Numbering:
     """Find the classes of the training labels.
 
     Args:
@@ -222,7 +231,7 @@ def _class_names(classes: Any, name: str) -> tuple[str, ...]:
     return printable_names(names)
 
 
-def check_names(name: str, names: Iterable[Any]) -> None:
+def check_names(name: str, names: Iterable[object]) -> None:
     """Check class names; `name` stands in errors.
 
     Raises:

@@ -7,10 +7,11 @@ import json
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dancejax import checks
 from dancejax.data import arrays, known
-from dancejax.data.arrays import Arrays
+from dancejax.data.arrays import Arrays, Names
 from dancejax.data.normalisation import channel_statistics, known_constants
 from dancejax.data.splitting import TEST_SHARE, content_split, image_digests
 from dancejax.errors import UserError
@@ -65,10 +66,10 @@ class Dataset:
     @classmethod
     def from_arrays(
         cls,
-        images: Any,
-        labels: Any,
+        images: ArrayLike,
+        labels: ArrayLike,
         *,
-        classes: Any = None,
+        classes: Names | None = None,
         name: str = "arrays",
         channels_first: bool = False,
         flip: bool | None = None,

@@ -67,10 +67,15 @@ def known_constants(name: str, channels: int) -> Constants | None:
 
 
 def channel_statistics(images: np.ndarray) -> Constants:
-    """Mean and (population) standard deviation per channel of uint8 [N, H, W, C], on [0, 1].
+    """Compute mean and population standard deviation of each channel, in [0, 1] units.
 
-    Exact, in float64, from a histogram of each channel that is counted a block at a time. A
-    channel that is constant gets std 1, so that normalising it gives zeros.
+    Exact, in float64, from a histogram of each channel that is counted a block at a time.
+
+    Args:
+      images: uint8 [N, H, W, C].
+
+    Returns:
+      The constants; a channel that is constant gets std 1, so that normalising it gives zeros.
     """
     height, width, channels = images.shape[1:]
     counts = np.zeros((channels, 256), np.int64)

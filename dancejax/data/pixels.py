@@ -109,7 +109,11 @@ def decode(encoded: Encoded, *, channels: int, image_size: int | None) -> np.nda
 
 
 def to_png(image: np.ndarray) -> bytes:
-    """Encode a uint8 image [h, w, c], c 1 or 3, as the bytes of a PNG file."""
+    """Encode an image as the bytes of a PNG file.
+
+    Args:
+      image: uint8 [h, w, c], c 1 or 3.
+    """
     buffer = io.BytesIO()
     Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(buffer, "PNG")
     return buffer.getvalue()

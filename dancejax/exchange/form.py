@@ -49,5 +49,12 @@ class Form(NamedTuple):
 
 
 def eight_bit(images: np.ndarray) -> np.ndarray:
-    """Round images in [0, 1] units to uint8; what is outside is cut off."""
+    """Round images to bytes; what lies outside of [0, 1] is cut off.
+
+    Args:
+      images: float [n, h, w, c] in [0, 1] units.
+
+    Returns:
+      uint8 [n, h, w, c].
+    """
     return (np.clip(images, 0, 1) * 255).round().astype(np.uint8)

@@ -36,7 +36,15 @@ class Units(NamedTuple):
 
 
 def to_unit(images: np.ndarray, units: Units) -> np.ndarray:
-    """Return images [n, h, w, c] in [0, 1] units, float32."""
+    """Bring images to [0, 1] units.
+
+    Args:
+      images: [n, h, w, c] in the given units.
+      units: what their numbers mean.
+
+    Returns:
+      float32 [n, h, w, c].
+    """
     images = images.astype(np.float32)
     if units.values == "byte":
         return images / 255
@@ -120,6 +128,10 @@ def collage(images: np.ndarray, dataset: Dataset) -> int:
     Tiles that look much more like images of the data set than the whole image does make a collage
     (things that are centred: digits, clothes), and so do pixels that change much more across the
     lines where tiles would meet than beside them (photographs).
+
+    Args:
+      images: float [n, h, w, c] in [0, 1] units.
+      dataset: what they were condensed from.
     """
     typical = _Typical(dataset)
     whole = typical.distance(images)
@@ -165,6 +177,10 @@ def seam(images: np.ndarray, factor: int) -> float:
 
     Relative to the change one pixel before and after those lines: about 1 in plain images. The
     smaller one of the two directions counts, since tiles meet in both.
+
+    Args:
+      images: float [n, h, w, c].
+      factor: tiles a side.
     """
     ratios = []
     for axis in (1, 2):

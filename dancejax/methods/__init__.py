@@ -14,6 +14,7 @@ from dancejax.methods import dance, dm, idm, m3d, optimizers
 from dancejax.methods.base import Context, Method, State
 from dancejax.methods.optimizers import OPTIMIZERS
 from dancejax.methods.papers import DatasetFacts, DatasetLike, Paper, unmirrored
+from dancejax.types import Json
 
 __all__ = [
     "METHODS",
@@ -135,7 +136,7 @@ def needs_experts(name: str) -> bool:
     return bool(getattr(_module(name), "NEEDS_EXPERTS", False))
 
 
-def cpu_settings(name: str, batch_real: int) -> dict[str, Any]:
+def cpu_settings(name: str, batch_real: int) -> Json:
     """Return the settings that a method's `cpu_settings`, where its file has it, gives for a CPU.
 
     Args:

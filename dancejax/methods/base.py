@@ -15,6 +15,7 @@ from dancejax.data.sampling import ClassData, Draws, RealData
 from dancejax.errors import UserError
 from dancejax.methods.optimizers import SGD as SGD, Optimizer
 from dancejax.methods.papers import Paper as Paper
+from dancejax.types import Json, Tree
 
 Array = jax.Array
 Metrics = dict[str, Array]
@@ -111,7 +112,7 @@ class Method(NamedTuple):
     resolved: Callable[[int, tuple[int, int, int]], dict[str, Any]] | None = None
     optimizer: Optimizer = SGD
 
-    def settings(self, ipc: int, image_shape: tuple[int, int, int]) -> dict[str, Any]:
+    def settings(self, ipc: int, image_shape: tuple[int, int, int]) -> Json:
         """Return every setting that holds for a run, as JSON values.
 
         Args:
@@ -133,7 +134,7 @@ ORDERS = ("joint", "classwise")
 so that momentum acts on during the other classes' steps, as in IDM's and DANCE's own code."""
 
 
-def check_settings(config: Any) -> None:
+def check_settings(config: Tree) -> None:
     """Raise UserError for settings that all methods have and that make no sense."""
     check_positive(config, "factor", "batch_real", "batch_syn")
     if not 0 <= config.momentum < 1:
@@ -146,7 +147,7 @@ def check_settings(config: Any) -> None:
         )
 
 
-def check_positive(config: Any, *names: str) -> None:
+def check_positive(config: Tree, *names: str) -> None:
     """Raise UserError for a setting that is given and below 1."""
     for name in names:
         value = getattr(config, name)
@@ -190,7 +191,7 @@ NORMALISED = Space(
 """Normalised by the data set's mean and deviation, not clamped (DM, IDM)."""
 
 
-def setting(default: Any, meaning: str) -> Any:
+def setting(default: Tree, meaning: str) -> Tree:
     """Return a field of a Config.
 
     Args:
@@ -351,7 +352,15 @@ def cross_entropy(logits: Array, classes: Array) -> Array:
 
 
 def class_keys(key: Array, classes: Array) -> Array:
-    """Return one key per class, from its number, so that blocks of classes do not matter."""
+    """Return one key per class, from its number, so that blocks of classes do not matter.
+
+    Args:
+      key: PRNG key.
+      classes: int32 [k], numbers of classes.
+
+    Returns:
+      PRNG keys [k].
+    """
     return jax.vmap(lambda label: jax.random.fold_in(key, label))(classes)
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import zlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -17,6 +17,7 @@ from dancejax.methods.base import Array, Context, Method, Metrics, State
 from dancejax.methods.descent import Descent
 from dancejax.methods.optimizers import Optimizer
 from dancejax.methods.papers import LARGE, DatasetLike, Paper, side
+from dancejax.types import Json
 
 NEEDS_EXPERTS = True
 
@@ -90,7 +91,7 @@ def pixel_rate(config: Config, ipc: int, image_shape: tuple[int, ...]) -> float:
     return (0.1 if min(image_shape[:2]) >= LARGE else 0.01) * ipc
 
 
-def resolved(config: Config, ipc: int, image_shape: tuple[int, ...]) -> dict[str, Any]:
+def resolved(config: Config, ipc: int, image_shape: tuple[int, ...]) -> Json:
     """Return the settings that hold for a run; those without effect are left out.
 
     Args:

@@ -14,6 +14,7 @@ from dancejax.methods import base
 from dancejax.methods.base import Array, Metrics, State
 from dancejax.methods.optimizers import SGD, Optimizer
 from dancejax.runs import backend, parallel
+from dancejax.types import Tree
 
 ClassLoss = Callable[[Array, Array, Any], tuple[Array, Metrics]]
 Gradients = Callable[[Array, Array], tuple[Metrics, Array]]
@@ -41,7 +42,12 @@ class Descent(NamedTuple):
 
 
 def init(descent: Descent, pixels: Array) -> optax.OptState:
-    """Return the optimiser's state for pixels [C, ...]."""
+    """Return the optimiser's state before the first iteration.
+
+    Args:
+      descent: the steps of a method.
+      pixels: [C, ...], in the method's own space.
+    """
     return descent.transformation.init(pixels)
 
 
@@ -139,7 +145,7 @@ def class_gradients(
     loss: ClassLoss,
     pixels: Array,
     classes: Array,
-    shared: Any,
+    shared: Tree,
     size: int | None,
     *,
     pieces: int = 1,

@@ -82,7 +82,12 @@ def size(queue: Queue) -> Array:
 
 
 def accuracy(queue: Queue, slot: Array) -> Array:
-    """Return the running training accuracy of a network in percent; zero for an untrained one."""
+    """Return the running training accuracy of a network, percent; zero for an untrained one.
+
+    Args:
+      queue: the queue.
+      slot: int32 [], which of its networks.
+    """
     return 100 * queue.correct[slot] / jnp.maximum(queue.seen[slot], 1e-9)
 
 
@@ -110,7 +115,7 @@ def push(
     Args:
       queue: the queue.
       variables, opt_state: the network's, from `fresh`.
-      when: False leaves the queue as it is; may be traced.
+      when: bool [], False leaves the queue as it is; may be traced.
     """
     slot = queue.pushed % queue.seen.shape[0]
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dancejax import augment
+from dancejax.types import Json
 
 LARGE = 128
 """Image side in pixels from which on the papers' settings for ImageNet subsets hold."""
@@ -77,7 +78,7 @@ def side(dataset: DatasetLike) -> int:
     return min(dataset.image_shape[:2])
 
 
-def unmirrored(strategy: str, dataset: DatasetLike) -> dict[str, Any]:
+def unmirrored(strategy: str, dataset: DatasetLike) -> Json:
     """Return the setting that keeps an augmentation from mirroring, where a data set asks for it.
 
     Args:

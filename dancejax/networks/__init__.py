@@ -32,6 +32,7 @@ from dancejax.networks.densenet import DenseNet121
 from dancejax.networks.resnet import ResNet
 from dancejax.networks.vgg import VGG11
 from dancejax.runs import integrity
+from dancejax.types import Json
 
 
 class Architecture(NamedTuple):
@@ -153,7 +154,7 @@ def _dtype(given: Any) -> str:
     return dtype.name
 
 
-def parse(text: str) -> tuple[str, dict[str, Any]]:
+def parse(text: str) -> tuple[str, Json]:
     """Parse a network written as "resnet18:width=16:norm=batch".
 
     Returns:
@@ -177,7 +178,7 @@ def _fields(network: type[nn.Module], fixed: dict[str, Any]) -> list[str]:
     return [f for f in network.__dataclass_fields__ if f not in ("parent", "name", *fixed)]
 
 
-def check(network: Any, num_classes: int, image_shape: tuple[int, int, int]) -> None:
+def check(network: nn.Module, num_classes: int, image_shape: tuple[int, int, int]) -> None:
     """Check that a network can be used for images, whoever wrote it; nothing is computed.
 
     Args:
@@ -211,7 +212,7 @@ def check(network: Any, num_classes: int, image_shape: tuple[int, int, int]) -> 
         )
 
 
-def identity(network: nn.Module) -> dict[str, Any]:
+def identity(network: nn.Module) -> Json:
     """Return what tells a network from others, as plain JSON values.
 
     Returns:
@@ -227,7 +228,7 @@ def identity(network: nn.Module) -> dict[str, Any]:
 
 
 def from_identity(
-    recorded: dict[str, Any], image_shape: tuple[int, int, int], *, network: nn.Module | None = None
+    recorded: Json, image_shape: tuple[int, int, int], *, network: nn.Module | None = None
 ) -> nn.Module:
     """Return the network that `identity` described.
 

@@ -46,6 +46,14 @@ def forward_in_blocks(network: nn.Module, variables: Variables, images: jax.Arra
     """Call a network as `forward` does, in blocks of `images_per_block`.
 
     A gradient computes each block again, so that memory is bounded by the block.
+
+    Args:
+      network: the network.
+      variables: its variables.
+      images: normalised, [n, h, w, c].
+
+    Returns:
+      (logits [n, C], features [n, d]).
     """
     count = images.shape[0]
     size = images_per_block(network, count, images.shape[1:])

@@ -34,10 +34,28 @@ def forward(network: nn.Module, variables: Variables, images: jax.Array) -> Outp
 
 
 def features(network: nn.Module, variables: Variables, images: jax.Array) -> jax.Array:
-    """Return the features [n, d] of `forward`."""
+    """Return the features of `forward`.
+
+    Args:
+      network: the network.
+      variables: its variables.
+      images: normalised, [n, h, w, c].
+
+    Returns:
+      [n, d].
+    """
     return forward(network, variables, images)[1]
 
 
 def infer(network: nn.Module, variables: Variables, images: jax.Array) -> Outputs:
-    """Call a network in inference mode: as `forward`, but batch norm uses running statistics."""
+    """Call a network in inference mode: as `forward`, but batch norm uses running statistics.
+
+    Args:
+      network: the network.
+      variables: its variables.
+      images: normalised, [n, h, w, c].
+
+    Returns:
+      (logits [n, C], features [n, d]).
+    """
     return cast(Outputs, network.apply(variables, images))

@@ -29,7 +29,17 @@ def convolve(x: Array, kernel: Array, stride: int, padding: int) -> Array:
 
 
 def conv_xla(x: Array, kernel: Array, stride: int, padding: int) -> Array:
-    """Convolve as XLA does; the arguments are those of `convolve`."""
+    """Convolve as XLA does.
+
+    Args:
+      x: [n, h, w, c_in].
+      kernel: [kh, kw, c_in, c_out].
+      stride: in both directions.
+      padding: on all sides, zeros.
+
+    Returns:
+      [n, out_h, out_w, c_out].
+    """
     pad = ((padding, padding), (padding, padding))
     return lax.conv_general_dilated(x, kernel, (stride, stride), pad, dimension_numbers=_DIMS)
 
@@ -42,6 +52,15 @@ def conv_cpu(x: Array, kernel: Array, stride: int, padding: int) -> Array:
     canonical convolution (input) and matrix products (weights), it does not, and is faster outside
     of loops too. Few input channels, the first layer's, make convolutions of little arithmetic for
     the data they gather; as matrix products over gathered patches they are up to 3x faster.
+
+    Args:
+      x: [n, h, w, c_in].
+      kernel: [kh, kw, c_in, c_out].
+      stride: in both directions.
+      padding: on all sides, zeros.
+
+    Returns:
+      [n, out_h, out_w, c_out].
     """
     if _few_inputs(kernel) and kernel.shape[-1] <= 64:
         patches = _patches(x, kernel.shape, stride, padding)

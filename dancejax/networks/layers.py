@@ -83,7 +83,12 @@ def dense(features: int, fan_in: int, init: str) -> nn.Dense:
 
 
 def classify(features: Array, num_classes: int, init: str) -> tuple[Array, Array]:
-    """Classify features [n, d] linearly, inside a network's call.
+    """Classify features linearly, inside a network's call.
+
+    Args:
+      features: [n, d], of any floating-point type.
+      num_classes: classes.
+      init: one of INITIALIZERS.
 
     Returns:
       (logits [n, num_classes], features [n, d]), both float32.

@@ -11,6 +11,7 @@ from dancejax.report.entry import Entry
 from dancejax.report.papers import Accuracy
 from dancejax.runs import integrity
 from dancejax.training import TrainConfig, experts, protocols
+from dancejax.types import Json
 
 Shape = tuple[int, int, int]
 TRAINING_IMAGES = {
@@ -71,7 +72,7 @@ _VARIED = (
 )  # fmt: skip
 
 
-def network_name(network: dict[str, Any]) -> str:
+def network_name(network: Json) -> str:
     """A network with the options that differ from its published form."""
     name, usual = network["name"], _default(network, None)
     options = [f"{k} {v}" for k, v in network.items() if k not in usual or usual[k] != v]

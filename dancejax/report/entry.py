@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dancejax.condensed import CondensedSet
+from dancejax.types import Json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Entry:
         return str(origin.get("form", "")) or None if isinstance(origin, dict) else None
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Json:
         """How the sets were made."""
         return self.runs[0].made.settings if self.runs else {}
 

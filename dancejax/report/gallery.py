@@ -11,10 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dancejax import methods, names, networks, runs, training
+from dancejax import interpolate, methods, names, networks, runs, training
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
+from dancejax.training.experts import Experts
 
 EMBEDDINGS = ("pca", "tsne")
 _AXES = {"pca": "first two principal components", "tsne": "t-SNE in two dimensions"}
@@ -73,21 +74,32 @@ def save_evolution(folder: Path, target: Path) -> list[Path]:
 def features_figure(
     dataset: Dataset,
     sets: dict[str, CondensedSet],
-    network: nn.Module,
-    variables: networks.Variables,
+    experts: Experts,
     *,
     embedding: str = "tsne",
     per_class: int = 100,
     seed: int = 0,
 ) -> Figure:
-    """Features of real images and of condensed sets under a network, in two dimensions.
+    """Draw features of real images and of condensed sets under a network, in two dimensions.
 
     One diagram for each set, all in one embedding: small dots are real images, large outlined
     markers synthetic ones (decoded); colour and marker tell up to ten classes apart, the largest
-    ones where there are more. embedding: "pca" or "tsne" (scikit-learn).
+    ones where there are more.
+
+    Args:
+      dataset: the real images.
+      sets: condensed sets by the names that diagrams get.
+      experts: the first of them gives the features.
+      embedding: "pca" or "tsne" (scikit-learn).
+      per_class: real images of a class that are shown.
+      seed: of their choice and of the embedding.
+
+    Raises:
+      UserError: an unknown embedding.
     """
     if embedding not in EMBEDDINGS:
         raise UserError(f"unknown embedding {embedding!r}; choose one of {', '.join(EMBEDDINGS)}.")
+    network, variables = experts.network, interpolate.select(experts.pool.final, 0)
     rng = np.random.default_rng(seed)
     classes = np.sort(np.argsort(-dataset.class_counts, kind="stable")[:10])
     chosen = np.concatenate(

@@ -6,13 +6,13 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from dancejax.runs.notes import say_once
 from dancejax.runs.paths import cache_folder
+from dancejax.types import Tree
 
 
 def is_cpu() -> bool:
@@ -88,7 +88,7 @@ def images_per_block(count: int, largest_activation: int) -> int:
     return -(-count // -(-count // fitting))
 
 
-def program_memory(compiled: Any) -> int:
+def program_memory(compiled: Tree) -> int:
     """Bytes that a compiled program needs on the device: arguments, results and temporaries."""
     about = compiled.memory_analysis()
     held = about.argument_size_in_bytes + about.output_size_in_bytes - about.alias_size_in_bytes

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import shutil
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from dancejax import runs
 from dancejax.errors import UserError
 from dancejax.runs import parallel
 from dancejax.runs.integrity import FORMAT, DamagedError, check_same, read_manifest, seal
+from dancejax.types import Json, Record, Tree
 
 _BESIDE = 2**18
 """Bytes of a checkpoint beside its arrays: Orbax's index and the manifest, in many files."""
@@ -35,7 +36,7 @@ class Saved(NamedTuple):
     metadata: dict[str, Any]
 
 
-def save_tree(path: Path, tree: Any, metadata: dict[str, Any]) -> None:
+def save_tree(path: Path, tree: Tree, metadata: Json) -> None:
     """Write a tree of arrays and JSON metadata to the folder `path`, atomically.
 
     What is there already is left alone. With several processes all of them call it, the first one
@@ -76,7 +77,7 @@ def _write_tree(path: Path, arrays: Any, metadata: dict[str, Any]) -> None:
         ) from error
 
 
-def load_metadata(path: Path) -> dict[str, Any]:
+def load_metadata(path: Path) -> Json:
     """The JSON metadata that was saved with a tree."""
     manifest = read_manifest(path / _MANIFEST)
     if manifest.get("format") != FORMAT:
@@ -86,7 +87,7 @@ def load_metadata(path: Path) -> dict[str, Any]:
     return manifest["metadata"]
 
 
-def load_tree(path: Path, target: Any, *, cut: bool = False) -> Any:
+def load_tree(path: Path, target: Tree, *, cut: bool = False) -> Tree:
     """Read a tree and verify every byte.
 
     Args:
@@ -132,9 +133,7 @@ def load_tree(path: Path, target: Any, *, cut: bool = False) -> Any:
     return jax.tree.map(_like, target, arrays)
 
 
-def save_step(
-    folder: Path, step: int, tree: Any, metadata: dict[str, Any], *, keep: int = 2
-) -> None:
+def save_step(folder: Path, step: int, tree: Tree, metadata: Json, *, keep: int = 2) -> None:
     """Save a numbered checkpoint and remove all but the newest `keep`."""
     save_tree(folder / f"step_{step:09d}", tree, metadata)
     if parallel.is_primary():
@@ -142,7 +141,7 @@ def save_step(
             shutil.rmtree(old)
 
 
-def latest_metadata(folder: Path) -> dict[str, Any] | None:
+def latest_metadata(folder: Path) -> Json | None:
     """The metadata of the newest undamaged checkpoint, or None; the first process looks."""
 
     def find() -> dict[str, Any] | None:
@@ -156,10 +155,10 @@ def latest_metadata(folder: Path) -> dict[str, Any] | None:
 
 def latest_step(
     folder: Path,
-    target: Any,
-    metadata: dict[str, Any],
+    target: Tree,
+    metadata: Json,
     *,
-    missing: Mapping[str, Any] | None = None,
+    missing: Record | None = None,
     ignored: Collection[str] = (),
     cut: bool = False,
 ) -> Saved | None:

@@ -104,7 +104,7 @@ def check_space(folder: Path, needed: float) -> None:
         )
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Writes JSON atomically: the file is either the old one or the new one, whole."""
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 

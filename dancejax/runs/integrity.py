@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dancejax.errors import UserError
 from dancejax.runs.folder import read_json
+from dancejax.types import Json, Record
 
 FORMAT = 1
 
@@ -22,21 +24,21 @@ class DamagedError(UserError):
     """A stored tree is incomplete or its bytes have changed."""
 
 
-def digest(array: Any) -> str:
+def digest(array: ArrayLike) -> str:
     """sha256 over dtype, shape and bytes of an array."""
     array = np.ascontiguousarray(array)
     header = f"{array.dtype.str} {array.shape}".encode()
     return hashlib.sha256(header + array.tobytes()).hexdigest()
 
 
-def seal(manifest: dict[str, Any]) -> dict[str, Any]:
+def seal(manifest: Json) -> Json:
     """The manifest with a checksum of its own content under "manifest_sha256"."""
     body = {k: v for k, v in manifest.items() if k != "manifest_sha256"}
     text = json.dumps(body, sort_keys=True)
     return {**body, "manifest_sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> Json:
     """Reads a sealed manifest; raises DamagedError if it is missing or its checksum is wrong."""
     try:
         manifest = read_json(path)
@@ -47,17 +49,17 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """A JSON value as it comes back from a file."""
     return json.loads(json.dumps(value))
 
 
 def check_same(
-    found: dict[str, Any],
-    wanted: dict[str, Any],
+    found: Json,
+    wanted: Json,
     path: Path,
     *,
-    missing: Mapping[str, Any] | None = None,
+    missing: Record | None = None,
     ignored: Collection[str] = (),
 ) -> None:
     """Compare the records of two runs.

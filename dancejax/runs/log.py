@@ -4,7 +4,6 @@ import contextlib
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 from dancejax.errors import UserError
 from dancejax.runs import parallel
@@ -40,7 +39,7 @@ class MetricsLog:
                 kept.append(line + "\n")
         write_bytes(self._path, "".join(kept).encode())
 
-    def write(self, kind: str, step: int, **values: Any) -> None:
+    def write(self, kind: str, step: int, **values: float) -> None:
         if self._path is None:
             return
         try:

@@ -3,13 +3,13 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import numpy as np
 
 from dancejax.errors import UserError
 from dancejax.runs import parallel
+from dancejax.types import Json
 
 
 class Stopwatch:
@@ -24,13 +24,22 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def paused(self, last: jax.Array) -> Iterator[None]:
-        """Leave out what happens inside; `last` is what the iterations so far come to."""
+        """Leave out what happens inside.
+
+        Args:
+          last: an array [...] that the iterations so far come to, which is waited for.
+        """
         jax.block_until_ready(last)
         began = time.monotonic()
         yield
         self._since += time.monotonic() - began
 
     def stop(self, last: jax.Array) -> None:
+        """End measuring.
+
+        Args:
+          last: an array [...] that all iterations come to, which is waited for.
+        """
         jax.block_until_ready(last)
         if self._since:
             self.seconds = time.monotonic() - self._since
@@ -71,11 +80,11 @@ class Window:
         self._count, self._sums = 0, {}
         return means
 
-    def stored(self) -> dict[str, Any]:
+    def stored(self) -> Json:
         """What `restore` takes; JSON keeps every bit of a float."""
         return {"iterations": self._count, "sums": self._sums}
 
-    def restore(self, stored: dict[str, Any] | None) -> None:
+    def restore(self, stored: Json | None) -> None:
         if stored is not None:
             self._count, self._sums = stored["iterations"], dict(stored["sums"])
 

@@ -19,6 +19,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from dancejax import checks
 from dancejax.errors import UserError
 from dancejax.runs import backend
+from dancejax.types import Tree
 
 Array = jax.Array
 T = TypeVar("T")
@@ -148,7 +149,7 @@ def use(axis: str, devices: int | None = None) -> Iterator[Mesh]:
         yield mesh
 
 
-def place(tree: Any, mesh: Mesh, axis: str | None = None) -> Any:
+def place(tree: Tree, mesh: Mesh, axis: str | None = None) -> Tree:
     """Arrays on the mesh's devices: a copy on each, or the leading axis spread over them.
 
     Each process has to hold the same values.
@@ -169,7 +170,7 @@ def place(tree: Any, mesh: Mesh, axis: str | None = None) -> Any:
     return jax.tree.map(one, tree)
 
 
-def fetch(tree: Any) -> Any:
+def fetch(tree: Tree) -> Tree:
     """Arrays as NumPy arrays, in every process, wherever their parts are."""
 
     def one(leaf: Any) -> np.ndarray:
@@ -183,8 +184,13 @@ def fetch(tree: Any) -> Any:
 
 
 def map_blocks(
-    function: Callable[[Any, Any], Any], mapped: Any, shared: Any, *, size: int | None, axis: str
-) -> Any:
+    function: Callable[[Tree, Tree], Tree],
+    mapped: Tree,
+    shared: Tree,
+    *,
+    size: int | None,
+    axis: str,
+) -> Tree:
     """function(block of mapped, shared) over a leading axis, results put together again.
 
     mapped: arrays [n, ...]; function takes and returns arrays with a leading axis of at most
@@ -217,8 +223,17 @@ def map_blocks(
     return jax.tree.map(lambda x: x[:count], run(mapped, shared))
 
 
-def sum_over_blocks(part: Callable[..., Any], size: int, *batch: Array) -> Any:
-    """Sum of part(*block) over blocks of the batch's arrays, filled up with zeros."""
+def sum_over_blocks(part: Callable[..., Tree], size: int, *batch: Array) -> Tree:
+    """Sum part(*block) over blocks of a batch.
+
+    Args:
+      part: (arrays [size, ...]) -> a tree of arrays; rows of zeros must add nothing.
+      size: rows of a block.
+      *batch: arrays [n, ...], filled up with zeros to whole blocks.
+
+    Returns:
+      A tree like part's.
+    """
     count = batch[0].shape[0]
     if size >= count:
         return part(*batch)
@@ -236,12 +251,12 @@ def sum_over_blocks(part: Callable[..., Any], size: int, *batch: Array) -> Any:
 
 
 def over_networks(
-    function: Callable[[Any, Any], Any],
-    mapped: Any,
-    shared: Any,
+    function: Callable[[Tree, Tree], Tree],
+    mapped: Tree,
+    shared: Tree,
     *,
     axis: str = NETWORKS,
-) -> Any:
+) -> Tree:
     """function(one network's part, shared) for stacked networks, as the backend likes it.
 
     Spread over the ambient mesh if it has this axis.

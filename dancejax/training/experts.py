@@ -24,6 +24,7 @@ from dancejax.methods.base import ExpertPool
 from dancejax.runs import Run, checkpoint, integrity, parallel
 from dancejax.training import TrainConfig, loop
 from dancejax.training.recorders import InMemory, Recorder, expert_path
+from dancejax.types import Json
 
 PROTOCOL = "experts"
 """What stands for the evaluation protocol in the results of a pool."""
@@ -41,7 +42,7 @@ def expert_training(image_side: int, **overrides: Any) -> TrainConfig:
 
 def describe(
     dataset: Dataset, network: nn.Module, config: TrainConfig, seed: int, snapshots: int
-) -> dict[str, Any]:
+) -> Json:
     """What a pool was made from: two pools with equal descriptions hold the same experts."""
     return {
         "format": integrity.FORMAT,
@@ -55,7 +56,7 @@ def describe(
     }
 
 
-def read_description(folder: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> Json:
     """What `describe` said of a pool; raises UserError for a missing or damaged pool.json."""
     sealed = integrity.read_manifest(Path(folder) / "pool.json")
     if sealed.get("format") != integrity.FORMAT:
@@ -76,7 +77,7 @@ def train_pool(
     snapshots: int = 0,
     test: Dataset | None = None,
     run: Run | str | os.PathLike[str],
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     """Train experts 0..count-1 into the run's folder, leaving out those already there.
 
     Args:
@@ -202,7 +203,7 @@ class Experts:
         """How many there are."""
         return int(jax.tree.leaves(self.pool.final)[0].shape[0])
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Json:
         """What a condensed set says of the experts it was made with."""
         about = self.description
         return {"training": about["training"], "seed": about["seed"], "count": self.count}

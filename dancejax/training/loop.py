@@ -22,6 +22,7 @@ from dancejax.runs import Run, Session, backend, checkpoint, integrity, parallel
 from dancejax.training import prefetch, step as training
 from dancejax.training.config import EARLIER, TrainConfig
 from dancejax.training.step import Presented, Recipe, TrainData, TrainState
+from dancejax.types import Tree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,19 +92,19 @@ class Observer:
 
     watches = False
 
-    def begin(self, team: Team, session: Session) -> Any:
+    def begin(self, team: Team, session: Session) -> Tree:
         """Return `extra` before a team's first step."""
         return ()
 
-    def after_step(self, presented: Presented, extra: Any) -> Any:
+    def after_step(self, presented: Presented, extra: Tree) -> Tree:
         """Return `extra` after a step that presented images to N networks."""
         return extra
 
-    def after_epoch(self, epoch: int, state: TrainState, loss: float, extra: Any) -> Any:
+    def after_epoch(self, epoch: int, state: TrainState, loss: float, extra: Tree) -> Tree:
         """Return `extra` after an epoch, the first of which is 1, with the mean loss in it."""
         return extra
 
-    def finish(self, team: Team, state: TrainState, extra: Any) -> bool:
+    def finish(self, team: Team, state: TrainState, extra: Tree) -> bool:
         """Take what a team has come to; True if that is stored, so that checkpoints may go."""
         return False
 

@@ -21,6 +21,7 @@ from dancejax.data.dataset import Dataset
 from dancejax.data.sampling import ClassData, Draws, StreamedData
 from dancejax.runs import parallel
 from dancejax.training import DrawnBatch, TrainData
+from dancejax.types import Tree
 
 _AHEAD = 3
 
@@ -53,7 +54,7 @@ class Ahead:
                     continue
             step += 1
 
-    def next(self) -> Any:
+    def next(self) -> Tree:
         began = time.monotonic()
         value, error = self._made.get()
         if self._taken:
@@ -80,7 +81,7 @@ class Same:
     def __init__(self, value: Any) -> None:
         self._value = value
 
-    def next(self) -> Any:
+    def next(self) -> Tree:
         return self._value
 
     def __enter__(self) -> "Same":

@@ -9,6 +9,7 @@ from dancejax.data import known
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.training.config import TrainConfig, make_config
+from dancejax.types import Json
 
 PROTOCOLS = ("dm", "dance")
 
@@ -94,7 +95,7 @@ class LabelledSet(Protocol):
     def num_classes(self) -> int: ...
 
 
-def size_of(train: LabelledSet) -> dict[str, Any]:
+def size_of(train: LabelledSet) -> Json:
     """What `protocol` has to know of a set: {"decoded": ..., "factor": ...}."""
     factor = int(getattr(train, "factor", 1))  # a data set has no tiles
     return {"decoded": int(np.bincount(train.labels).max()) * factor**2, "factor": factor}

@@ -10,6 +10,7 @@ from dancejax import interpolate, networks, runs, training
 from dancejax.data.dataset import Dataset
 from dancejax.runs import checkpoint, parallel
 from dancejax.training import TrainState, loop
+from dancejax.types import Json, Tree
 
 
 class InMemory(loop.Observer):
@@ -18,7 +19,7 @@ class InMemory(loop.Observer):
     def __init__(self) -> None:
         self.found: list[tuple[networks.Variables, networks.Variables]] = []
 
-    def finish(self, team: loop.Team, state: TrainState, extra: Any) -> bool:
+    def finish(self, team: loop.Team, state: TrainState, extra: Tree) -> bool:
         ends = parallel.fetch((team.state.variables, state.variables))
         for i in range(len(team.members)):
             self.found.append(tuple(interpolate.select(end, i) for end in ends))
@@ -40,7 +41,7 @@ class Recorder(loop.Observer):
         epochs = job.config.epochs
         self.snapshot_epochs = [round((i + 1) * epochs / (snapshots + 1)) for i in range(snapshots)]
 
-    def begin(self, team: loop.Team, session: runs.Session) -> dict[str, Any]:
+    def begin(self, team: loop.Team, session: runs.Session) -> Json:
         """Room for the snapshots, leaves [N, T, ...], and the loss of the last epoch."""
         self.session, self.rewound = session, False
         self.kind = "expert " + ",".join(map(str, team.members))
@@ -52,7 +53,7 @@ class Recorder(loop.Observer):
         kept = jax.tree.map(room, team.state.variables) if count else ()
         return {"loss": np.zeros((), np.float32), "snapshots": kept}
 
-    def after_epoch(self, epoch: int, state: TrainState, loss: float, extra: Any) -> Any:
+    def after_epoch(self, epoch: int, state: TrainState, loss: float, extra: Tree) -> Tree:
         if not self.rewound:
             self.log.rewind(self.kind, epoch - 1)
             self.rewound = True
@@ -64,7 +65,7 @@ class Recorder(loop.Observer):
             snapshots = jax.tree.map(lambda s, x: _put(s, slot, x), snapshots, now)
         return {"loss": np.float32(loss), "snapshots": snapshots}
 
-    def finish(self, team: loop.Team, state: TrainState, extra: Any) -> bool:
+    def finish(self, team: loop.Team, state: TrainState, extra: Tree) -> bool:
         """Store the experts; `save_tree` leaves alone those that are there already."""
         accuracies = None
         if self.test is not None:

@@ -13,6 +13,7 @@ from dancejax.data import sampling
 from dancejax.data.dataset import Dataset
 from dancejax.runs import parallel
 from dancejax.training.config import TrainConfig, drop_epochs
+from dancejax.types import Tree
 
 Array = jax.Array
 
@@ -80,10 +81,17 @@ def init_state(
 
 
 def batch_indices(key: Array, step: Array, count: int, batch_size: int) -> tuple[Array, Array]:
-    """Which of `count` images the network that `key` names sees in a step, and their weights.
+    """Find which images a network sees in a step.
 
-    int32 [b] and float32 [b], b = min(batch_size, count): the last batch of an epoch is filled with
-    repeats of weight 0.
+    Args:
+      key: the network's.
+      step: int32 [], from 0.
+      count: images in the training set.
+      batch_size: at most so many a step.
+
+    Returns:
+      (int32 [b], float32 [b]) with b = min(batch_size, count): which images, and their weights; the
+      last batch of an epoch is filled with repeats of weight 0.
     """
     per_epoch = steps_per_epoch(count, batch_size)
     batch = min(batch_size, count)
@@ -208,7 +216,7 @@ def train_step(
     recipe: Recipe,
     *,
     watch: bool = False,
-) -> tuple[Any, ...]:
+) -> tuple[Tree, ...]:
     """Take one SGD step of each of N networks, spread over the ambient mesh's networks.
 
     Args:

@@ -13,7 +13,14 @@ from dancejax.exchange.form import EIGHT_BIT, About, Arrays, Form, eight_bit
 
 
 def write(path: Path, images: np.ndarray, labels: np.ndarray, about: About) -> None:
-    """Write PNG bytes and labels as a Parquet file that names their features."""
+    """Write PNG bytes and labels as a Parquet file that names their features.
+
+    Args:
+      path: an empty folder.
+      images: float [n, h, w, c] in [0, 1] units.
+      labels: int [n].
+      about: the description of the export.
+    """
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -10,7 +10,14 @@ from dancejax.exchange.form import About, Arrays, Form
 
 
 def write(path: Path, images: np.ndarray, labels: np.ndarray, about: About) -> None:
-    """Write images, labels and what is needed to use them to set.npz or test.npz."""
+    """Write images, labels and what is needed to use them to set.npz or test.npz.
+
+    Args:
+      path: an empty folder.
+      images: float [n, h, w, c] in [0, 1] units.
+      labels: int [n].
+      about: the description of the export.
+    """
     normalisation = about["normalisation"]
     np.savez(
         path / ("test.npz" if "split" in about else "set.npz"),

@@ -12,7 +12,14 @@ from dancejax.exchange.form import EIGHT_BIT, About, Arrays, Form, eight_bit
 
 
 def write(path: Path, images: np.ndarray, labels: np.ndarray, about: About) -> None:
-    """Write images to the folders that a description names, and the classes' names."""
+    """Write images to the folders that a description names, and the classes' names.
+
+    Args:
+      path: an empty folder.
+      images: float [n, h, w, c] in [0, 1] units.
+      labels: int [n].
+      about: the description of the export.
+    """
     values, root = eight_bit(images), path / ("test" if "split" in about else "images")
     for label, name in enumerate(about["folders"]):
         (root / name).mkdir(parents=True)

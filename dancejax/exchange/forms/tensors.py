@@ -15,7 +15,14 @@ METADATA = "dancejax"
 
 
 def write(path: Path, images: np.ndarray, labels: np.ndarray, about: About) -> None:
-    """Write images and labels to set.safetensors or test.safetensors."""
+    """Write images and labels to set.safetensors or test.safetensors.
+
+    Args:
+      path: an empty folder.
+      images: float32 [n, h, w, c] in [0, 1] units.
+      labels: int [n].
+      about: the description of the export.
+    """
     tensors = {"images": np.ascontiguousarray(images, np.float32), "labels": labels}
     test = "split" in about
     # By way of bytes: the library's own files are nobody else's to read (mode 0600).

@@ -13,7 +13,14 @@ from dancejax.exchange.form import EIGHT_BIT, About, Arrays, Form, eight_bit
 
 
 def write(path: Path, images: np.ndarray, labels: np.ndarray, about: About) -> None:
-    """Write the training split of a TFDS data set."""
+    """Write the training split of a TFDS data set.
+
+    Args:
+      path: an empty folder.
+      images: float [n, h, w, c] in [0, 1] units.
+      labels: int [n].
+      about: the description of the export.
+    """
     classes = names.unique(about["classes"])
     tfds_source.write(path, about["tfds_name"], eight_bit(images), labels, classes)
 

@@ -9,7 +9,14 @@ from dancejax.exchange.forms import tensors
 
 
 def write(path: Path, images: np.ndarray, labels: np.ndarray, about: About) -> None:
-    """Write normalised images [n, c, h, w] and labels."""
+    """Write normalised images [n, c, h, w] and labels.
+
+    Args:
+      path: an empty folder.
+      images: float32 [n, h, w, c] in [0, 1] units.
+      labels: int [n].
+      about: the description of the export.
+    """
     mean, std = _constants(about)
     tensors.write(path, ((images - mean) / std).transpose(0, 3, 1, 2), labels, about)
 
