@@ -323,8 +323,11 @@ def _parse(line: str) -> Any:
 def describe_set(train: CondensedSet | Dataset) -> Json:
     if isinstance(train, Dataset):
         return {
-            "name": train.name, "method": "whole", "ipc": None, "fingerprint": train.fingerprint,
-        }  # fmt: skip
+            "name": train.name,
+            "method": "whole",
+            "ipc": None,
+            "fingerprint": train.fingerprint,
+        }
     about = {
         "name": train.source["name"],
         "method": train.method,

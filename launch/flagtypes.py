@@ -41,15 +41,20 @@ def _define(
     required: bool = False,
 ) -> None:
     flags.DEFINE(
-        _Parser(convert, kind), name, default, help_text, serializer=_Serializer(),
+        _Parser(convert, kind),
+        name,
+        default,
+        help_text,
+        serializer=_Serializer(),
         required=required,
-    )  # fmt: skip
+    )
 
 
 def define_path(name: str, default: str | None, help_text: str, *, required: bool = False) -> None:
     """Define a flag that is a path: `~` is expanded, an empty one is refused."""
-    _define(name, default, help_text, lambda x: paths.expand(x, f"--{name}"), "path",
-            required=required)  # fmt: skip
+    _define(
+        name, default, help_text, lambda x: paths.expand(x, f"--{name}"), "path", required=required
+    )
 
 
 def define_paths(name: str, help_text: str, *, required: bool = False) -> None:
@@ -84,14 +89,23 @@ def define_integers(
         return int(text)
 
     chosen = None if default is None else [*map(str, default)]
-    _define(name, chosen, help_text, _items(name, "one whole number or more", convert, repeats),
-            "comma separated list of integers")  # fmt: skip
+    _define(
+        name,
+        chosen,
+        help_text,
+        _items(name, "one whole number or more", convert, repeats),
+        "comma separated list of integers",
+    )
 
 
 def define_choices(
-    name: str, default: Sequence[str] | None, help_text: str, choices: Sequence[str],
-    *, required: bool = False,
-) -> None:  # fmt: skip
+    name: str,
+    default: Sequence[str] | None,
+    help_text: str,
+    choices: Sequence[str],
+    *,
+    required: bool = False,
+) -> None:
     """Define a flag that is a list of some of the choices."""
 
     def convert(text: str) -> str:
@@ -101,14 +115,26 @@ def define_choices(
             )
         return text
 
-    _define(name, default, help_text, _items(name, f"some of {', '.join(choices)}", convert),
-            "comma separated list", required=required)  # fmt: skip
+    _define(
+        name,
+        default,
+        help_text,
+        _items(name, f"some of {', '.join(choices)}", convert),
+        "comma separated list",
+        required=required,
+    )
 
 
 def define_texts(name: str, help_text: str, *, required: bool = False) -> None:
     """Define a flag that is a list of texts, none of them empty."""
-    _define(name, None, help_text, _items(name, "one entry or more", str), "comma separated list",
-            required=required)  # fmt: skip
+    _define(
+        name,
+        None,
+        help_text,
+        _items(name, "one entry or more", str),
+        "comma separated list",
+        required=required,
+    )
 
 
 def define_number(

@@ -274,9 +274,17 @@ def table(rows: list[Json]) -> str:
     networks of the one set; a column says which.
     """
     head = (
-        "method", "variant", "IPC", "accuracy, last epoch (%)", "deviation over", "seeds",
-        "protocol, epochs", "iterations", "s/iteration", "step memory (MB)",
-    )  # fmt: skip
+        "method",
+        "variant",
+        "IPC",
+        "accuracy, last epoch (%)",
+        "deviation over",
+        "seeds",
+        "protocol, epochs",
+        "iterations",
+        "s/iteration",
+        "step memory (MB)",
+    )
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for r in rows:
         keys = ("method", "ipc", "protocol", "epochs", "repeats", "iterations")

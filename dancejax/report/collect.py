@@ -193,8 +193,11 @@ def _run(path: Path, notes: list[str]) -> Run:
             cost = runs.read_json(folder / "result.json")
         except UserError as error:
             notes.append(f"passed over: {error}")
-    wanted = {"seconds_per_iteration": _number, "step_memory_mb": _number,
-              "device": lambda v: isinstance(v, str)}  # fmt: skip
+    wanted = {
+        "seconds_per_iteration": _number,
+        "step_memory_mb": _number,
+        "device": lambda v: isinstance(v, str),
+    }
     whole = isinstance(cost, dict) and all(n in cost and ok(cost[n]) for n, ok in wanted.items())
     return Run(made, folder, cost if whole else {}, _losses(folder / "metrics.jsonl", made.method))
 

@@ -20,9 +20,17 @@ from dancejax.training.experts import Experts
 EMBEDDINGS = ("pca", "tsne")
 _AXES = {"pca": "first two principal components", "tsne": "t-SNE in two dimensions"}
 _COLOURS = (
-    "#332288", "#88CCEE", "#44AA99", "#117733", "#999933",
-    "#DDCC77", "#CC6677", "#882255", "#AA4499", "#777777",
-)  # fmt: skip
+    "#332288",
+    "#88CCEE",
+    "#44AA99",
+    "#117733",
+    "#999933",
+    "#DDCC77",
+    "#CC6677",
+    "#882255",
+    "#AA4499",
+    "#777777",
+)
 """Tol's muted colours, which the colour-blind can tell apart."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
@@ -124,9 +132,14 @@ def features_figure(
             real = parts[0][labels[0] == c]
             axes.scatter(*real.T, s=14, color=colour, alpha=0.7, linewidths=0)
             axes.scatter(
-                *own[numbers == c].T, s=46, color=colour, edgecolors="black", linewidths=0.8,
-                marker=_MARKERS[i], label=names.short(dataset.classes[c]),
-            )  # fmt: skip
+                *own[numbers == c].T,
+                s=46,
+                color=colour,
+                edgecolors="black",
+                linewidths=0.8,
+                marker=_MARKERS[i],
+                label=names.short(dataset.classes[c]),
+            )
         title = f"{methods.title(name)}: real (dots), synthetic (outlined)"
         axes.set_title(title, fontsize=9, parse_math=False)
         axes.set_xticks([])
@@ -136,9 +149,12 @@ def features_figure(
         fontsize=9,
     )
     legend = figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8,
+        *panels[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=5,
+        fontsize=8,
         frameon=False,
-    )  # fmt: skip
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)
     return figure

@@ -73,10 +73,13 @@ def to_html(
 ) -> str:
     """The same, with curves and a picture of each condensed set."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
         # For names with what no encoding takes.
         finalize=lambda value: names.clean(value) if type(value) is str else value,
-    )  # fmt: skip
+    )
     template = environment.from_string(
         (resources.files("dancejax.report") / "page.html").read_text(encoding="utf-8")
     )
