@@ -88,7 +88,6 @@ def kill_often(environment, command, kills, longest=3.0):
 def test_condense_survives_being_killed(
     kills, launch, whole, environment, dataset, expert_dir, tmp_path
 ):
-    """Two kills fall into the start and the first steps, fifty everywhere."""
     steps = max(STEPS, 40 * kills)
     command = condense_command(dataset, expert_dir, tmp_path, steps, every=300)
     kill_often(environment, command, kills, longest=1.5 if kills == 2 else 3)
@@ -139,11 +138,12 @@ def test_a_full_disk_loses_nothing(small_disk, launch, whole, dataset, expert_di
     launch(*condense_command(dataset, expert_dir, run, 5))
     free = shutil.disk_usage(small_disk).free
     (small_disk / "filler").write_bytes(bytes(free - 4096))
-    longer = condense_command(dataset, expert_dir, run, STEPS, every=300)
+    longer = condense_command(dataset, expert_dir, run, STEPS)  # saves after every step
     assert "room" in launch(*longer, status=2).stderr
     assert len(list((run / "checkpoints").glob("step_*"))) == 2
+    assert max(steps_of(run, "dance")) < STEPS
     (small_disk / "filler").unlink()
-    launch(*longer)
+    launch(*condense_command(dataset, expert_dir, run, STEPS, every=300))
     check_same_run(whole(STEPS), run)
 
 
