@@ -166,7 +166,7 @@ Curves = Mapping[str, Sequence[tuple[float, float]]]
 
 
 def curves_figure(curves: Curves, *, xlabel: str, ylabel: str, title: str = "") -> "Figure":
-    """Named curves of (x, y) points in one diagram; colour and line style tell them apart."""
+    """Draw named curves of (x, y) points in one diagram, told apart by colour and line style."""
     many = len(curves) > 4
     from matplotlib.figure import Figure
 
@@ -201,7 +201,7 @@ def _save(path: Path, figure: "Figure") -> None:
 
 
 def png(figure: "Figure") -> bytes:
-    """A figure as the bytes of a PNG file."""
+    """Encode a figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # Names in scripts that the font lacks are drawn as boxes.

@@ -54,7 +54,15 @@ def build(
 
 
 def as_array(values: Any, name: str) -> np.ndarray:
-    """Return values as an array. Raises UserError for what NumPy cannot take, as ragged lists."""
+    """Convert values to an array.
+
+    Args:
+      values: anything that NumPy takes.
+      name: stands in errors.
+
+    Raises:
+      UserError: NumPy cannot take them, as ragged lists.
+    """
     try:
         return np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -65,7 +73,16 @@ def as_array(values: Any, name: str) -> np.ndarray:
 
 
 def check_pixels(images: np.ndarray, name: str, channels_first: bool = False) -> None:
-    """Raises UserError unless shape and type are those of images; the values are not looked at."""
+    """Check that shape and type are those of images; the values are not looked at.
+
+    Args:
+      images: [N, H, W] or [N, H, W, C], or with channels_first [N, C, H, W].
+      name: stands in errors.
+      channels_first: where C is.
+
+    Raises:
+      UserError: they are not.
+    """
     shape = list(images.shape)
     if images.ndim not in (3, 4) or (
         images.ndim == 4 and images.shape[1 if channels_first else -1] not in (1, 3)
@@ -91,10 +108,16 @@ def _shape_advice(images: np.ndarray, channels_first: bool) -> str:
 
 
 def to_pixels(images: np.ndarray, name: str, channels_first: bool = False) -> np.ndarray:
-    """[N, H, W] or [N, H, W, C], uint8 or in [0, 1], to uint8 [N, H, W, C].
+    """Convert images to uint8 [N, H, W, C].
 
-    Floating-point values are rounded to the nearest of 0..255. Raises UserError as `check_pixels`,
-    and for floating-point values outside of [0, 1].
+    Args:
+      images: as for `check_pixels`; floating-point values in [0, 1] are rounded to the nearest of
+        0..255.
+      name: stands in errors.
+      channels_first: images are [N, C, H, W].
+
+    Raises:
+      UserError: as `check_pixels`, and for floating-point values outside of [0, 1].
     """
     check_pixels(images, name, channels_first)
     if images.ndim == 3:
@@ -115,7 +138,16 @@ def to_pixels(images: np.ndarray, name: str, channels_first: bool = False) -> np
 
 
 def to_labels(labels: np.ndarray, name: str, count: int) -> np.ndarray:
-    """Integers of any type, [N] or [N, 1], to int64 [N]. Raises UserError for anything else."""
+    """Convert labels to int64 [N].
+
+    Args:
+      labels: integers of any type, [N] or [N, 1].
+      name: stands in errors.
+      count: N, the number of images.
+
+    Raises:
+      UserError: the labels are anything else.
+    """
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iub":
@@ -191,7 +223,11 @@ def _class_names(classes: Any, name: str) -> tuple[str, ...]:
 
 
 def check_names(name: str, names: Iterable[Any]) -> None:
-    """Raises UserError unless class names are different, non-empty strings."""
+    """Check class names; `name` stands in errors.
+
+    Raises:
+      UserError: they are not all different, non-empty strings.
+    """
     names = list(names)
     if not all(isinstance(c, str) and c for c in names) or len(set(names)) != len(names):
         raise UserError(
@@ -200,7 +236,19 @@ def check_names(name: str, names: Iterable[Any]) -> None:
 
 
 def to_numbers(labels: np.ndarray, numbering: Numbering, name: str) -> np.ndarray:
-    """Class numbers of labels, int32 [N]. Raises UserError for a label of no class."""
+    """Return the class numbers of labels.
+
+    Args:
+      labels: int64 [N].
+      numbering: which label stands for which class.
+      name: stands in errors.
+
+    Returns:
+      int32 [N] in 0..C-1.
+
+    Raises:
+      UserError: a label stands for no class.
+    """
     values = numbering.values
     index = np.minimum(np.searchsorted(values, labels), len(values) - 1)
     if len(odd := labels[values[index] != labels]):
@@ -212,7 +260,11 @@ def to_numbers(labels: np.ndarray, numbering: Numbering, name: str) -> np.ndarra
 
 
 def check_arrays(name: str, arrays: Arrays) -> None:
-    """Raises UserError unless images, labels and classes are what `Dataset` promises."""
+    """Check that arrays are what `Dataset` promises; `name` stands in errors.
+
+    Raises:
+      UserError: images, labels or classes are not.
+    """
     images, labels, classes = arrays
     if not isinstance(images, np.ndarray) or not isinstance(labels, np.ndarray):
         raise UserError(

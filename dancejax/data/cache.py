@@ -22,9 +22,11 @@ _BLOCK = 1 << 26
 
 
 def stamp(files: Iterable[Path], *more: bytes) -> str:
-    """What changes when one of the files is changed, added or removed: sha256 of their states.
+    """Return a sha256 that changes when a file is changed, added or removed.
 
-    more: what else changes it.
+    Args:
+      files: whose sizes and times of change it is of.
+      *more: what else changes it.
     """
     digest = hashlib.sha256()
     for path in files:
@@ -36,12 +38,18 @@ def stamp(files: Iterable[Path], *more: bytes) -> str:
 
 
 def cached(key: tuple[object, ...], stamp: str, make: Callable[[Empty], Arrays]) -> Arrays:
-    """make(empty)'s arrays, or what an earlier call with this key and stamp kept of them.
+    """Make arrays, or return what an earlier call with this key and stamp kept of them.
 
-    empty: gives room for the images, uint8 of a shape, on disk. Kept are one set of arrays for each
-    key, in the user's cache folder; images come back memory-mapped and read-only. A damaged entry
-    is made again. Where there is no cache folder or no room on the disk, or DANCEJAX_NO_CACHE is
-    set, nothing is kept.
+    Nothing is kept where there is no cache folder or no room on the disk, or DANCEJAX_NO_CACHE is
+    set. A damaged entry is made again.
+
+    Args:
+      key: of the entry; one set of arrays is kept for each, in the user's cache folder.
+      stamp: of what the arrays are made from.
+      make: makes them, given a function from a shape to room for uint8 images.
+
+    Returns:
+      The arrays; images that were kept are memory-mapped and read-only.
     """
     folder = _entry(key)
     if folder is None:
@@ -71,7 +79,13 @@ def cached(key: tuple[object, ...], stamp: str, make: Callable[[Empty], Arrays])
 def kept_array(
     key: tuple[object, ...], stamp: str, shape: tuple[int, ...], make: Callable[[], np.ndarray]
 ) -> np.ndarray:
-    """make()'s uint8 array of a shape, or what an earlier call with key and stamp kept of it."""
+    """Make an array, or return what an earlier call with this key and stamp kept of it.
+
+    Args:
+      key, stamp: as for `cached`.
+      shape: of the array.
+      make: makes it, uint8.
+    """
     folder = _entry(key)
     if folder is None:
         return make()

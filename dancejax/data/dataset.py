@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dancejax import checks, figures
+from dancejax import checks
 from dancejax.data import arrays, known
 from dancejax.data.arrays import Arrays
 from dancejax.data.normalisation import channel_statistics, known_constants
@@ -146,6 +146,8 @@ class Dataset:
 
     def _repr_html_(self) -> str:
         """Show the facts and the first image of each of at most ten classes in a notebook."""
+        from dancejax import figures  # loads JAX, which reading data does without
+
         first = [np.flatnonzero(self.labels == c)[:1] for c in range(min(10, self.num_classes))]
         return figures.html(np.concatenate(self.images[np.concatenate(first)], 1) / 255, repr(self))
 
@@ -161,7 +163,7 @@ class Dataset:
 
     @functools.cached_property
     def class_counts(self) -> np.ndarray:
-        """Images of each class, int64 [num_classes]."""
+        """The number of images of each class, int64 [num_classes]."""
         return np.bincount(self.labels, minlength=self.num_classes)
 
     @functools.cached_property
@@ -175,16 +177,21 @@ class Dataset:
 
 
 def check_split(split: str) -> None:
-    """Raises UserError unless split is "train" or "test"."""
+    """Raise UserError unless split is "train" or "test"."""
     if split not in SPLITS:
         raise UserError(f"There is no split {split!r}; ask for 'train' or 'test'.")
 
 
 def subset(dataset: Dataset, per_class: int, *, seed: int) -> Dataset:
-    """A class-balanced random subset of per_class images of each class, in the original order.
+    """Draw a class-balanced random subset, in the original order.
 
-    The same seed draws the same images; one class's draw does not depend on the other classes.
-    Raises UserError where a class has fewer images.
+    Args:
+      dataset: the data set.
+      per_class: images of each class.
+      seed: the same one draws the same images; one class's draw does not depend on the others.
+
+    Raises:
+      UserError: a class has fewer images.
     """
     checks.instance("the data set", dataset, Dataset, hint=Dataset.HINT)
     checks.whole("per_class", per_class, 1)

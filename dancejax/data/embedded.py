@@ -16,7 +16,7 @@ SHA256 = "4ee226ae7ba4c4d873d100e8c1b8863c02432d0041fac6f835a569fe1be8ab06"
 
 
 def read(split: str, *, image_size: int | None) -> Arrays:
-    """One split ("train" or "test"), uint8 [N, 28, 28, 1]; N is 6000 for train, 2000 for test.
+    """Read one split ("train" or "test"), uint8 [N, 28, 28, 1]; N is 6000 for train, 2000 for test.
 
     Raises UserError where the file is not the one that was released, or image_size is not 28.
     """

@@ -32,7 +32,7 @@ def _readable() -> Iterator[None]:
 
 @_readable()
 def read(root: Path, split: str, *, image_size: int | None, seed: int) -> Arrays:
-    """Reads one split ("train" or "test") of a folder of images.
+    """Read one split of a folder of images.
 
     Layouts: root/train/CLASS/... with root/test/CLASS/... (or Training, seg_train, val, valid,
     validation and so on, in any case), or with root/val/images and val_annotations.txt as
@@ -40,10 +40,20 @@ def read(root: Path, split: str, *, image_size: int | None, seed: int) -> Arrays
     `seed` for testing, by the files' content. A folder that is all there is in root is entered.
     Class names are sorted, and made printable; images may lie in folders below the class's; links
     are followed. Passed over are hidden files and systems' own, and, said on stderr, other file
-    types, other top-level files and folders that dancejax wrote. Grey (C = 1) if every file of both
-    splits is stored grey, else RGB. image_size: see `pixels.decode`; needed where images differ in
-    size. What is decoded of a split of many images is kept for the next start. Raises UserError for
-    any folder or file that this cannot be done with, naming it.
+    types, other top-level files and folders that dancejax wrote. What
+    is decoded of a split of many images is kept for the next start.
+
+    Args:
+      root: the folder.
+      split: "train" or "test".
+      image_size: see `pixels.decode`; needed where images differ in size.
+      seed: of the draw of test images, where the folder has no split.
+
+    Returns:
+      Images, grey (C = 1) if every file of both splits is stored grey, else RGB.
+
+    Raises:
+      UserError: a folder or file, which it names, cannot be read so.
     """
     classes, files = _find(root, seed)
     return _decode(root, classes, files, split, image_size=image_size, channels=None)
@@ -53,9 +63,14 @@ def read(root: Path, split: str, *, image_size: int | None, seed: int) -> Arrays
 def read_classes(
     root: Path, split: str, *, classes: tuple[str, ...] | None, image_size: int | None
 ) -> Arrays:
-    """Reads chosen classes of root/train and root/val, in RGB, labelled in the order given.
+    """Read chosen classes of root/train and root/val, in RGB.
 
-    classes: None takes all, sorted. The rest is as in `read`.
+    Args:
+      root, split, image_size: as for `read`.
+      classes: names of the folders, labelled in this order; None takes all, sorted.
+
+    Raises:
+      UserError: as `read` does.
     """
     tree = Tree(root)
     if classes is None:
@@ -70,9 +85,17 @@ def read_classes(
 
 @_readable()
 def sizes(root: Path, most: int = 1000) -> list[tuple[int, int]]:
-    """(width, height) of up to `most` training images, spread over the classes.
+    """Look at the sizes of some training images, or of all where the folder has no split.
 
-    Where the folder has no split, of all images. Raises UserError as `read` does.
+    Args:
+      root: the folder.
+      most: images to look at, spread over the classes.
+
+    Returns:
+      (width, height) of each.
+
+    Raises:
+      UserError: as `read` does.
     """
     paths = layout.find(root).train.paths
     step = -(-len(paths) // most)
@@ -82,7 +105,14 @@ def sizes(root: Path, most: int = 1000) -> list[tuple[int, int]]:
 
 @_readable()
 def class_files(root: Path) -> tuple[tuple[str, ...], Files]:
-    """(names, files) of root/CLASS/..., sorted. Raises UserError for fewer than two classes."""
+    """Find the image files of root/CLASS/..., sorted.
+
+    Returns:
+      (names of the classes, files with labels).
+
+    Raises:
+      UserError: there are fewer than two classes.
+    """
     return Tree(root).classes(root)
 
 

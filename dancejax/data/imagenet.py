@@ -59,12 +59,20 @@ _TINY_FOLDERS = ("tiny-imagenet-200", "tiny_imagenet", "tiny-imagenet", ".")
 
 
 def read(name: str, data_dir: Path, split: str, *, image_size: int | None) -> Arrays:
-    """Reads one split ("train" or "test") of a set in NAMES below data_dir, always RGB.
+    """Read one split of an ImageNet set of the papers, always RGB.
 
-    The images of ImageNet's validation set are for testing. image_size: None takes the papers' side
-    (64 for TinyImageNet and ImageNet-1K, 128 for the subsets of ten, 224 for ImageNet-10 and -100);
-    images are resized by their shorter side and cropped to the centre. Decoded images are kept for
-    the next start. Raises UserError where the set, a class or a file is missing or broken.
+    Decoded images are kept for the next start.
+
+    Args:
+      name: one of NAMES.
+      data_dir: where to look for it.
+      split: "train" or "test"; the images of ImageNet's validation set are for testing.
+      image_size: to which images are resized by their shorter side and cropped to the centre. None
+        takes the papers' side: 64 for TinyImageNet and ImageNet-1K, 128 for the subsets of ten, 224
+        for ImageNet-10 and -100.
+
+    Raises:
+      UserError: the set, a class or a file is missing or broken.
     """
     if name == TINY:
         root = _first(data_dir, _TINY_FOLDERS)

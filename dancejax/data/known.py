@@ -26,10 +26,10 @@ UNMIRRORED = frozenset(
 
 
 def key(name: str) -> str:
-    """A data set's name (or its folder's) without case, configuration and version, "-" as "_"."""
+    """Return a data set's name without case, configuration and version, and "-" as "_"."""
     return name.lower().replace("-", "_").partition("/")[0].partition(":")[0]
 
 
 def flip(name: str) -> bool:
-    """Whether mirrored images keep their labels, as far as the data set's name says."""
+    """Return whether mirrored images keep their labels, as far as the data set's name says."""
     return key(name) not in UNMIRRORED

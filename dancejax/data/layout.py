@@ -43,7 +43,7 @@ class _Top(NamedTuple):
 
 
 def find(root: Path) -> Layout:
-    """Classes and files of a folder of images. Raises UserError, naming what is wrong."""
+    """Find the classes and files of a folder of images. Raises UserError, naming what is wrong."""
     if not root.is_dir():
         raise UserError(f"There is no folder {root}; give the folder that holds the images.")
     tree = Tree(root)

@@ -36,7 +36,7 @@ def load(
     seed: int = 0,
     flip: bool | None = None,
 ) -> Dataset:
-    """Loads one split of a data set into memory, uint8 [N, H, W, C]; nothing is downloaded.
+    """Load one split of a data set into memory, uint8 [N, H, W, C]; nothing is downloaded.
 
     Args:
       name_or_path: "fashion_mnist_mini" (in the package); a data set that TFDS has prepared under

@@ -57,7 +57,7 @@ def known(name: str) -> bool:
 
 
 def known_constants(name: str, channels: int) -> Constants | None:
-    """The field's constants for a data set's name (or its folder's), None for any other.
+    """Return the field's constants for a data set's name (or its folder's), None for any other.
 
     Case does not matter, nor "-" for "_", nor a TFDS configuration or version after the name.
     None also where the number of channels differs, as for a coloured "mnist".

@@ -28,7 +28,7 @@ class _Split(NamedTuple):
 
 
 def read(path: Path, split: str, *, image_size: int | None, seed: int) -> Arrays:
-    """Reads one split ("train" or "test") of an .npz file.
+    """Read one split of an .npz file.
 
     Keys: x_train, y_train, x_test, y_test (as Keras stores them); or x_train, y_train alone, or
     images, labels, of which about a fifth of each class is drawn with `seed` for testing, by the
@@ -36,8 +36,16 @@ def read(path: Path, split: str, *, image_size: int | None, seed: int) -> Arrays
     which is said on stderr. Images: [N, H, W], [N, H, W, 1] or [N, H, W, 3], uint8, or
     floating-point in [0, 1], which are rounded to the nearest of 0..255. Labels: integers, [N] or
     [N, 1], every class in the training split; without names each distinct one is a class, called
-    by its value. Pixels are taken as they are: image_size, if given, must be their size. Pickled
-    objects are never loaded. Raises UserError for any file that is not so.
+    by its value. Pickled objects are never loaded.
+
+    Args:
+      path: of the file.
+      split: "train" or "test".
+      image_size: must be the images' size, if given: pixels are taken as they are.
+      seed: of the draw of test images, where the file has none.
+
+    Raises:
+      UserError: the file is not so.
     """
     try:
         if not path.is_file():
@@ -49,7 +57,7 @@ def read(path: Path, split: str, *, image_size: int | None, seed: int) -> Arrays
 
 
 def parse(data: bytes, name: str, split: str, *, image_size: int | None, seed: int) -> Arrays:
-    """As `read`, from the bytes of an .npz file; `name` stands in errors."""
+    """Read one split as `read` does, from the bytes of an .npz file; `name` stands in errors."""
     return _parse(io.BytesIO(data), name, split, image_size=image_size, seed=seed)
 
 

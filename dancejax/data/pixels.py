@@ -47,7 +47,7 @@ Encoded = tuple[str, Path | bytes]
 
 
 def check_image_size(image_size: int | None) -> None:
-    """Raises UserError unless image_size is None or a positive whole number."""
+    """Raise UserError unless image_size is None or a positive whole number."""
     if image_size is None:
         return
     if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1:
@@ -62,30 +62,39 @@ def check_image_size(image_size: int | None) -> None:
 
 
 def is_grey(encoded: Encoded) -> bool:
-    """Whether an image is stored without colour, from its header. UserError: see `decode`."""
+    """Return whether an image is stored without colour, from its header; errors as `decode`'s."""
     with _open(encoded) as image:
         return image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
 
 
 def size(encoded: Encoded) -> tuple[int, int]:
-    """(width, height) as the file's header says. UserError: see `decode`."""
+    """Return (width, height) as the file's header says; errors as `decode`'s."""
     with _open(encoded) as image:
         return image.size
 
 
 def all_grey(files: Sequence[Encoded]) -> bool:
-    """Whether all of the images are stored without colour; checks every header."""
+    """Return whether all of the images are stored without colour; checks every header."""
     with quiet(), ThreadPoolExecutor() as pool:
         chunks = [files[i : i + BLOCK] for i in range(0, len(files), BLOCK)]
         return all([grey for chunk in chunks for grey in pool.map(is_grey, chunk)])
 
 
 def decode(encoded: Encoded, *, channels: int, image_size: int | None) -> np.ndarray:
-    """One image, uint8 [H, W, channels] with channels 1 or 3.
+    """Decode one image.
 
-    With image_size, the shorter side is resized to it (bilinear, antialiased) and the centre
-    square cut out; an image that is already so is left bit-equal. Raises UserError naming a file
-    that is empty, truncated, unreadable, too large to decode safely or has floating-point pixels.
+    Args:
+      encoded: its name in errors, and its path or bytes.
+      channels: 1 or 3.
+      image_size: the shorter side is resized to it (bilinear, antialiased) and the centre square
+        cut out; an image that is already so is left bit-equal. None keeps the size.
+
+    Returns:
+      uint8 [H, W, channels].
+
+    Raises:
+      UserError: the file is empty, truncated, unreadable, too large to decode safely or has
+        floating-point pixels.
     """
     with _open(encoded) as opened:
         try:
@@ -100,14 +109,14 @@ def decode(encoded: Encoded, *, channels: int, image_size: int | None) -> np.nda
 
 
 def to_png(image: np.ndarray) -> bytes:
-    """A uint8 image [h, w, c] as the bytes of a PNG file."""
+    """Encode a uint8 image [h, w, c], c 1 or 3, as the bytes of a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def empty(shape: tuple[int, ...]) -> np.ndarray:
-    """Room for images of a shape, in memory. Raises UserError where there is not enough."""
+    """Return room for images of a shape, in memory. Raises UserError where there is not enough."""
     count, height, width = shape[:3]
     needed = int(np.prod(shape, dtype=object))
     memory.check(needed, f"{count} images of {width}x{height} pixels", _SMALLER)
@@ -123,10 +132,20 @@ def decode_all(
     title: str,
     room: Callable[[tuple[int, ...]], np.ndarray] = empty,
 ) -> np.ndarray:
-    """All images of all blocks (at most count), uint8 [n, H, W, channels], in their order.
+    """Decode images in a pool of threads, with a progress bar on a terminal's stderr.
 
-    room: gives room for images of a shape. A progress bar goes to stderr where that is a terminal.
-    Raises UserError as `decode` does, and for images of different sizes where image_size is None.
+    Args:
+      blocks: of encoded images.
+      count: images at most.
+      channels, image_size: as for `decode`.
+      title: of the progress bar.
+      room: gives room for images of a shape.
+
+    Returns:
+      uint8 [n, H, W, channels], in the order of the blocks.
+
+    Raises:
+      UserError: as `decode`, and for images of different sizes where image_size is None.
     """
     images = np.empty((0, 0, 0, channels), np.uint8)
     first_name, done = "", 0
@@ -168,7 +187,7 @@ def decode_all(
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Pillow's warnings, of metadata and the like, are not for the user: files are taken or not."""
+    """Silence Pillow's warnings, of metadata and the like: files are taken or refused."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         yield

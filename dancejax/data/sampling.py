@@ -44,7 +44,7 @@ RealData = ClassData | StreamedData
 
 
 def class_sizes(dataset: Dataset) -> tuple[ClassData, np.ndarray]:
-    """(a data set's `ClassData` without its images, the order [N] that sorts them by class)."""
+    """Return (a data set's `ClassData` without its images, the order [N] that sorts by class)."""
     order = np.argsort(dataset.labels, kind="stable")
     counts = dataset.class_counts.astype(np.int32)
     sizes = ClassData(
@@ -57,7 +57,7 @@ def class_sizes(dataset: Dataset) -> tuple[ClassData, np.ndarray]:
 
 
 def class_data(dataset: Dataset) -> ClassData:
-    """Moves a data set to the device, sorted by class."""
+    """Move a data set to the device, sorted by class."""
     sizes, order = class_sizes(dataset)
     return sizes._replace(images=jnp.asarray(dataset.images[order]))
 
@@ -65,11 +65,22 @@ def class_data(dataset: Dataset) -> ClassData:
 def permuted_index(
     key: jax.Array, epoch: jax.Array, index: jax.Array, n: jax.Array | int
 ) -> jax.Array:
-    """Where `index` goes in the pseudo-random permutation of 0..n-1 that (key, epoch) names.
+    """Compute where `index` goes in the pseudo-random permutation that (key, epoch) names.
 
-    epoch, index: int32 of one shape, 0 <= index < n; n: a positive number. For fixed key and epoch
-    a bijection of 0..n-1. A generalised Feistel cipher (Black and Rogaway, CT-RSA 2002) on a
-    rectangle a x b >= n; results outside of 0..n-1 walk on along their cycle.
+    A generalised Feistel cipher on a rectangle a x b >= n; results outside of 0..n-1 walk on along
+    their cycle.
+
+    Args:
+      key: of the permutations.
+      epoch: int32, which of them.
+      index: int32 of the shape of epoch, 0 <= index < n.
+      n: a positive number.
+
+    Returns:
+      int32 of the shape of index; for fixed key and epoch a bijection of 0..n-1.
+
+    References:
+      Black and Rogaway, Ciphers with Arbitrary Finite Domains, CT-RSA 2002.
     """
     n = jnp.asarray(n, jnp.uint32)
     a = _ceil_root(n)
@@ -94,9 +105,17 @@ def permuted_index(
 
 
 def epoch_positions(key: jax.Array, step: jax.Array, batch: int, n: jax.Array | int) -> jax.Array:
-    """Indices [batch] into 0..n-1 for a step; each epoch of n draws is without replacement.
+    """Draw a step's indices; each epoch of n draws is without replacement.
 
-    A batch may cross from one epoch into the next; with batch > n it holds several.
+    Args:
+      key: of the draws.
+      step: int32, counted from 0.
+      batch: indices a step. A batch may cross from one epoch into the next; with batch > n it
+        holds several.
+      n: how many there are to draw from.
+
+    Returns:
+      int32 [batch] in 0..n-1.
     """
     position = step * batch + jnp.arange(batch, dtype=jnp.int32)
     return permuted_index(key, position // n, position % n, n)
@@ -105,9 +124,18 @@ def epoch_positions(key: jax.Array, step: jax.Array, batch: int, n: jax.Array | 
 def class_indices(
     key: jax.Array, step: jax.Array, data: ClassData, classes: jax.Array, batch: int
 ) -> jax.Array:
-    """Which images of some classes a step sees, int32 [k, batch]; classes: int32 [k].
+    """Draw which images of some classes a step sees.
 
     Every class runs through its own epochs without replacement, whatever its size.
+
+    Args:
+      key, step: as for `epoch_positions`.
+      data: sorted by class.
+      classes: int32 [k].
+      batch: images of each class.
+
+    Returns:
+      int32 [k, batch] into data.images.
     """
 
     def indices(label: jax.Array) -> jax.Array:
@@ -120,9 +148,14 @@ def class_indices(
 def class_batch(
     key: jax.Array, step: jax.Array, data: RealData, classes: jax.Array, batch: int
 ) -> jax.Array:
-    """Real images of some classes for a step, uint8 [k, batch, h, w, c], as `class_indices` says.
+    """Gather the images of some classes that a step sees.
 
-    Streamed data holds them already.
+    Args:
+      key, step, classes, batch: as for `class_indices`.
+      data: on the device, or streamed, which holds them already.
+
+    Returns:
+      uint8 [k, batch, h, w, c].
     """
     if isinstance(data, StreamedData):
         return data.images[classes]
@@ -130,7 +163,15 @@ def class_batch(
 
 
 def normalise(images: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
-    """uint8 or float [0, 1] images [..., h, w, c] -> normalised float32, per channel."""
+    """Normalise images as networks see them.
+
+    Args:
+      images: uint8, or floating-point in [0, 1], [..., h, w, c].
+      mean, std: [c], in [0, 1] units.
+
+    Returns:
+      (images - mean) / std, float32.
+    """
     if images.dtype == jnp.uint8:
         images = images.astype(jnp.float32) / 255
     return (images - mean) / std

@@ -17,7 +17,7 @@ DIGEST_BYTES = 16
 
 
 def image_digests(images: np.ndarray) -> np.ndarray:
-    """Digests of images' pixels, uint8 [N, H, W, C] -> uint8 [N, 16]."""
+    """Compute digests of images' pixels, uint8 [N, H, W, C] -> uint8 [N, 16]."""
     result = np.empty((len(images), DIGEST_BYTES), np.uint8)
     for row, image in zip(result, images, strict=True):
         digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=DIGEST_BYTES)

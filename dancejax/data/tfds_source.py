@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,10 +34,17 @@ def default_data_dir() -> Path | None:
 
 
 def find(name: str, data_dir: Path) -> Path | None:
-    """The folder data_dir/NAME[/CONFIG]/VERSION of a prepared data set, the newest version.
+    """Find the newest version of a prepared data set.
 
-    name: as TFDS has it, "NAME", "NAME/CONFIG", with ":VERSION" if one is wanted. None where
-    nothing is prepared; UserError where several configurations are and none is named.
+    Args:
+      name: as TFDS has it, "NAME", "NAME/CONFIG", with ":VERSION" if one is wanted.
+      data_dir: where TFDS prepared it.
+
+    Returns:
+      The folder data_dir/NAME[/CONFIG]/VERSION; None where nothing is prepared.
+
+    Raises:
+      UserError: several configurations are prepared and none is named.
     """
     match = _NAME.fullmatch(name)
     if match is None:
@@ -58,7 +65,7 @@ def find(name: str, data_dir: Path) -> Path | None:
 
 
 def how_to_prepare(name: str, data_dir: Path) -> str:
-    """One command that prepares a data set in the format that is read here."""
+    """Return the shell command that prepares a data set in the format that is read here."""
     return (
         'python -c "import tensorflow_datasets as tfds; '
         f"tfds.builder('{name}', data_dir='{data_dir}', "
@@ -74,67 +81,38 @@ def read(
     image_size: int | None,
     classes: tuple[str, ...] | None = None,
 ) -> Arrays:
-    """Reads one split ("train" or "test") of the prepared data set in `folder` (see `find`).
+    """Read one split of a prepared data set.
 
-    "test" means the set's validation split where it has no test split or one without labels.
-    Images keep the stored order; grey where TFDS declares one channel, else RGB. image_size: see
-    `pixels.decode`; needed where images differ in size. classes: only those, in RGB, labelled in
-    their order; what is decoded of them is kept. Raises UserError where packages are
-    missing, the format cannot be read without TensorFlow, a file is missing or broken, or the set
-    does not have an `image` and a `label`.
+    Args:
+      folder: of the prepared version, see `find`.
+      name: of the data set, for errors.
+      split: "train", or "test", which means the set's validation split where it has no test split
+        or one without labels.
+      image_size: see `pixels.decode`; needed where images differ in size.
+      classes: only those, in RGB, labelled in their order; what is decoded of them is kept for the
+        next start.
+
+    Returns:
+      Images in the stored order, grey where TFDS declares one channel, else RGB.
+
+    Raises:
+      UserError: packages are missing, the format cannot be read without TensorFlow, a file is
+        missing or broken, or the set does not have an `image` and a `label`.
     """
     builder = _builder(folder, name)
-    features, splits = builder.info.features, builder.info.splits
-    if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
-        raise UserError(
-            f"{name} has the features {', '.join(features)}; only image classification sets "
-            "with an image and a class label can be read."
-        )
-    image_feature = features["image"]
-    if type(image_feature).__name__ not in ("Image", "LabeledImage"):
-        raise UserError(
-            f"{name} has no encoded images but the feature {type(image_feature).__name__}; only "
-            "image classification sets with an image and a class label can be read."
-        )
-    if image_feature.np_dtype.kind == "f":
-        raise UserError(f"{name} has floating-point images; only 8- and 16-bit ones can be read.")
-    candidates = ("train",) if split == "train" else ("test", "validation")
-    for part in candidates:
-        if part not in splits or not splits[part].num_examples:
-            continue
-        source = _source(builder, part, name, folder)
-        if _records(source, [0], name, folder)[0]["label"] >= 0:
-            break
-    else:
-        raise UserError(
-            f"{name} has no labelled {' or '.join(candidates)} split, only {', '.join(splits)}; "
-            "choose another data set."
-        )
+    features = builder.info.features
+    _check_features(features, name)
+    part, source = _labelled_part(builder, split, name, folder)
     names = tuple(features["label"].names)
     if missing := set(classes or ()) - set(names):
         raise UserError(f"{name} in {folder} has no class {min(missing)}.")
-    channels = 3 if classes or image_feature.shape[-1] != 1 else 1
+    channels = 3 if classes or features["image"].shape[-1] != 1 else 1
     relabel = {names.index(c): i for i, c in enumerate(classes or names)}
 
     def make(room: cache.Empty) -> Arrays:
         labels: list[int] = []
-
-        def blocks() -> Iterator[list[pixels.Encoded]]:
-            for start in range(0, len(source), pixels.BLOCK):
-                keys = list(range(start, min(start + pixels.BLOCK, len(source))))
-                records = zip(keys, _records(source, keys, name, folder), strict=True)
-                kept = [(k, r) for k, r in records if int(r["label"]) in relabel]
-                if classes is None and len(kept) < len(keys):
-                    raise UserError(
-                        f"{name} {part} has images without a label, {len(keys) - len(kept)} of the "
-                        f"first {keys[-1] + 1}; only sets with a label for each can be read."
-                    )
-                labels.extend(relabel[int(r["label"])] for _, r in kept)
-                if kept:
-                    yield [(f"{name} {part} image {k}", r["image"]) for k, r in kept]
-
         images = pixels.decode_all(
-            blocks(),
+            _blocks(_Part(source, name, part, folder), relabel, labels, chosen=classes is not None),
             # Of chosen classes nobody knows how many images there are, but ImageNet's most.
             min(len(source), _MOST * len(classes)) if classes else len(source),
             channels=channels,
@@ -151,10 +129,85 @@ def read(
     return cache.cached(key, cache.stamp(files), make)
 
 
+class _Part(NamedTuple):
+    """A split of a prepared data set."""
+
+    source: Any  # TFDS's random access, images encoded
+    name: str  # of the data set
+    split: str  # as the data set calls it
+    folder: Path
+
+
+def _check_features(features: Any, name: str) -> None:
+    """Raise UserError unless a data set has 8- or 16-bit images and class labels."""
+    if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
+        raise UserError(
+            f"{name} has the features {', '.join(features)}; only image classification sets "
+            "with an image and a class label can be read."
+        )
+    image = features["image"]
+    if type(image).__name__ not in ("Image", "LabeledImage"):
+        raise UserError(
+            f"{name} has no encoded images but the feature {type(image).__name__}; only "
+            "image classification sets with an image and a class label can be read."
+        )
+    if image.np_dtype.kind == "f":
+        raise UserError(f"{name} has floating-point images; only 8- and 16-bit ones can be read.")
+
+
+def _labelled_part(builder: Any, split: str, name: str, folder: Path) -> tuple[str, Any]:
+    """(The data set's own name of a split, its `_source`), of the first that has labels."""
+    splits = builder.info.splits
+    candidates = ("train",) if split == "train" else ("test", "validation")
+    for part in candidates:
+        if part not in splits or not splits[part].num_examples:
+            continue
+        source = _source(builder, part, name, folder)
+        if _records(source, [0], name, folder)[0]["label"] >= 0:
+            return part, source
+    raise UserError(
+        f"{name} has no labelled {' or '.join(candidates)} split, only {', '.join(splits)}; "
+        "choose another data set."
+    )
+
+
+def _blocks(
+    part: _Part, relabel: dict[int, int], labels: list[int], *, chosen: bool
+) -> Iterator[list[pixels.Encoded]]:
+    """Yield encoded images whose labels are in `relabel`, and append their new ones to `labels`.
+
+    chosen: whether to pass over the other images; else they are an error.
+    """
+    source, name, split, folder = part
+    for start in range(0, len(source), pixels.BLOCK):
+        keys = list(range(start, min(start + pixels.BLOCK, len(source))))
+        records = zip(keys, _records(source, keys, name, folder), strict=True)
+        kept = [(k, r) for k, r in records if int(r["label"]) in relabel]
+        if not chosen and len(kept) < len(keys):
+            raise UserError(
+                f"{name} {split} has images without a label, {len(keys) - len(kept)} of the "
+                f"first {keys[-1] + 1}; only sets with a label for each can be read."
+            )
+        labels.extend(relabel[int(r["label"])] for _, r in kept)
+        if kept:
+            yield [(f"{name} {split} image {k}", r["image"]) for k, r in kept]
+
+
 def write(
     data_dir: Path, name: str, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]
 ) -> None:
-    """Prepares uint8 images [n, h, w, c] as the training split of a new TFDS data set, in order."""
+    """Prepare images as the training split of a new TFDS data set, in order.
+
+    Args:
+      data_dir: where to prepare it.
+      name: of the data set, an identifier in lower case.
+      images: uint8 [n, h, w, c].
+      labels: int [n] in 0..len(classes)-1.
+      classes: names of the classes.
+
+    Raises:
+      UserError: packages are missing.
+    """
     try:
         import array_record.python.array_record_module  # noqa: F401
         import tensorflow_datasets as tfds

@@ -19,10 +19,17 @@ import numpy as np
 from dancejax.errors import UserError
 
 _DTYPES: dict[str, Any] = {
-    "FloatStorage": "f4", "DoubleStorage": "f8", "HalfStorage": "f2", "LongStorage": "i8",
-    "IntStorage": "i4", "ShortStorage": "i2", "CharStorage": "i1", "ByteStorage": "u1",
-    "BoolStorage": "?", "BFloat16Storage": ml_dtypes.bfloat16,
-}  # fmt: skip
+    "FloatStorage": "f4",
+    "DoubleStorage": "f8",
+    "HalfStorage": "f2",
+    "LongStorage": "i8",
+    "IntStorage": "i4",
+    "ShortStorage": "i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+    "BFloat16Storage": ml_dtypes.bfloat16,
+}
 
 
 class _StorageType(NamedTuple):

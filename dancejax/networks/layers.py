@@ -31,7 +31,7 @@ def kernel_init(init: str) -> nn.initializers.Initializer:
 
 
 def bias_init(init: str, fan_in: int) -> nn.initializers.Initializer:
-    """Biases to go with `kernel_init`: U(+-1/sqrt(fan_in)) or zeros."""
+    """Return biases to go with `kernel_init`: U(+-1/sqrt(fan_in)) or zeros."""
     if init == "uniform":
         bound = fan_in**-0.5
         return lambda key, shape, dtype=jnp.float32, out_sharding=None: jax.random.uniform(
@@ -78,12 +78,16 @@ class Conv(nn.Module):
 
 
 def dense(features: int, fan_in: int, init: str) -> nn.Dense:
-    """The linear classifier, always in float32."""
+    """Return the linear classifier [n, fan_in] -> [n, features], always in float32."""
     return nn.Dense(features, kernel_init=kernel_init(init), bias_init=bias_init(init, fan_in))
 
 
 def classify(features: Array, num_classes: int, init: str) -> tuple[Array, Array]:
-    """(logits, features) of features [n, d], both float32, inside a network's call."""
+    """Classify features [n, d] linearly, inside a network's call.
+
+    Returns:
+      (logits [n, num_classes], features [n, d]), both float32.
+    """
     features = features.astype(jnp.float32)
     return dense(num_classes, features.shape[-1], init)(features), features
 
@@ -121,10 +125,18 @@ class Norm(nn.Module):
 
 
 def pool(x: Array, kind: str, window: int = 2) -> Array:
-    """Average or max pooling with stride = window, or none; odd rests are dropped.
+    """Pool [n, h, w, c] with stride = window; odd rests are dropped.
 
     Max pooling is a maximum over shifted views: the gradient of XLA's windowed maximum is ten times
     slower on CPU. Of equal maxima each gets an equal part of the gradient.
+
+    Args:
+      x: [n, h, w, c].
+      kind: one of POOLINGS.
+      window: side, in pixels.
+
+    Returns:
+      [n, h // window, w // window, c], or x for "none".
     """
     if kind == "none":
         return x
