@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dancejax.applications import own_folder
+from dancejax.applications import own_folder, plan
 from dancejax.applications.settings import (
     EvaluationSettings,
     ExpertSettings,
@@ -81,6 +81,12 @@ def test_the_whole_job_is_one_call(train, test, tmp_path):
     assert [found.evaluation.repeats for found in outcome.evaluations.values()] == [2, 2]
     assert "| random |" in outcome.summary and (tmp_path / "report" / "report.html").exists()
     assert said[0].startswith("preset auto: steps=2")
+
+
+def test_a_plan_says_how_many_experts_are_used(train, test, tmp_path):
+    settings = own_folder.settings_for(Splits(train, test), 1, width=4)
+    job = own_folder.prepare(settings, run=Run(tmp_path / "new"), estimate=False)
+    assert job.used == job.settings.experts.number == plan.choose(train, 1, 2).experts
 
 
 def test_wrong_plans_are_said(train, test, tmp_path):

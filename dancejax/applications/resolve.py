@@ -88,7 +88,7 @@ class Chosen(NamedTuple):
 
 def choose(settings: Settings, train: Dataset, say: Say) -> Chosen:
     """Fill what is not given by the preset's."""
-    used = settings.experts.used
+    whole_pool = settings.experts.used is None
     preset = settings.preset or ("paper" if plan.published(train.name) else "auto")
     published = methods.paper(settings.method, train, settings.ipc)
     config, steps, init, chosen = {**published.settings}, published.steps, published.init, None
@@ -111,6 +111,7 @@ def choose(settings: Settings, train: Dataset, say: Say) -> Chosen:
     if by_hand:
         say(f"given by hand: {listing(by_hand)}")
     config |= settings.config
+    used = None if whole_pool else settings.experts.number
     return Chosen(settings, preset, config, settings.init or init, chosen, used)
 
 
