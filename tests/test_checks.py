@@ -144,14 +144,16 @@ def test_a_network_of_ones_own_that_does_not_fit(wrong, train, test):
 
 
 def test_a_network_of_ones_own(train, test, tmp_path):
-    """It condenses and is tested; a pool has to make its network again from a name."""
+    """It condenses, is tested and gives experts, which are read back by giving it again."""
     method = methods.create("dm", network=Mine(), batch_real=4)
     made = condensation.condense(method, train, ipc=1, steps=1, run=tmp_path)
     evaluation.evaluate(made, test, Mine(), CONFIG, repeats=1)
     config = experts.expert_training(28, epochs=1)
-    with pytest.raises(UserError, match="by name"):
-        experts.train_pool(train, Mine(), config, count=1, run=tmp_path / "pool")
-    assert not (tmp_path / "pool").exists()
+    made = experts.train_experts(Mine(), train, count=1, config=config, run=tmp_path / "pool")
+    assert made.network == Mine()
+    assert experts.load_pool(tmp_path / "pool", network=Mine()).network == Mine()
+    with pytest.raises(UserError, match="network"):
+        experts.load_pool(tmp_path / "pool")
 
 
 def test_experts_of_another_network(train, pool, network):

@@ -79,6 +79,20 @@ def save_evolution(folder: Path, target: Path) -> list[Path]:
     return [target / "before_after.png", target / "evolution.gif"]
 
 
+def _scatter(axes: Any, number: int, real: np.ndarray, own: np.ndarray, name: str) -> None:
+    """Draw a class: real images [n, 2] as dots, synthetic ones [m, 2] outlined."""
+    axes.scatter(*real.T, s=14, color=_COLOURS[number], alpha=0.7, linewidths=0)
+    axes.scatter(
+        *own.T,
+        s=46,
+        color=_COLOURS[number],
+        edgecolors="black",
+        linewidths=0.8,
+        marker=_MARKERS[number],
+        label=names.short(name),
+    )
+
+
 def features_figure(
     dataset: Dataset,
     sets: dict[str, CondensedSet],
@@ -128,18 +142,7 @@ def features_figure(
         panels, zip(sets, parts[1:], labels[1:], strict=True), strict=True
     ):
         for i, c in enumerate(classes):
-            colour = _COLOURS[i]
-            real = parts[0][labels[0] == c]
-            axes.scatter(*real.T, s=14, color=colour, alpha=0.7, linewidths=0)
-            axes.scatter(
-                *own[numbers == c].T,
-                s=46,
-                color=colour,
-                edgecolors="black",
-                linewidths=0.8,
-                marker=_MARKERS[i],
-                label=names.short(dataset.classes[c]),
-            )
+            _scatter(axes, i, parts[0][labels[0] == c], own[numbers == c], dataset.classes[c])
         title = f"{methods.title(name)}: real (dots), synthetic (outlined)"
         axes.set_title(title, fontsize=9, parse_math=False)
         axes.set_xticks([])
