@@ -37,7 +37,7 @@ train = data.load("fashion_mnist_mini")
 test = data.subset(data.load("fashion_mnist_mini", split="test"), TEST_IMAGES, seed=0)
 network = networks.create("convnet", train.num_classes, train.image_shape, width=WIDTH)
 config = experts.expert_training(28, epochs=EXPERT_EPOCHS)
-found = experts.train(network, train, count=1, config=config, run=WORKDIR)
+found = experts.train_experts(network, train, count=1, config=config, run=WORKDIR)
 first, final = (interpolate.select(end, 0) for end in found.pool)
 
 # %% [markdown]
