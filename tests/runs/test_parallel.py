@@ -61,7 +61,7 @@ def test_eight_devices_give_what_one_gives(placement, tmp_path, one_device):
     finish(start("condense", *SETTINGS, "--method=dance", "--steps=4", f"--workdir={tmp_path}",
                  f"--data_placement={placement}", devices=8))  # fmt: skip
     assert json.loads((tmp_path / "result.json").read_text())["devices"] == 8
-    for a, b in zip(*(experts.load_pool(d / "experts")[0] for d in (tmp_path, one_device)),
+    for a, b in zip(*(experts.load_pool(d / "experts").pool for d in (tmp_path, one_device)),
                     strict=True):  # fmt: skip
         for name in ("conv0", "conv1"):
             x, y = (tree["params"][name]["kernel"] for tree in (a, b))
