@@ -98,7 +98,8 @@ def draw(
       strategy: operations joined by underscores.
       mode: "single" (DM, IDM) applies one operation of the strategy; "multi" (IDC, M3D, DANCE)
         applies flip, color and cutout where listed, and one of crop, scale and rotate.
-      height, width: of the images, pixels.
+      height: of the images, pixels.
+      width: likewise.
       choice: PRNG key that chooses among the operations; None takes `key`.
 
     Raises:
@@ -179,7 +180,8 @@ def siamese(key: Array, images: Array, strategy: str, mode: str) -> Array:
     Args:
       key: PRNG key.
       images: float [n, h, w, c], normalised.
-      strategy, mode: as in `draw`.
+      strategy: as in `draw`.
+      mode: likewise.
 
     Returns:
       float [n, h, w, c].
@@ -200,7 +202,8 @@ def independent(
     Args:
       key: PRNG key.
       images: float [n, h, w, c], normalised.
-      strategy, mode: as in `draw`.
+      strategy: as in `draw`.
+      mode: likewise.
       draw_by: "image", or "batch" where all images get the same choice among the operations, as in
         the authors' setups. Its marginal distribution is the same.
 

@@ -17,7 +17,8 @@ def check_factor(factor: int, height: int, width: int) -> None:
 
     Args:
       factor: tiles a side.
-      height, width: of the images, pixels.
+      height: of the images, pixels.
+      width: likewise.
     """
     if factor < 1:
         raise UserError(f"factor must be at least 1, not {factor}.")

@@ -82,7 +82,8 @@ def kept_array(
     """Make an array, or return what an earlier call with this key and stamp kept of it.
 
     Args:
-      key, stamp: as for `cached`.
+      key: as for `cached`.
+      stamp: likewise.
       shape: of the array.
       make: makes it, uint8.
     """

@@ -66,7 +66,9 @@ def read_classes(
     """Read chosen classes of root/train and root/val, in RGB.
 
     Args:
-      root, split, image_size: as for `read`.
+      root: as for `read`.
+      split: likewise.
+      image_size: likewise.
       classes: names of the folders, labelled in this order; None takes all, sorted.
 
     Raises:

@@ -107,7 +107,8 @@ def image_sizes(
     """Look at how large the images of a folder are, to choose an image_size by.
 
     Args:
-      name_or_path, data_dir: as in `load`.
+      name_or_path: as in `load`.
+      data_dir: likewise.
       most: how many images to look at, spread over the classes.
 
     Returns:

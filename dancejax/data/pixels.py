@@ -141,7 +141,8 @@ def decode_all(
     Args:
       blocks: of encoded images.
       count: images at most.
-      channels, image_size: as for `decode`.
+      channels: as for `decode`.
+      image_size: likewise.
       title: of the progress bar.
       room: gives room for images of a shape.
 

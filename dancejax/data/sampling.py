@@ -129,7 +129,8 @@ def class_indices(
     Every class runs through its own epochs without replacement, whatever its size.
 
     Args:
-      key, step: as for `epoch_positions`.
+      key: as for `epoch_positions`.
+      step: likewise.
       data: sorted by class.
       classes: int32 [k].
       batch: images of each class.
@@ -151,7 +152,10 @@ def class_batch(
     """Gather the images of some classes that a step sees.
 
     Args:
-      key, step, classes, batch: as for `class_indices`.
+      key: as for `class_indices`.
+      step: likewise.
+      classes: likewise.
+      batch: likewise.
       data: on the device, or streamed, which holds them already.
 
     Returns:
@@ -167,7 +171,8 @@ def normalise(images: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
 
     Args:
       images: uint8, or floating-point in [0, 1], [..., h, w, c].
-      mean, std: [c], in [0, 1] units.
+      mean: [c], in [0, 1] units.
+      std: likewise.
 
     Returns:
       (images - mean) / std, float32.

@@ -113,7 +113,9 @@ def ensure(made: CondensedSet, path: Path, form: str, options: ExportOptions = D
     It is read back all the same, and what it says of licence and accuracy is renewed.
 
     Args:
-      made, form, options: as in `export`.
+      made: as in `export`.
+      form: likewise.
+      options: likewise.
       path: a folder that is not there yet, or one that holds this export.
 
     Returns:

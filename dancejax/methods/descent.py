@@ -95,7 +95,9 @@ def classwise(
 
     Args:
       optimizer: an optax transformation.
-      pixels, opt_state, gradients: as in `descend`.
+      pixels: as in `descend`.
+      opt_state: likewise.
+      gradients: likewise.
 
     Returns:
       (pixels, optimiser state, metrics, each [C]).

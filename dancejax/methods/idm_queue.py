@@ -114,7 +114,8 @@ def push(
 
     Args:
       queue: the queue.
-      variables, opt_state: the network's, from `fresh`.
+      variables: the network's, from `fresh`.
+      opt_state: likewise.
       when: bool [], False leaves the queue as it is; may be traced.
     """
     slot = queue.pushed % queue.seen.shape[0]
