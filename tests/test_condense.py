@@ -304,3 +304,19 @@ def test_condensed_images_beat_those_they_start_from(name, network, train, test)
         return result.accuracy_mean
 
     assert accuracy(made) > accuracy(before) + 1
+
+
+def test_a_notebook_may_drive_the_loop(network, train, pool):
+    """Iteration by iteration, with what it sees of each; the end is that of `condense`."""
+    method = methods.create("dance", network, batch_real=8)
+    state, context = condensation.start(method, train, ipc=2, experts=pool)
+    update = condensation.compile_step(method, state, context)
+    seen = []
+    for step in condensation.steps(update, state, context):
+        seen.append((step.number, set(step.metrics)))
+        if step.number == 3:
+            break
+    assert seen == [(n, {"pixels", "pltda", "calibration"}) for n in (1, 2, 3)]
+    made = run("dance", network, train, pool, steps=3)
+    pixels = np.asarray(method.pixels(step.state, context)).reshape(made.images.shape)
+    np.testing.assert_allclose(pixels, made.images, atol=1e-5)
