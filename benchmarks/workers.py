@@ -202,7 +202,7 @@ def _random_dataset(classes: int, per_class: int, side: int) -> Any:
     count = classes * per_class
     return Dataset(
         name="random",
-        split="train",
+        split_name="train",
         images=rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8),
         labels=np.arange(count, dtype=np.int32) % classes,
         classes=tuple(map(str, range(classes))),
