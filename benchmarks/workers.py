@@ -63,7 +63,7 @@ def prepare_step(spec: dict[str, Any]) -> Prepared:
     if spec["method"] == "idm":
         extra = {"queue_size": 20, "train_batch": spec["batch"]}
     method = methods.create(spec["method"], network=network, batch_real=spec["batch"], **extra)
-    state, context = condensation.start(method, dataset, ipc=ipc, experts=pool, seed=1)
+    method, state, context = condensation.start(method, dataset, ipc=ipc, experts=pool, seed=1)
     assert np.isfinite(np.asarray(state.pixels)).all()
     mesh = STACK.enter_context(parallel.use(parallel.CLASSES, spec["devices"]))
     state, context = parallel.place((state, context), mesh)

@@ -113,9 +113,8 @@ def draw(
     check_mode(mode)
     keys = jax.random.split(key, 9)
     pool = [o for o in operations if mode == "single" or o in ("crop", "scale", "rotate")]
-    if choice is not None:
-        keys = keys.at[0].set(jax.random.split(choice, 9)[0])
-    chosen = jax.random.randint(keys[0], (), 0, max(1, len(pool)))
+    k_chosen = keys[0] if choice is None else jax.random.split(choice, 9)[0]
+    chosen = jax.random.randint(k_chosen, (), 0, max(1, len(pool)))
 
     def active(operation: str) -> Array:
         if operation in pool:

@@ -24,8 +24,8 @@ from dancejax.methods import Context, Method, State
 from dancejax.methods.base import ExpertPool, Metrics
 from dancejax.runs import Run, backend, checkpoint, parallel
 from dancejax.runs.measures import Stopwatch, Window
-from dancejax.training import experts as experts_room, prefetch
-from dancejax.training.experts import Experts
+from dancejax.training import prefetch
+from dancejax.training.experts import Experts, fingerprint
 
 
 def make_context(
@@ -56,6 +56,14 @@ class Step(NamedTuple):
     metrics: Metrics  # each [C] or a scalar, on the device
 
 
+class Start(NamedTuple):
+    """What a condensation goes on from."""
+
+    method: Method  # as the data set allows it: without mirroring for digits
+    state: State
+    context: Context
+
+
 def start(
     method: Method,
     dataset: Dataset,
@@ -64,25 +72,31 @@ def start(
     experts: Experts | ExpertPool | None = None,
     init: str | CondensedSet = "real",
     seed: int = 0,
-) -> tuple[State, Context]:
-    """Make what a method's iterations start from, on the default device.
+    run: Run | str | os.PathLike[str] | None = None,
+) -> Start:
+    """Make what a method's iterations start from, on the default device; nothing is written.
 
     Args:
       method: as `methods.create` makes it.
       dataset: what is condensed.
-      ipc: stored images per class.
+      ipc: stored images per class, at least 1.
       experts: for methods that need them.
       init: what the stored images start from (`initialisation.initial_pixels`).
       seed: of everything random in the run.
+      run: whose placement of the data set holds.
 
     Raises:
       UserError: parts that do not fit together.
     """
+    checks.whole("ipc", ipc, 1)
+    checks.whole("seed", seed)
     pool = experts.pool if isinstance(experts, Experts) else experts
-    _check_parts(method, dataset, pool)
-    context = make_context(dataset, pool)
+    records.check_parts(method, dataset, pool)
+    if not dataset.flip:
+        method = methods.without_flips(method)
+    context = make_context(dataset, pool, placement=runs.of(run).placement)
     pixels = initialisation.initial_pixels(dataset, ipc, method.factor, init=init, seed=seed)
-    return method.init(jax.random.key(seed), pixels, context), context
+    return Start(method, method.init(jax.random.key(seed), pixels, context), context)
 
 
 def steps(
@@ -144,21 +158,15 @@ def condense(
         being finite; the last good checkpoint stays.
     """
     run = runs.of(run)
-    for name, value, least in (("steps", steps, 1), ("ipc", ipc, 1), ("seed", seed, 0)):
-        checks.whole(name, value, least)
-    pool = experts.pool if isinstance(experts, Experts) else experts
-    _check_parts(method, dataset, pool)
-    run = run.opened()
-    if not dataset.flip:
-        method = methods.without_flips(method)
-    context = make_context(dataset, pool, placement=run.placement)
-    pixels = initialisation.initial_pixels(dataset, ipc, method.factor, init=init, seed=seed)
-    state = method.init(jax.random.key(seed), pixels, context)
+    checks.whole("steps", steps, 1)
+    method, state, context = start(
+        method, dataset, ipc=ipc, experts=experts, init=init, seed=seed, run=run
+    )
     record = records.describe(
         method, dataset, ipc, init, seed, records.settings_of(method, experts)
     )
-    work = _Condensing(method, dataset, record, run, total=steps)
-    state = work.restored(state, pool)
+    work = _Condensing(method, dataset, record, run.opened(), total=steps)
+    state = work.restored(state, context.experts)
     return work.run_to_end(state, context)
 
 
@@ -177,7 +185,7 @@ class _Condensing:
         """The state to go on from: the newest checkpoint's, or the one given."""
         self.identity = {**self.record, "log_every": self.run.log_every}
         if pool is not None:
-            self.identity["pool"] = experts_room.fingerprint(pool)
+            self.identity["pool"] = fingerprint(pool)
         if self.method.network is not None:
             self.identity["network"] = networks.identity(self.method.network)
         self.first = 0
@@ -327,37 +335,6 @@ class _Condensing:
             "device": jax.devices()[0].device_kind,
         }
         runs.write_json(self.run.folder / "result.json", measured)
-
-
-def _check_parts(method: Method, dataset: Dataset, pool: ExpertPool | None) -> None:
-    """Raise UserError for parts that do not fit together."""
-    checks.instance("method", method, Method, hint="methods.create makes one")
-    checks.instance("the data set", dataset, Dataset, hint=Dataset.HINT)
-    _check_networks(method, dataset, pool)
-    if method.needs_experts and pool is None:
-        raise UserError(f"{method.name} needs a pool of experts; train one with launch.pretrain.")
-
-
-def _check_networks(method: Method, dataset: Dataset, pool: ExpertPool | None) -> None:
-    """Raise UserError for a network that does not fit the data, or experts of another network."""
-    if pool is not None:
-        checks.instance(
-            "pool", pool, ExpertPool, hint="it is the first of what experts.load_pool returns"
-        )
-    if method.network is None:
-        return
-    networks.check(method.network, dataset.num_classes, dataset.image_shape)
-    if pool is None or not method.needs_experts:
-        return
-    key = jax.random.key(0)
-    network = method.network
-    wanted = jax.eval_shape(lambda key: networks.init(network, key, dataset.image_shape), key)
-    found = jax.tree.map(lambda x: x.shape[1:], pool.final)
-    if found != jax.tree.map(lambda x: x.shape, wanted):
-        raise UserError(
-            "the experts have another network than the method; make the method with the network "
-            "that experts.load_pool returns."
-        )
 
 
 def compile_step(

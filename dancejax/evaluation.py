@@ -101,6 +101,7 @@ def evaluate(
     seed: int = 0,
     points: int = 10,
     run: Run | str | os.PathLike[str] | None = None,
+    **settings: Any,
 ) -> Evaluation:
     """Train networks from scratch on a set and test them.
 
@@ -114,16 +115,18 @@ def evaluate(
       points: at how many epochs, evenly spread and the last among them, they are tested.
       run: with a folder, finished networks and checkpoints of those under way are kept there, and
         the same call goes on after an interruption.
+      **settings: fields of TrainConfig that differ from config, such as epochs.
 
     Raises:
       UserError: parts that do not fit together, or a folder of another evaluation.
     """
     run = runs.of(run)
     _check_parts(train, test, network, {"repeats": repeats, "points": points, "seed": seed})
-    config = config or protocols.protocol_for(
+    usual = config or protocols.protocol_for(
         methods.protocol_of(getattr(train, "method", "")), train, test
     )
-    checks.instance("config", config, TrainConfig, hint="protocols.protocol makes one")
+    checks.instance("config", usual, TrainConfig, hint="protocols.protocol makes one")
+    config = training.changed(usual, settings)
     test = dataclasses.replace(test, mean=train.mean, std=train.std)
     points = min(points, config.epochs)
     epochs = [round((i + 1) * config.epochs / points) for i in range(points)]

@@ -1,11 +1,15 @@
-"""What a condensation is: as its artifact says it, and as its checkpoints check it."""
+"""What a condensation is: whether its parts fit together, as its artifact says it, and as its
+checkpoints check it."""
 
 from pathlib import Path
 from typing import Any
 
-from dancejax import condensed, methods, networks
+import jax
+
+from dancejax import checks, condensed, methods, networks
 from dancejax.condensed import CondensedSet, dataset_source
 from dancejax.data.dataset import Dataset
+from dancejax.errors import UserError
 from dancejax.methods import Method
 from dancejax.methods.base import ExpertPool
 from dancejax.runs import checkpoint, integrity
@@ -86,3 +90,34 @@ def check_resume(
     known = {name: settings[name] for name in wanted["settings"] if name in settings}
     parts = {"method": found.get("method"), "source": found.get("source"), "settings": known}
     integrity.check_same(parts, wanted, workdir, missing=EARLIER, ignored=NOT_THE_RUN)
+
+
+def check_parts(method: Method, dataset: Dataset, pool: ExpertPool | None) -> None:
+    """Raise UserError for parts that do not fit together."""
+    checks.instance("method", method, Method, hint="methods.create makes one")
+    checks.instance("the data set", dataset, Dataset, hint=Dataset.HINT)
+    _check_networks(method, dataset, pool)
+    if method.needs_experts and pool is None:
+        raise UserError(f"{method.name} needs a pool of experts; train one with launch.pretrain.")
+
+
+def _check_networks(method: Method, dataset: Dataset, pool: ExpertPool | None) -> None:
+    """Raise UserError for a network that does not fit the data, or experts of another network."""
+    if pool is not None:
+        checks.instance(
+            "pool", pool, ExpertPool, hint="train_experts makes it, and load_pool reads it"
+        )
+    if method.network is None:
+        return
+    networks.check(method.network, dataset.num_classes, dataset.image_shape)
+    if pool is None or not method.needs_experts:
+        return
+    key = jax.random.key(0)
+    network = method.network
+    wanted = jax.eval_shape(lambda key: networks.init(network, key, dataset.image_shape), key)
+    found = jax.tree.map(lambda x: x.shape[1:], pool.final)
+    if found != jax.tree.map(lambda x: x.shape, wanted):
+        raise UserError(
+            "the experts have another network than the method; make the method with the network of "
+            "the experts."
+        )

@@ -212,6 +212,8 @@ def test_data_that_may_not_be_mirrored_are_not(network, train):
     made = run("dm", network, digits, None, steps=1)
     assert made.settings["augmentation"] == "color_crop_cutout_scale_rotate"
     assert made.source["flip"] is False
+    started = condensation.start(methods.create("dm", network), digits, ipc=1)
+    assert started.method.config.augmentation == made.settings["augmentation"]
     mirrored = run("dm", network, train, None, steps=1)
     assert mirrored.settings["augmentation"] == "color_crop_cutout_flip_scale_rotate"
 
@@ -308,8 +310,8 @@ def test_condensed_images_beat_those_they_start_from(name, network, train, test)
 
 def test_a_notebook_may_drive_the_loop(network, train, pool):
     """Iteration by iteration, with what it sees of each; the end is that of `condense`."""
-    method = methods.create("dance", network, batch_real=8)
-    state, context = condensation.start(method, train, ipc=2, experts=pool)
+    made = methods.create("dance", network, batch_real=8)
+    method, state, context = condensation.start(made, train, ipc=2, experts=pool)
     update = condensation.compile_step(method, state, context)
     seen = []
     for step in condensation.steps(update, state, context):

@@ -81,10 +81,11 @@ def test_every_command_runs(page, place):
 
 
 SHORTER = {
-    "count=3": "count=1",
+    "width=32": "width=4",
+    "count=3, epochs=10": "count=1, epochs=1",
+    "batch_real=64": "batch_real=8",
     "steps=300": "steps=2",
-    '"convnet", train': '"convnet", train, width=4',
-    "test, network)": "test, network, repeats=1)",
+    "epochs=100, repeats=3": "epochs=2, repeats=1",
 }
 
 

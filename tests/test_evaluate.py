@@ -180,3 +180,12 @@ def test_what_does_not_fit_is_said(train, test, network):
 def test_diverging_training_is_said(train, test, network):
     with pytest.raises(UserError, match="network 0 are not finite after epoch"):
         run(train, test, network, config=config(learning_rate=1e30), repeats=1)
+
+
+def test_settings_by_keyword_change_the_protocol(train, test, network):
+    chosen = coreset.random(train, 2)
+    result = evaluation.evaluate(chosen, test, network, repeats=1, epochs=3, batch_size=4)
+    training = result.record["training"]
+    assert (training["epochs"], training["batch_size"], training["decay"]) == (3, 4, 0.2)
+    with pytest.raises(UserError, match="setting"):
+        evaluation.evaluate(chosen, test, network, repeats=1, epoch=3)

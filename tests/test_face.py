@@ -6,6 +6,13 @@ from pathlib import Path
 
 import dancejax as dc
 
+SHORTER = {
+    "width=32": "width=4",
+    "count=3, epochs=10": "count=1, epochs=1",
+    "batch_real=64": "batch_real=8",
+    "steps=300": "steps=2",
+    "epochs=100, repeats=3": "epochs=2, repeats=2",
+}
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -28,15 +35,13 @@ def test_the_ten_lines_of_the_readme(tmp_path, monkeypatch, train, capsys):
     (tmp_path / "runs").mkdir()
     lines = [line for line in example().splitlines() if line.strip()]
     assert len(lines) <= 11
-    code = example().replace("count=3", "count=1, config=quick").replace("steps=300", "steps=2")
-    code = code.replace("small, test, network)", "small, test, network, protocol, repeats=2)")
-    from dancejax.training import experts, protocols
-
+    code = example()
+    for long, short in SHORTER.items():
+        assert long in code
+        code = code.replace(long, short)
     scope = {
         "x": train.images[..., 0],
         "y": train.labels.astype("int64") * 10 + 5,
-        "quick": experts.expert_training(28, epochs=1),
-        "protocol": protocols.protocol("dance", "mine", epochs=2),
     }
     exec(code, scope)
     assert os.path.exists("runs/mine/manifest.json")

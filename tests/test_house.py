@@ -37,7 +37,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "file": {},
     "parameters": {
         "dancejax/condensation.py::condense": "the seven things that a condensation is",
-        "dancejax/evaluation.py::evaluate": "the seven things that an evaluation is",
+        "dancejax/evaluation.py::evaluate": "the seven things that an evaluation is, and settings",
         "dancejax/training/experts.py::train_pool": "the seven things that a pool is",
         "dancejax/training/protocols.py::protocol": "all that protocols of the papers depend on",
     },

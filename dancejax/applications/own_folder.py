@@ -30,8 +30,8 @@ from dancejax.errors import UserError
 from dancejax.methods import Method
 from dancejax.report import gallery
 from dancejax.runs import Run, parallel
-from dancejax.training import experts as experts_room, protocols
-from dancejax.training.experts import Experts
+from dancejax.training import protocols
+from dancejax.training.experts import Experts, finished, load_pool, read_description
 from dancejax.types import Json
 
 __all__ = [
@@ -169,7 +169,7 @@ def _job(chosen: Chosen, train: Dataset, run: Run) -> Job:
     network = settings.network
     if settings.experts.folder is not None and methods.needs_experts(settings.method):
         pool.check(settings.experts, network, train, chosen.used)
-        stored = experts_room.read_description(settings.experts.folder)["network"]
+        stored = read_description(settings.experts.folder)["network"]
         network = NetworkSettings().over(stored)
     module = network.create(train)
     method = methods.create(settings.method, network=module, **chosen.config)
@@ -213,8 +213,8 @@ def _work(job: Job) -> plan.Work:
     settings, folder = job.settings, job.run.folder
     experts, factor = settings.experts, job.method.factor
     assert folder is not None
-    finished = experts_room.finished(experts.folder or folder / "experts")
-    missing = 0 if experts.folder else max(0, experts.number - finished)
+    available = finished(experts.folder or folder / "experts")
+    missing = 0 if experts.folder else max(0, experts.number - available)
     _, evaluation = settings.evaluation.training(
         job.method.name, job.train, decoded=settings.ipc * factor**2, factor=factor
     )
@@ -226,7 +226,7 @@ def _work(job: Job) -> plan.Work:
         steps=job.steps,
         expert_training=experts.training(job.train),
         expert_count=missing if job.method.needs_experts else 0,
-        pool_size=max(1, finished) if job.used is None else job.used,
+        pool_size=max(1, available) if job.used is None else job.used,
         evaluation=evaluation,
         repeats=settings.evaluation.networks if job.test is not None else 0,
     )
@@ -283,7 +283,7 @@ def ready_experts(job: Job, *, say: Say = quiet) -> Experts | None:
         say=say,
         run=job.run.within("experts"),
     )
-    return experts_room.load_pool(folder, count=job.used, dataset=job.train)
+    return load_pool(folder, count=job.used, dataset=job.train)
 
 
 def make(job: Job, experts: Experts | None) -> CondensedSet:

@@ -244,7 +244,7 @@ def _time_condensation(work: Work, run: runs.Run) -> tuple[float, int]:
         dataset = dataclasses.replace(
             dataset, images=dataset.images[few], labels=dataset.labels[few]
         )
-    state, context = condensation.start(method, dataset, ipc=work.ipc, experts=pool)
+    method, state, context = condensation.start(method, dataset, ipc=work.ipc, experts=pool)
     with parallel.use(parallel.CLASSES, run.devices) as mesh:
         state, context = parallel.place((state, context), mesh)
         update = condensation.compile_step(

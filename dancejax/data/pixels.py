@@ -127,6 +127,12 @@ def empty(shape: tuple[int, ...]) -> np.ndarray:
     return np.empty(shape, np.uint8)
 
 
+def _check_memory(count: int, side: int) -> None:
+    """Raise UserError where images of this side do not fit into memory while they are decoded."""
+    needed = side**2 * 4 * min(count, os.cpu_count() or 1)
+    memory.check(needed, f"images of {side}x{side} pixels", _SMALLER)
+
+
 def decode_all(
     blocks: Iterable[Sequence[Encoded]],
     count: int,
@@ -154,9 +160,8 @@ def decode_all(
     """
     images = np.empty((0, 0, 0, channels), np.uint8)
     first_name, done = "", 0
-    if image_size is not None:  # what is known before anything is decoded is looked at before
-        needed = image_size**2 * 4 * min(count, os.cpu_count() or 1)
-        memory.check(needed, f"images of {image_size}x{image_size} pixels", _SMALLER)
+    if image_size is not None:
+        _check_memory(count, image_size)  # before anything is decoded
         images = room((count, image_size, image_size, channels))
 
     def fill(start: int, chunk: Sequence[Encoded]) -> int:

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dancejax import interpolate, methods, names, networks, runs, training
+from dancejax import interpolate, methods, names, runs, training
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
@@ -121,19 +120,18 @@ def features_figure(
     """
     if embedding not in EMBEDDINGS:
         raise UserError(f"unknown embedding {embedding!r}; choose one of {', '.join(EMBEDDINGS)}.")
-    network, variables = experts.network, interpolate.select(experts.pool.final, 0)
     rng = np.random.default_rng(seed)
     classes = np.sort(np.argsort(-dataset.class_counts, kind="stable")[:10])
     chosen = np.concatenate(
         [rng.permutation(np.flatnonzero(dataset.labels == c))[:per_class] for c in classes]
     )
-    points = [_features(dataset.images[chosen] / np.float32(255), dataset, network, variables)]
-    labels = [dataset.labels[chosen]]
+    images, labels = [dataset.images[chosen] / np.float32(255)], [dataset.labels[chosen]]
     for made in sets.values():
-        images, numbers = (np.asarray(x) for x in made.decoded())
+        decoded, numbers = (np.asarray(x) for x in made.decoded())
         kept = np.isin(numbers, classes)
-        points.append(_features(images[kept], dataset, network, variables))
+        images.append(decoded[kept])
         labels.append(numbers[kept])
+    points = [_features(x, dataset, experts) for x in images]
     flat = _embed(np.concatenate(points), embedding, seed)
     parts = np.split(flat, np.cumsum([len(p) for p in points])[:-1])
     figure = Figure(figsize=(5.2 * len(sets), 5), dpi=120, layout="constrained")
@@ -151,8 +149,14 @@ def features_figure(
         f"features before the classifier of a network trained on all images, {_AXES[embedding]}",
         fontsize=9,
     )
+    _legend(figure, panels[0])
+    return figure
+
+
+def _legend(figure: Figure, axes: Any) -> None:
+    """Say below the diagrams which class has which colour and marker."""
     legend = figure.legend(
-        *panels[0].get_legend_handles_labels(),
+        *axes.get_legend_handles_labels(),
         loc="outside lower center",
         ncols=5,
         fontsize=8,
@@ -160,12 +164,9 @@ def features_figure(
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-    return figure
 
 
-def _features(
-    images: np.ndarray, dataset: Dataset, network: nn.Module, variables: networks.Variables
-) -> np.ndarray:
+def _features(images: np.ndarray, dataset: Dataset, experts: Experts) -> np.ndarray:
     """Features [n, d] of images [n, h, w, c] in [0, 1]."""
     data = training.TrainData(
         jnp.asarray(images),
@@ -173,7 +174,8 @@ def _features(
         jnp.asarray(dataset.mean, jnp.float32),
         jnp.asarray(dataset.std, jnp.float32),
     )
-    return np.asarray(training.predict(variables, data, network=network)[1])
+    variables = interpolate.select(experts.pool.final, 0)
+    return np.asarray(training.predict(variables, data, network=experts.network)[1])
 
 
 def _embed(points: np.ndarray, embedding: str, seed: int) -> np.ndarray:

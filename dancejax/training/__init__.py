@@ -1,6 +1,6 @@
 """Training networks on labelled sets: the step, the loop, experts and the papers' protocols."""
 
-from dancejax.training.config import EARLIER, TrainConfig, drop_epochs, make_config
+from dancejax.training.config import EARLIER, TrainConfig, changed, drop_epochs, make_config
 from dancejax.training.step import (
     DrawnBatch,
     Presented,
@@ -26,6 +26,7 @@ __all__ = [
     "accuracy",
     "accuracy_in_parts",
     "batch_indices",
+    "changed",
     "drop_epochs",
     "init_state",
     "make_config",

@@ -6,6 +6,7 @@ from typing import Any
 
 from dancejax import augment, checks
 from dancejax.errors import UserError
+from dancejax.types import Record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +61,11 @@ def make_config(**settings: Any) -> TrainConfig:
         if name not in known:
             raise UserError(f"training has no setting {name!r}; it has {', '.join(known)}.")
     return TrainConfig(**settings)
+
+
+def changed(config: TrainConfig, settings: Record) -> TrainConfig:
+    """Change settings of a training. Raises UserError for settings that it does not have."""
+    return make_config(**{**dataclasses.asdict(config), **settings})
 
 
 EARLIER = {"training.draw": "image", "keys": "experts"}

@@ -291,6 +291,7 @@ def train_experts(
     config: TrainConfig | None = None,
     seed: int = 0,
     run: Run | str | os.PathLike[str] | None = None,
+    **settings: Any,
 ) -> Experts:
     """Train experts, in memory or kept in a folder.
 
@@ -301,6 +302,7 @@ def train_experts(
       config: how they are trained; None is DANCE's training (`expert_training`).
       seed: of their initialisation and training; expert n depends on it and n alone.
       run: with a folder, experts that are there already are read, and the rest is added.
+      **settings: fields of TrainConfig that differ from that, such as epochs.
 
     Returns:
       The experts.
@@ -309,7 +311,8 @@ def train_experts(
       UserError: the folder holds another pool, or what is given does not fit together.
     """
     run = runs.of(run)
-    config = config or expert_training(min(dataset.image_shape[:2]))
+    usual = config or expert_training(min(dataset.image_shape[:2]))
+    config = training.changed(usual, settings)
     if run.folder is not None:
         train_pool(dataset, network, config, count=count, seed=seed, run=run)
         return load_pool(run.folder, count=count, dataset=dataset, network=network)

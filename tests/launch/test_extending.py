@@ -7,8 +7,6 @@ import sys
 import numpy as np
 import pytest
 
-from dancejax import exchange
-
 from ..methods.test_registry import MOMENTS
 from .conftest import ROOT, SMALL
 
@@ -78,7 +76,7 @@ def extended(tmp_path, environment):
 
 
 @pytest.mark.slow
-def test_programs_know_what_is_new(extended, dataset, tmp_path, monkeypatch):
+def test_programs_know_what_is_new(extended, dataset, tmp_path):
     said = extended(
         "condense", dataset, "--preset=paper", "--method=moments", "--network=pooled", "--width=3",
         "--ipc=2", "--steps=3", "--third=0.5", "--workdir=run",
@@ -100,4 +98,3 @@ def test_programs_know_what_is_new(extended, dataset, tmp_path, monkeypatch):
     extended("export", "--condensed=chosen", "--formats=raw", "--workdir=out")
     images = np.load(tmp_path / "out/raw/images.raw.npy")
     assert images.shape == (6, 28, 28, 1)
-    assert "raw" not in exchange.FORMS
