@@ -171,3 +171,17 @@ def test_experts_of_another_network(train, pool, network):
 def test_what_is_no_run(run, train, test, network):
     with pytest.raises(UserError, match="run"):
         evaluation.evaluate(train, test, network, CONFIG, repeats=1, run=run)
+
+
+def test_devices_that_are_not_there(train, test, network):
+    """Whichever verb is asked for them, with a folder or in memory."""
+    many = Run(progress=False, devices=999)
+    config = experts.expert_training(28, epochs=1)
+    means = coreset.Means(network=network, config=config, run=many)
+    for call in (
+        lambda: evaluation.evaluate(train, test, network, CONFIG, repeats=1, run=many),
+        lambda: experts.train_experts(network, train, count=1, config=config, run=many),
+        lambda: coreset.choose("forgetting", train, 1, means=means),
+    ):
+        with pytest.raises(UserError, match="devices"):
+            call()

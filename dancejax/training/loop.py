@@ -183,14 +183,15 @@ def train(job: Job, missing: list[int], observer: Observer, run: Run) -> None:
       Interrupted: a signal came; what was computed is saved.
       UserError: a loss or a parameter is not finite, or the folder holds another run.
     """
+    run = run.opened()
     done = (job.count - len(missing)) * job.steps
     folder = run.folder and run.folder / "training"
     total, count = job.count * job.steps, job.count
     with run.working(job.name, total, parallel.NETWORKS, count=count, done=done) as session:
         data = place(job.data, session)
         for members in teams(missing, folder, team_size(job, run.networks_at_once)):
-            training_of_team = _TeamTraining(job, init_team(job, members, session.mesh), session)
-            training_of_team.run(data, observer, done)
+            team = init_team(job, members, session.mesh)
+            _TeamTraining(job, team, session).run(data, observer, done)
             done += job.steps * len(members)
 
 
