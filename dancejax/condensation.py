@@ -17,7 +17,7 @@ from dancejax import checks, condensed, initialisation, methods, networks, recor
 from dancejax.condensed import CondensedSet, describe_source
 from dancejax.data import sampling
 from dancejax.data.dataset import Dataset
-from dancejax.data.sampling import RealData
+from dancejax.data.sampling import ClassData
 from dancejax.errors import UserError
 from dancejax.figures import save_grid
 from dancejax.methods import Context, Method, State
@@ -33,7 +33,7 @@ def make_context(
 ) -> Context:
     """Moves a data set and a pool of experts to the device.
 
-    placement "host" leaves the images where they are: a `StreamedData` takes their place.
+    placement "host" leaves the images where they are: what each step draws takes their place.
     """
     on_device = placement == "device"
     return Context(
@@ -104,7 +104,7 @@ def steps(
     state: State,
     context: Context,
     *,
-    batches: Iterator[RealData] | None = None,
+    batches: Iterator[ClassData] | None = None,
 ) -> Iterator[Step]:
     """Iterate a method without end, from where its state is.
 
@@ -221,7 +221,7 @@ class _Condensing:
         ):
             log.rewind(name, self.step)
             state, context = parallel.place((state, context), session.mesh)
-            batches: prefetch.Ahead | prefetch.Same = prefetch.Same(context.real)
+            batches = prefetch.Batches.same(context.real)
             if run.placement == "host":
                 batches = prefetch.class_batches(
                     self.dataset, self.method.draw, state.key, self.step, session.mesh
@@ -231,10 +231,10 @@ class _Condensing:
             update = None
             with batches:
                 if self.step < self.total:
-                    first = batches.next()
+                    first = next(batches)
                     context = context._replace(real=first)
                     update = self._compiled(state, context, session.mesh)
-                    images = itertools.chain([first], iter(batches.next, None))
+                    images = itertools.chain([first], batches)
                     state = self._iterate(
                         steps(update, state, context, batches=images), context, session, log
                     )

@@ -258,7 +258,8 @@ def forgetting(
         "counted": "presentations",
         "keys": keys.FORGETTING,
     }
-    job = loop.Job("forgetting", means.network, config, dataset, 1, seed, keys.FORGETTING, record)
+    data = training.train_data(dataset)
+    job = loop.Job("forgetting", means.network, config, data, 1, seed, keys.FORGETTING, record)
     counter = _Counter(len(dataset.labels))
     loop.train(job, [0], counter, means.run)
     order = np.random.default_rng(seed).permutation(len(dataset.labels))

@@ -22,10 +22,10 @@ from dancejax.training import TrainConfig, TrainData, TrainState, loop, protocol
 from dancejax.types import Json
 
 
-def training_set(train: CondensedSet | Dataset) -> TrainData | Dataset:
-    """What networks are trained on: a data set as it is, a condensed set decoded, on the device."""
+def training_set(train: CondensedSet | Dataset) -> TrainData:
+    """What networks are trained on: a data set, on the host, or a decoded set, on the device."""
     if isinstance(train, Dataset):
-        return train
+        return training.train_data(train)
     images, labels = train.decoded()
     return TrainData(images, labels, jnp.asarray(train.mean), jnp.asarray(train.std))
 
@@ -193,7 +193,7 @@ class _Tester(loop.Observer):
     def begin(self, team: loop.Team, session: runs.Session) -> np.ndarray:
         self.session = session
         if self.placed is None:
-            self.placed = loop.place(self.test, session)
+            self.placed = loop.place(training.train_data(self.test), session)
         return np.zeros((len(team.members), len(self.epochs)), np.float32)
 
     def after_epoch(self, epoch: int, state: TrainState, loss: float, extra: Any) -> Any:

@@ -124,8 +124,9 @@ def test_prediction_in_blocks_is_prediction(monkeypatch, train, network):
     accuracies = training.accuracy(stacked, data, network=network)
     np.testing.assert_allclose(accuracies, [right, 1 / 3], rtol=1e-6)
     with parallel.use(parallel.NETWORKS, 1) as mesh:
-        parts = training.accuracy_in_parts(stacked, train, network=network, mesh=mesh)
-        np.testing.assert_allclose(parts, accuracies, rtol=1e-6)
+        for held in (data, training.TrainData(*parallel.place(data, mesh))):
+            parts = training.accuracy_in_parts(stacked, held, network=network, mesh=mesh)
+            np.testing.assert_allclose(parts, accuracies, rtol=1e-6)
     monkeypatch.setattr(np, "prod", lambda shape: 2**28)  # parts of 256 images at least
     everywhere = training.predict_all(state.variables, train, network=network)
     np.testing.assert_allclose(everywhere[0], logits, atol=1e-5)

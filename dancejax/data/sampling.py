@@ -16,31 +16,29 @@ from dancejax.data.dataset import Dataset
 _ROUNDS = 8
 
 
-class ClassData(NamedTuple):
-    """A labelled image set on the device, sorted by class."""
-
-    images: jax.Array  # uint8 [N, h, w, c]
-    labels: jax.Array  # int32 [N]
-    offsets: jax.Array  # int32 [C], where each class begins
-    counts: jax.Array  # int32 [C]
-
-
 class Draws(NamedTuple):
-    """Which images of `ClassData` a step uses."""
+    """Which images a step uses."""
 
-    classes: jax.Array  # int32 [C, B], real images of each class
-    training: jax.Array  # int32 [t], those that a method trains networks on, in order
-
-
-class StreamedData(NamedTuple):
-    """The images of one step's `Draws`, of a set that stays on the host."""
-
-    images: jax.Array  # uint8 [C, B, h, w, c]
-    training_images: jax.Array  # uint8 [t, h, w, c]
-    training_labels: jax.Array  # int32 [t]
+    classes: jax.Array | np.ndarray  # int32 [C, B], real images of each class
+    training: jax.Array | np.ndarray  # int32 [t], those that a method trains networks on, in order
 
 
-RealData = ClassData | StreamedData
+class ClassData(NamedTuple):
+    """Labelled images on the device, of which a step draws some of each class.
+
+    Attributes:
+      images: uint8 [N, h, w, c], sorted by class; or only those that one step draws.
+      labels: int32 [N], of these images.
+      offsets: int32 [C], where each class begins in the whole set.
+      counts: int32 [C], images of each class in the whole set.
+      drawn: where among `images` the step's are; None: at the places that follow from its number.
+    """
+
+    images: jax.Array
+    labels: jax.Array
+    offsets: jax.Array
+    counts: jax.Array
+    drawn: Draws | None = None
 
 
 def class_sizes(dataset: Dataset) -> tuple[ClassData, np.ndarray]:
@@ -147,7 +145,7 @@ def class_indices(
 
 
 def class_batch(
-    key: jax.Array, step: jax.Array, data: RealData, classes: jax.Array, batch: int
+    key: jax.Array, step: jax.Array, data: ClassData, classes: jax.Array, batch: int
 ) -> jax.Array:
     """Gather the images of some classes that a step sees.
 
@@ -156,17 +154,19 @@ def class_batch(
       step: likewise.
       classes: likewise.
       batch: likewise.
-      data: on the device, or streamed, which holds them already.
+      data: the whole set, or what the step draws of it.
 
     Returns:
       uint8 [k, batch, h, w, c].
     """
-    if isinstance(data, StreamedData):
-        return data.images[classes]
+    if data.drawn is not None:
+        return data.images[data.drawn.classes[classes]]
     return data.images[class_indices(key, step, data, classes, batch)]
 
 
-def normalise(images: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
+def normalise(
+    images: jax.Array, mean: jax.Array | np.ndarray, std: jax.Array | np.ndarray
+) -> jax.Array:
     """Normalise images as networks see them.
 
     Args:

@@ -11,7 +11,7 @@ import optax
 
 from dancejax import augment, multiformation, networks
 from dancejax.data import sampling
-from dancejax.data.sampling import ClassData, Draws, RealData
+from dancejax.data.sampling import ClassData, Draws
 from dancejax.errors import UserError
 from dancejax.methods.optimizers import SGD as SGD, Optimizer
 from dancejax.methods.papers import Paper as Paper
@@ -42,7 +42,7 @@ class Context(NamedTuple):
       experts: a pool of experts; None for methods that need none.
     """
 
-    real: RealData
+    real: ClassData
     mean: Array
     std: Array
     experts: ExpertPool | None = None

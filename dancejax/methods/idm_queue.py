@@ -11,7 +11,7 @@ from jax import lax
 
 from dancejax import networks
 from dancejax.data import sampling
-from dancejax.data.sampling import ClassData, StreamedData
+from dancejax.data.sampling import ClassData
 from dancejax.methods.base import Array, Context
 from dancejax.runs import parallel
 
@@ -215,13 +215,12 @@ def _batch(training: Training, shared: _Batches, number: Array) -> tuple[Array, 
     """(normalised images, labels) of training step `number`."""
     context, batch = shared.context, training.batch
     real = context.real
-    if isinstance(real, StreamedData):
-        index = (number - shared.first) * batch + jnp.arange(batch)
-        images, labels = real.training_images[index], real.training_labels[index]
+    if real.drawn is not None:
+        index = real.drawn.training[(number - shared.first) * batch + jnp.arange(batch)]
     else:
         index = batch_indices(shared.key, number, batch, real)
-        images, labels = real.images[index], real.labels[index]
-    return sampling.normalise(images, context.mean, context.std), labels
+    images = sampling.normalise(real.images[index], context.mean, context.std)
+    return images, real.labels[index]
 
 
 def _step(

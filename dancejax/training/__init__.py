@@ -2,7 +2,6 @@
 
 from dancejax.training.config import EARLIER, TrainConfig, changed, drop_epochs, make_config
 from dancejax.training.step import (
-    DrawnBatch,
     Presented,
     Recipe,
     TrainData,
@@ -17,7 +16,6 @@ from dancejax.training.testing import accuracy, accuracy_in_parts, predict, pred
 
 __all__ = [
     "EARLIER",
-    "DrawnBatch",
     "Presented",
     "Recipe",
     "TrainConfig",

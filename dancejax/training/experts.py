@@ -117,7 +117,8 @@ def train_pool(
     if missing:
         size = _bytes(network, dataset.image_shape)
         runs.check_space(folder, (snapshots + 2) * len(missing) * size + 2**20)
-        job = loop.Job("experts", network, config, dataset, count, seed, keys.EXPERTS, description)
+        data = training.train_data(dataset)
+        job = loop.Job("experts", network, config, data, count, seed, keys.EXPERTS, description)
         with contextlib.closing(run.log()) as log:
             loop.train(job, missing, Recorder(job, folder, log, snapshots, test), run)
     found = [checkpoint.load_metadata(expert_path(folder, n)) for n in range(count)]
@@ -320,7 +321,8 @@ def train_experts(
     checks.whole("seed", seed)
     _check_parts(dataset, network, config, None)
     description = describe(dataset, network, config, seed, 0)
-    job = loop.Job("experts", network, config, dataset, count, seed, keys.EXPERTS, description)
+    data = training.train_data(dataset)
+    job = loop.Job("experts", network, config, data, count, seed, keys.EXPERTS, description)
     made = InMemory()
     loop.train(job, list(range(count)), made, run)
     stacked = [interpolate.stack([pair[end] for pair in made.found]) for end in (0, 1)]

@@ -16,7 +16,6 @@ import numpy as np
 from jax.sharding import Mesh
 
 from dancejax import interpolate, keys, networks
-from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.runs import Run, Session, backend, checkpoint, integrity, parallel
 from dancejax.training import prefetch, step as training
@@ -43,7 +42,7 @@ class Job:
     name: str
     network: nn.Module
     config: TrainConfig
-    data: TrainData | Dataset
+    data: TrainData
     count: int
     seed: int
     purpose: str
@@ -161,13 +160,11 @@ def init_team(job: Job, members: list[int], mesh: Mesh) -> Team:
     return Team(members, state, own)
 
 
-def place(data: TrainData | Dataset, session: Session) -> TrainData | Dataset:
-    """A set where the run wants it: on the mesh's devices, or a data set on the host as it is."""
-    if isinstance(data, TrainData):
-        return TrainData(*parallel.place(data, session.mesh))
-    if session.run.placement == "host":
+def place(data: TrainData, session: Session) -> TrainData:
+    """A set where the run wants it: on the mesh's devices, or on the host as it is."""
+    if data.on_host and session.run.placement == "host":
         return data
-    return TrainData(*parallel.place(training.train_data(data), session.mesh))
+    return TrainData(*parallel.place(data, session.mesh))
 
 
 def train(job: Job, missing: list[int], observer: Observer, run: Run) -> None:
@@ -196,7 +193,7 @@ def train(job: Job, missing: list[int], observer: Observer, run: Run) -> None:
 
 
 def steps(
-    job: Job, team: Team, data: TrainData | Dataset, mesh: Mesh, *, watch: bool = False
+    job: Job, team: Team, data: TrainData, mesh: Mesh, *, watch: bool = False
 ) -> Iterator[Step]:
     """Train a team step by step, from the step that its state has reached, without end.
 
@@ -217,7 +214,7 @@ def steps(
     with batches:
         while True:
             state, losses, *presented = training.train_step(
-                state, team.keys, batches.next(), recipe, watch=watch
+                state, team.keys, next(batches), recipe, watch=watch
             )
             number += 1
             yield Step(number, state, losses, presented[0] if watch else None)
@@ -232,7 +229,7 @@ class _TeamTraining:
         self.record = integrity.plain({**job.record, "members": team.members})
         self.state, self.loss_sum, self.step = team.state, jnp.zeros(len(team.keys)), 0
 
-    def run(self, data: TrainData | Dataset, observer: Observer, done: int) -> None:
+    def run(self, data: TrainData, observer: Observer, done: int) -> None:
         """Train to the end; `done`: steps of other teams, for the progress."""
         job, session, count = self.job, self.session, len(self.team.members)
         extra = self._restored(observer.begin(self.team, session))

@@ -7,9 +7,9 @@ the indices, gather and send batches while earlier steps run; results do not dep
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,32 +18,43 @@ import numpy as np
 from dancejax import training
 from dancejax.data import sampling
 from dancejax.data.dataset import Dataset
-from dancejax.data.sampling import ClassData, Draws, StreamedData
+from dancejax.data.sampling import ClassData, Draws
 from dancejax.runs import parallel
-from dancejax.training import DrawnBatch, TrainData
-from dancejax.types import Tree
+from dancejax.training import TrainData
 
+T = TypeVar("T")
 _AHEAD = 3
 
 
-class Ahead:
-    """make(step), make(step + 1), ... in order, computed by a thread some steps ahead.
+class Batches(Iterator[T]):
+    """What each step gets, in order: the same always, or made some steps ahead by a thread.
 
-    A context manager; `next` raises what the thread raised. waited: seconds that `next` has waited
-    after the first.
+    A context manager, within which it can be iterated; it has no end, and raises what the thread
+    raised.
+
+    Attributes:
+      waited: seconds that steps after the first have waited.
     """
 
-    def __init__(self, make: Callable[[int], Any], start: int) -> None:
-        self._made: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(_AHEAD)
+    def __init__(self, make: Callable[[int], T], start: int, *, ahead: bool = True) -> None:
+        """Give make(start), make(start + 1), ...; ahead: by a thread of its own."""
+        self._make, self._step = make, start
+        self._made: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(_AHEAD)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(make, start), daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True) if ahead else None
         self._taken = 0
         self.waited = 0.0
 
-    def _run(self, make: Callable[[int], Any], step: int) -> None:
+    @classmethod
+    def same(cls, value: T) -> "Batches[T]":
+        """Give the same to every step."""
+        return cls(lambda step: value, 0, ahead=False)
+
+    def _run(self) -> None:
         while not self._stop.is_set():
+            item: tuple[T | None, BaseException | None]
             try:
-                item: tuple[Any, BaseException | None] = make(step), None
+                item = self._make(self._step), None
             except BaseException as error:  # said where the batch is asked for
                 item = None, error
             while not self._stop.is_set():
@@ -52,9 +63,11 @@ class Ahead:
                     break
                 except queue.Full:
                     continue
-            step += 1
+            self._step += 1
 
-    def next(self) -> Tree:
+    def __next__(self) -> T:
+        if self._thread is None:
+            return self._make(self._step)
         began = time.monotonic()
         value, error = self._made.get()
         if self._taken:
@@ -62,61 +75,46 @@ class Ahead:
         self._taken += 1
         if error is not None:
             raise error
-        return value
+        return cast(T, value)
 
-    def __enter__(self) -> "Ahead":
-        self._thread.start()
+    def __enter__(self) -> "Batches[T]":
+        if self._thread is not None:
+            self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stop.set()
-        self._thread.join()
-
-
-class Same:
-    """Stands for `Ahead` where every step gets the same."""
-
-    waited = 0.0
-
-    def __init__(self, value: Any) -> None:
-        self._value = value
-
-    def next(self) -> Tree:
-        return self._value
-
-    def __enter__(self) -> "Same":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
+        if self._thread is not None:
+            self._thread.join()
 
 
 def train_batches(
-    data: TrainData | Dataset,
+    data: TrainData,
     keys: jax.Array,
     start: int,
     batch_size: int,
     mesh: jax.sharding.Mesh,
-) -> Ahead | Same:
+) -> Batches[TrainData]:
     """What `training.train_step` takes as data, step after step, for the networks of `keys`."""
-    if isinstance(data, TrainData):
-        return Same(data)
+    if not data.on_host:
+        return Batches.same(data)
     images, labels, count = data.images, data.labels, len(data.labels)
     keys, host = _on_host(keys)
-    mean, std = jnp.asarray(data.mean, jnp.float32), jnp.asarray(data.std, jnp.float32)
-    mean, std = parallel.place((mean, std), mesh)
+    mean, std = parallel.place((data.mean, data.std), mesh)
 
     @jax.jit
     def indices(keys: jax.Array, step: jax.Array) -> jax.Array:
         return jax.vmap(lambda key: training.batch_indices(key, step, count, batch_size)[0])(keys)
 
-    def make(step: int) -> DrawnBatch:
+    def make(step: int) -> TrainData:
         with jax.default_device(host):
             taken = np.asarray(indices(keys, np.int32(step)))
-        drawn = parallel.place((images[taken], labels[taken]), mesh, parallel.NETWORKS)
-        return DrawnBatch(drawn[0], drawn[1], mean, std)
+        places = np.broadcast_to(np.arange(taken.shape[1], dtype=np.int32), taken.shape)
+        drawn = images[taken], labels[taken], places
+        own_images, own_labels, place = parallel.place(drawn, mesh, parallel.NETWORKS)
+        return TrainData(own_images, own_labels, mean, std, place)
 
-    return Ahead(make, start)
+    return Batches(make, start)
 
 
 def class_batches(
@@ -125,23 +123,29 @@ def class_batches(
     key: jax.Array,
     start: int,
     mesh: jax.sharding.Mesh,
-) -> Ahead:
-    """The real images of each iteration as a `StreamedData`.
+) -> Batches[ClassData]:
+    """The images that each iteration draws.
 
     draw: a method's, (run's key, step, class data without images) -> which images it uses.
     """
     sizes, order = sampling.class_sizes(dataset)
-    (key, sizes), host = _on_host((key, sizes))
+    (key, host_sizes), host = _on_host((key, sizes))
     compute = jax.jit(partial(draw))
 
-    def make(step: int) -> StreamedData:
+    def make(step: int) -> ClassData:
         with jax.default_device(host):
-            draws = jax.tree.map(np.asarray, compute(key, np.int32(step), sizes))
-        own, mixed = order[draws.classes], order[draws.training]
-        drawn = dataset.images[own], dataset.images[mixed], dataset.labels[mixed]
-        return StreamedData(*parallel.place(drawn, mesh))
+            draws = jax.tree.map(np.asarray, compute(key, np.int32(step), host_sizes))
+        taken = order[np.concatenate([draws.classes.reshape(-1), draws.training])]
+        places = np.arange(len(taken), dtype=np.int32)
+        own = places[: draws.classes.size].reshape(draws.classes.shape)
+        step_data = sizes._replace(
+            images=dataset.images[taken],
+            labels=dataset.labels[taken],
+            drawn=Draws(own, places[draws.classes.size :]),
+        )
+        return cast(ClassData, parallel.place(step_data, mesh))
 
-    return Ahead(make, start)
+    return Batches(make, start)
 
 
 def _on_host(tree: Any) -> tuple[Any, jax.Device]:

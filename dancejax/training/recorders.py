@@ -69,7 +69,7 @@ class Recorder(loop.Observer):
         """Store the experts; `save_tree` leaves alone those that are there already."""
         accuracies = None
         if self.test is not None:
-            placed = loop.place(self.test, self.session)
+            placed = loop.place(training.train_data(self.test), self.session)
             accuracies = training.accuracy_in_parts(
                 state.variables, placed, network=self.job.network, mesh=self.session.mesh
             )

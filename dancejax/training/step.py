@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from dancejax import augment, networks
@@ -19,21 +20,27 @@ Array = jax.Array
 
 
 class TrainData(NamedTuple):
-    """A training set on the device, its images in [0, 1] or as bytes."""
+    """Labelled images of which a step takes some.
 
-    images: Array  # uint8 or float [n, h, w, c]
-    labels: Array  # int32 [n]
-    mean: Array  # [c]
-    std: Array  # [c]
+    Attributes:
+      images: uint8, or float in [0, 1], [n, h, w, c]: the whole set, or only those of one step.
+      labels: int32 [n], of these images.
+      mean: [c], in [0, 1] units.
+      std: likewise.
+      drawn: int32 [b], where among `images` the step's are; None: at the places that
+        `batch_indices` names.
+    """
 
+    images: Array | np.ndarray
+    labels: Array | np.ndarray
+    mean: Array | np.ndarray
+    std: Array | np.ndarray
+    drawn: Array | None = None
 
-class DrawnBatch(NamedTuple):
-    """A step's batch of a set that stays on the host, as `batch_indices` names it."""
-
-    images: Array  # uint8 [b, h, w, c]
-    labels: Array  # int32 [b]
-    mean: Array  # [c]
-    std: Array  # [c]
+    @property
+    def on_host(self) -> bool:
+        """Whether the images lie in the host's memory, or in a file mapped into it."""
+        return isinstance(self.images, np.ndarray)
 
 
 class TrainState(NamedTuple):
@@ -51,13 +58,9 @@ class Presented(NamedTuple):
 
 
 def train_data(dataset: Dataset) -> TrainData:
-    """Moves a data set to the device."""
-    return TrainData(
-        jnp.asarray(dataset.images),
-        jnp.asarray(dataset.labels),
-        jnp.asarray(dataset.mean, jnp.float32),
-        jnp.asarray(dataset.std, jnp.float32),
-    )
+    """Return a data set to train on, on the host; its images are not copied."""
+    mean, std = (np.asarray(values, np.float32) for values in (dataset.mean, dataset.std))
+    return TrainData(dataset.images, dataset.labels, mean, std)
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
@@ -126,16 +129,15 @@ class _Batch(NamedTuple):
     weights: Array  # float32 [b], 0 for the repeats that fill up an epoch's last batch
 
 
-def _draw(step: Array, key: Array, data: TrainData | DrawnBatch, recipe: Recipe) -> _Batch:
+def _draw(step: Array, key: Array, data: TrainData, recipe: Recipe) -> _Batch:
     """The batch of a step, augmented."""
     config = recipe.config
     _, k_step = jax.random.split(key)
     k_augment, k_cutmix = jax.random.split(jax.random.fold_in(k_step, step))
     index, weights = batch_indices(key, step, recipe.images, config.batch_size)
-    images, labels = data.images, data.labels
-    if isinstance(data, TrainData):
-        images, labels = images[index], labels[index]
-    images = sampling.normalise(images, data.mean, data.std)
+    place = index if data.drawn is None else data.drawn
+    labels = jnp.asarray(data.labels)[place]
+    images = sampling.normalise(jnp.asarray(data.images)[place], data.mean, data.std)
     strategy = config.augmentation
     if config.cutmix:
         strategy = augment.without(strategy, "cutout")
@@ -195,7 +197,7 @@ def _descend(
 def _train_step(
     state: TrainState,
     key: Array,
-    data: TrainData | DrawnBatch,
+    data: TrainData,
     recipe: Recipe,
     watch: bool,
 ) -> tuple[Any, ...]:
@@ -212,7 +214,7 @@ def _train_step(
 def train_step(
     states: TrainState,
     keys: Array,
-    data: TrainData | DrawnBatch,
+    data: TrainData,
     recipe: Recipe,
     *,
     watch: bool = False,
@@ -222,19 +224,19 @@ def train_step(
     Args:
       states: leaves [N, ...].
       keys: [N], one for each network, the same in all its steps.
-      data: the training set, or the batches of this step, [N, b, h, w, c].
+      data: the training set, or with `drawn` [N, b] the batches of this step, [N, b, h, w, c].
       recipe: network, settings and number of images.
       watch: whether to return what the step presented.
 
     Returns:
       (states, losses [N]), and with `watch` a `Presented` with a leading axis N.
     """
-    drawn = isinstance(data, DrawnBatch)
-    batches = (data.images, data.labels) if drawn else ()
+    apart = () if data.drawn is None else ("images", "labels", "drawn")
+    fields = data._asdict()
+    each = {name: fields.pop(name) for name in apart}
 
     def step(own: Any, shared: Any) -> Any:
-        (state, key, batch), rest = own, shared
-        return _train_step(state, key, DrawnBatch(*batch, *rest) if drawn else rest, recipe, watch)
+        state, key, batch = own
+        return _train_step(state, key, TrainData(**batch, **shared), recipe, watch)
 
-    shared = (data.mean, data.std) if drawn else data
-    return cast(tuple[Any, ...], parallel.over_networks(step, (states, keys, batches), shared))
+    return cast(tuple[Any, ...], parallel.over_networks(step, (states, keys, each), fields))

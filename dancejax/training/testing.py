@@ -63,20 +63,21 @@ def accuracy(variables: networks.Variables, data: TrainData, *, network: nn.Modu
 
 def accuracy_in_parts(
     variables: networks.Variables,
-    data: TrainData | Dataset,
+    data: TrainData,
     *,
     network: nn.Module,
     mesh: jax.sharding.Mesh,
 ) -> np.ndarray:
-    """`accuracy` as a NumPy array; a data set stays on the host and is sent in parts."""
-    if isinstance(data, TrainData):
+    """`accuracy` as a NumPy array; a set on the host is sent in parts."""
+    if not data.on_host:
         return np.asarray(parallel.fetch(accuracy(variables, data, network=network)))
-    size = max(256, 2**28 // int(np.prod(data.image_shape)))
-    mean, std = np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32)
+    count = len(data.labels)
+    size = max(256, 2**28 // int(np.prod(data.images.shape[1:])))
     total = np.zeros(len(jax.tree.leaves(variables)[0]))
-    for start in range(0, len(data), size):
+    for start in range(0, count, size):
         own = slice(start, start + size)
-        placed = TrainData(*parallel.place((data.images[own], data.labels[own], mean, std), mesh))
+        part = data._replace(images=data.images[own], labels=data.labels[own])
+        placed = TrainData(*parallel.place(part, mesh))
         share = parallel.fetch(accuracy(variables, placed, network=network))
-        total += share * len(data.labels[own])
-    return total / len(data)
+        total += share * len(part.labels)
+    return total / count
