@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -170,6 +171,11 @@ def condense(
     return work.run_to_end(state, context)
 
 
+def kept_set(folder: Path, iteration: int) -> Path:
+    """Return where a run in a folder keeps its set of an iteration."""
+    return folder / "kept" / f"step_{iteration:06d}"
+
+
 class _Condensing:
     """A condensation at work: its log, checkpoints, pictures and measurements."""
 
@@ -210,7 +216,20 @@ class _Condensing:
                 f"{folder} has done {self.step} iterations already, more than the {self.total} "
                 "asked for; choose another --workdir."
             )
+        self._check_kept(folder)
         return saved.tree
+
+    def _check_kept(self, folder: Path) -> None:
+        """Raise UserError if a finished run is asked for sets that it has not kept."""
+        every = self.run.keep_every
+        if self.step < self.total or not every:
+            return
+        last = self.step - self.step % every
+        if last and not kept_set(folder, last).exists():
+            raise UserError(
+                f"{folder} is finished and kept no set after {last} iterations; choose another "
+                "--workdir to keep sets on the way."
+            )
 
     def run_to_end(self, state: State, context: Context) -> CondensedSet:
         """Iterate, save and measure; returns the condensed set."""
@@ -310,8 +329,7 @@ class _Condensing:
             save_grid(path, self.artifact(state, context), note=f"iteration {self.step}")
         if folder is not None and self.step and self._due(self.run.keep_every):
             (folder / "kept").mkdir(exist_ok=True)
-            path = folder / "kept" / f"step_{self.step:06d}"
-            condensed.save(self.artifact(state, context), path)
+            condensed.save(self.artifact(state, context), kept_set(folder, self.step))
 
     def _save(self, state: State) -> None:
         if self.run.folder is not None:

@@ -78,18 +78,47 @@ def check_resume(
     Its experts, network and what else is told in the settings are compared when it goes on.
 
     Raises:
-      UserError: it is another run.
+      UserError: it is another run, or its condensed set is not this run's.
     """
-    found = checkpoint.latest_metadata(workdir / "checkpoints")
-    if found is None:
-        return
     if not dataset.flip:
         method = methods.without_flips(method)
     wanted = describe(method, dataset, ipc, init, seed, {})
+    found = checkpoint.latest_metadata(workdir / "checkpoints")
+    if found is not None:
+        _check_same(found, wanted, workdir)
+    check_set(workdir / "condensed", wanted)
+
+
+def check_set(folder: Path, wanted: Json) -> None:
+    """Compare a set that is to be saved with the one that a folder holds, before it is made.
+
+    A set that is missing or damaged is no obstacle.
+
+    Args:
+      folder: of the set.
+      wanted: as `describe` makes it; settings that only one of the two has are not compared.
+
+    Raises:
+      UserError: it is another set.
+    """
+    if not (folder / "manifest.json").exists():
+        return
+    try:
+        found = condensed.load(folder)
+    except integrity.DamagedError:
+        return
+    source = {name: found.source[name] for name in wanted["source"] if name in found.source}
+    record = {"method": found.method, "source": source, "settings": found.settings}
+    both = {name: value for name, value in wanted["settings"].items() if name in found.settings}
+    _check_same(record, {**wanted, "settings": both}, folder)
+
+
+def _check_same(found: Json, wanted: Json, folder: Path) -> None:
+    """Compare the settings that are wanted, and all else."""
     settings = found.get("settings") or {}
     known = {name: settings[name] for name in wanted["settings"] if name in settings}
     parts = {"method": found.get("method"), "source": found.get("source"), "settings": known}
-    integrity.check_same(parts, wanted, workdir, missing=EARLIER, ignored=NOT_THE_RUN)
+    integrity.check_same(parts, wanted, folder, missing=EARLIER, ignored=NOT_THE_RUN)
 
 
 def check_parts(method: Method, dataset: Dataset, pool: ExpertPool | None) -> None:

@@ -64,9 +64,18 @@ def convert(given: Settings) -> CondensedSet:
     return exchange.read_foreign(given.source, train, exchange.ReadOptions(**options))
 
 
+def check_place(made: CondensedSet, folder: Path) -> None:
+    """Raise UserError if the folder holds another set."""
+    if not (folder / "manifest.json").exists():
+        return
+    if condensed.fingerprint(condensed.load(folder)) != condensed.fingerprint(made):
+        raise UserError(f"{folder} holds another set; choose another --workdir, or remove it.")
+
+
 def main() -> None:
     folder = settings.folder()
     made = convert(read())
+    check_place(made, folder / "condensed")
     workdir = common.make_workdir(folder)
     condensed.save(made, workdir / "condensed")
     common.say(

@@ -265,6 +265,9 @@ def test_whole_sets_are_kept_along_the_way(tmp_path, network, train):
     kept = condensed.load(tmp_path / "kept" / "step_000004")
     np.testing.assert_array_equal(kept.images, shorter.images)
     assert kept.settings["steps"] == 4 and made.settings["steps"] == 5
+    run("dm", network, train, None, steps=5, workdir=tmp_path, keep_every=2)
+    with pytest.raises(UserError, match="kept"):
+        run("dm", network, train, None, steps=5, workdir=tmp_path, keep_every=3)
 
 
 def test_pictures_and_checkpoints_are_no_part_of_an_iterations_time(

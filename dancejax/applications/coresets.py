@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from dancejax import condensed, coreset, networks
+from dancejax import condensed, coreset, networks, records
 from dancejax.applications import pool
 from dancejax.applications.settings import (
     Begin,
@@ -12,7 +12,7 @@ from dancejax.applications.settings import (
     Source,
     quiet,
 )
-from dancejax.condensed import CondensedSet
+from dancejax.condensed import CondensedSet, dataset_source
 from dancejax.coreset import CORESETS, Means
 from dancejax.data.dataset import Dataset
 from dancejax.runs import Run
@@ -52,12 +52,17 @@ def select(
       begin: called with the training set when everything is checked and nothing is written yet.
 
     Raises:
-      UserError: a class has fewer images, or the pool is of another network or data.
+      UserError: a class has fewer images, the folder holds another set, or the pool is of another
+        network or data.
     """
     source = settings.source.sized(say)
     train = source.load("train")
     needs = CORESETS[settings.name].needs
     coreset.check_ipc(train, settings.ipc)
+    if run.folder is not None:
+        chosen = {"ipc": settings.ipc, "seed": settings.seed}
+        wanted = {"method": settings.name, "source": dataset_source(train), "settings": chosen}
+        records.check_set(run.folder / "condensed", wanted)
     if needs == "experts":
         pool.check(settings.experts, settings.network, train, 1)
     if begin is not None:

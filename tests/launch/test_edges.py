@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from dancejax import condensed, coreset, data
@@ -25,6 +26,32 @@ def test_a_stop_outside_of_the_loops_is_a_sentence(signum, launch, dataset, tmp_
         status=128 + signum, stop=(signum, "preset auto"),
     )  # fmt: skip
     assert done.stderr.count("Stopped. ") == 1 and not (tmp_path / "run").exists()
+
+
+def test_a_set_is_never_replaced_by_another(launch, dataset, tmp_path):
+    """By no program, and before anything is computed; the same command may come again."""
+    select = ("select", dataset, "--method=random", "--ipc=1")
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, seed in ((first, 0), (second, 1)):
+        for _ in range(2):
+            launch(*select, f"--seed={seed}", f"--workdir={folder}")
+    for folder in (first, second):
+        made = condensed.load(folder / "condensed")
+        np.savez(folder / "set.npz", images=made.images, labels=made.labels)
+    convert = ("convert", dataset, f"--workdir={tmp_path / 'converted'}")
+    for _ in range(2):
+        launch(*convert, f"--source={first / 'set.npz'}")
+    before = (first / "condensed" / "images.npy").read_bytes()
+    for refused in (
+        (*select, "--seed=1", f"--workdir={first}"),
+        (*select, "--ipc=2", f"--workdir={first}"),
+        (*select, "--method=herding", f"--workdir={first}", *SMALL, *EXPERTS),
+        ("condense", dataset, "--ipc=1", "--method=dm", f"--workdir={first}", *QUICK),
+        (*convert, f"--source={second / 'set.npz'}"),
+    ):
+        done = launch(*refused, status=2)
+        assert "choose another" in done.stderr
+    assert (first / "condensed" / "images.npy").read_bytes() == before
 
 
 def test_a_lost_connection_stops_a_run_unless_it_was_told_to_stay(launch, dataset, tmp_path):
