@@ -321,7 +321,7 @@ def define_config() -> None:
         meanings |= methods.setting_meanings(method)
     for name, (kind, users) in config_fields().items():
         whose = "" if len(users) == len(methods.METHODS) else f"{', '.join(users)}: "
-        help_text = f"{whose}{meanings[name]} (default: the preset's)"
+        help_text = f"{whose}{meanings[name]} (default: the preset's{usual(name, users)})"
         if kind is bool:
             flags.DEFINE_bool(name, None, help_text)
         elif kind is int:
@@ -342,6 +342,16 @@ def define_config() -> None:
         "classes at once, which bounds the memory and changes nothing else",
         lower_bound=1,
     )
+
+
+def usual(setting: str, users: list[str]) -> str:
+    """What a setting of methods is where no preset says otherwise, as help names it."""
+    defaults = {name: methods.setting_defaults(name) for name in users}
+    values = {name: plain(own[setting]) for name, own in defaults.items() if setting in own}
+    if len(values) == len(users) and len(set(values.values())) == 1:
+        return f", else {values[users[0]]}"
+    listing = ", ".join(f"{value} for {name}" for name, value in values.items())
+    return f", else {listing}" if values else ""
 
 
 def config() -> Json:

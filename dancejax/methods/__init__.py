@@ -171,6 +171,13 @@ def setting_types(name: str) -> dict[str, type]:
     return kinds
 
 
+def setting_defaults(name: str) -> dict[str, Any]:
+    """Return what each setting of a method is where no paper says otherwise; None left out."""
+    fields = dataclasses.fields(METHODS[name].Config)
+    values = {field.name: field.default for field in fields}
+    return {k: v for k, v in values.items() if v is not None and v is not dataclasses.MISSING}
+
+
 def setting_meanings(name: str) -> dict[str, str]:
     """Return what each setting of a method means, in a line; "" where its Config does not say."""
     found: dict[str, str] = {}
