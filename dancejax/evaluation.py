@@ -99,7 +99,7 @@ def evaluate(
     *,
     repeats: int = 5,
     seed: int = 0,
-    points: int = 10,
+    test_points: int = 10,
     run: Run | str | os.PathLike[str] | None = None,
     **settings: Any,
 ) -> Evaluation:
@@ -112,7 +112,7 @@ def evaluate(
       config: how; None is the protocol of the paper of the set's method.
       repeats: networks, at least 1.
       seed: of their initialisation and training.
-      points: at how many epochs, evenly spread and the last among them, they are tested.
+      test_points: at how many epochs, evenly spread and the last among them, they are tested.
       run: with a folder, finished networks and checkpoints of those under way are kept there, and
         the same call goes on after an interruption.
       **settings: fields of TrainConfig that differ from config, such as epochs.
@@ -121,15 +121,17 @@ def evaluate(
       UserError: parts that do not fit together, or a folder of another evaluation.
     """
     run = runs.of(run)
-    _check_parts(train, test, network, {"repeats": repeats, "points": points, "seed": seed})
+    _check_parts(
+        train, test, network, {"repeats": repeats, "test_points": test_points, "seed": seed}
+    )
     usual = config or protocols.protocol_for(
         methods.protocol_of(getattr(train, "method", "")), train, test
     )
     checks.instance("config", usual, TrainConfig, hint="protocols.protocol makes one")
     config = training.changed(usual, settings)
     test = dataclasses.replace(test, mean=train.mean, std=train.std)
-    points = min(points, config.epochs)
-    epochs = [round((i + 1) * config.epochs / points) for i in range(points)]
+    count = min(test_points, config.epochs)
+    epochs = [round((i + 1) * config.epochs / count) for i in range(count)]
     run = run.opened()
     found = _Finished(run.folder, _record(train, test, network, config, seed, epochs))
     about, data = found.about, training_set(train)
@@ -151,7 +153,7 @@ def _check_parts(
     train: CondensedSet | Dataset, test: Dataset, network: nn.Module, counts: dict[str, Any]
 ) -> None:
     """Raise UserError for parts that do not fit together."""
-    for name, least in (("repeats", 1), ("points", 1), ("seed", 0)):
+    for name, least in (("repeats", 1), ("test_points", 1), ("seed", 0)):
         checks.whole(name, counts[name], least)
     hint = Dataset.HINT
     checks.instance("the training set", train, CondensedSet, Dataset, hint=hint)
@@ -238,7 +240,7 @@ def over_checkpoints(
       config: how; None is the protocol of the paper of the sets' method.
       scouts: networks that test each set.
       run: with a folder for the evaluations and for best_over_checkpoints.json.
-      **options: repeats, seed and points, as in `evaluate`.
+      **options: repeats, seed and test_points, as in `evaluate`.
 
     Returns:
       What best_over_checkpoints.json says.

@@ -133,5 +133,5 @@ if __name__ == "__main__":
     settings.define_expert_dir()
     settings.define_config()
     define_flags()
-    settings.define_evaluation(10, "networks of the evaluation", points=5)
+    settings.define_evaluation(10, "networks of the evaluation", test_points=5)
     common.run(main)

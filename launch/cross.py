@@ -53,6 +53,6 @@ if __name__ == "__main__":
         required=True,
     )
     settings.define_placement()
-    settings.define_evaluation(3, "networks of each kind to train", points=5)
+    settings.define_evaluation(3, "networks of each kind to train", test_points=5)
     settings.define_other_data()
     common.run(main)

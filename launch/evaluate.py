@@ -71,7 +71,7 @@ def select_checkpoint(given: Settings, kept: Path, work: settings.Work) -> None:
         config,
         repeats=how.networks,
         seed=work.seed,
-        points=how.points,
+        test_points=how.test_points,
         run=work.run,
     )
     common.show(result)
@@ -139,6 +139,6 @@ if __name__ == "__main__":
         "and the best one evaluated; best over checkpoints, as in the papers, is no result",
     )
     settings.define_placement()
-    settings.define_evaluation(10, "networks to train", points=10)
+    settings.define_evaluation(10, "networks to train", test_points=10)
     settings.define_other_data()
     common.run(main)

@@ -57,6 +57,16 @@ def define_path(name: str, default: str | None, help_text: str, *, required: boo
     )
 
 
+RENAMED: dict[str, str] = {}
+"""Flags by the names that they had in an earlier version."""
+
+
+def rename(earlier: str, name: str) -> None:
+    """Let a flag be given by an earlier name, too, which this version takes with a warning."""
+    flags.DEFINE_alias(earlier, name)
+    RENAMED[earlier] = name
+
+
 def define_paths(name: str, help_text: str, *, required: bool = False) -> None:
     """Define a flag that is a list of paths, separated by commas."""
     convert = _items(name, "one path or more", lambda x: paths.expand(x, f"--{name}"))

@@ -20,7 +20,7 @@ from dancejax.errors import UserError
 from dancejax.runs import backend
 from dancejax.types import Json
 
-from . import begin
+from . import begin, flagtypes
 
 FLAGS = flags.FLAGS
 INSTALLED = __package__ != "launch"
@@ -113,7 +113,11 @@ def parse(argv: list[str]) -> list[str]:
     """absl's parsing, with errors as one sentence and status 2, and --help with status 0."""
     argv = ["--help" if argument == "-h" else argument for argument in argv]
     try:
-        return FLAGS(argv)
+        rest = FLAGS(argv)
+        for earlier, name in flagtypes.RENAMED.items():
+            if FLAGS[earlier].present:
+                say(f"--{earlier} is called --{name} now; the next version takes that name alone")
+        return rest
     except flags.Error as error:
         text = " ".join(str(error).split()).removeprefix("ERROR:: ").rstrip(".")
         raise UserError(f"{text}; --help lists the flags.") from error
@@ -155,6 +159,8 @@ def _describe() -> None:
     for module, own in FLAGS.flags_by_module_dict().items():
         if module.startswith(__package__):
             for flag in own:
+                if flag.name in flagtypes.RENAMED:
+                    continue
                 flag.help = spell(flag.help or "")
                 FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
@@ -194,7 +200,7 @@ def _status(work: Callable[[], None]) -> int:
 
 _OUT_OF_MEMORY = (
     "out of memory; choose a smaller --batch_real, --class_chunk, --width, --ipc or data set, or "
-    "--data_placement=host."
+    "--placement=host."
 )
 
 

@@ -76,13 +76,13 @@ def work(default: Path | None = None) -> Work:
     Args:
       default: the folder where --workdir is not given.
     """
-    named = {"data_placement": "placement"}
     fields = [field.name for field in dataclasses.fields(runs.Run)]
-    own = {named.get(name, name): FLAGS[name].value for name in FLAGS}
+    own = {name: FLAGS[name].value for name in FLAGS}
     how: dict[str, Any] = {k: v for k, v in own.items() if k in fields and v is not None}
     where = Path(FLAGS.workdir or default or "")
     run = runs.Run(runs.check_workdir(where), **how)
-    given = {name: plain(FLAGS[name].value) for name in FLAGS if FLAGS[name].present}
+    names = set(FLAGS) - flagtypes.RENAMED.keys()
+    given = {name: plain(FLAGS[name].value) for name in sorted(names) if FLAGS[name].present}
     return Work(where, run, FLAGS.seed, given)
 
 
@@ -219,12 +219,13 @@ def define_tensorboard() -> None:
 
 def define_placement() -> None:
     flags.DEFINE_enum(
-        "data_placement",
+        "placement",
         "device",
         PLACEMENTS,
         "where the data set lives: host for one larger than the device's memory, whose batches are "
         "sent ahead of each step; results are the same",
     )
+    flagtypes.rename("data_placement", "placement")
 
 
 def define_training() -> None:
@@ -236,12 +237,14 @@ def define_training() -> None:
         lower_bound=1,
     )
     flags.DEFINE_integer(
-        "expert_batch",
+        "expert_batch_size",
         None,
         "batch size of an expert (default: the paper's 64, 128 from 128 pixels)",
         lower_bound=1,
     )
-    flagtypes.define_number("expert_rate", 0.01, "learning rate of an expert", above=0)
+    flagtypes.define_number("expert_learning_rate", 0.01, "learning rate of an expert", above=0)
+    flagtypes.rename("expert_batch", "expert_batch_size")
+    flagtypes.rename("expert_rate", "expert_learning_rate")
     flags.DEFINE_integer(
         "snapshots", 0, "intermediate parameters to store per expert", lower_bound=0
     )
@@ -257,15 +260,15 @@ def experts() -> ExpertSettings:
     return ExpertSettings(
         count=by_hand("experts"),
         epochs=FLAGS.expert_epochs,
-        batch_size=FLAGS.expert_batch,
-        rate=FLAGS.expert_rate,
+        batch_size=FLAGS.expert_batch_size,
+        learning_rate=FLAGS.expert_learning_rate,
         snapshots=FLAGS.snapshots,
         folder=FLAGS.expert_dir if "expert_dir" in FLAGS else None,
         default_count=int(FLAGS["experts"].default or 0),
     )
 
 
-def define_evaluation(repeats: int, meaning: str, *, points: int) -> None:
+def define_evaluation(repeats: int, meaning: str, *, test_points: int) -> None:
     """Define the flags of an evaluation, with the defaults of --repeats and --test_points."""
     flags.DEFINE_integer("repeats", repeats, meaning, lower_bound=1)
 
@@ -277,7 +280,13 @@ def define_evaluation(repeats: int, meaning: str, *, points: int) -> None:
     )
     flags.DEFINE_integer("epochs", None, "epochs (default: the protocol's)", lower_bound=1)
     flags.DEFINE_integer("batch_size", None, "batch size (default: the protocol's)", lower_bound=1)
-    flagtypes.define_number("rate", None, "learning rate (default: the protocol's)", above=0)
+    flagtypes.define_number(
+        "evaluation_learning_rate",
+        None,
+        "learning rate of the networks that are evaluated (default: the protocol's)",
+        above=0,
+    )
+    flagtypes.rename("rate", "evaluation_learning_rate")
     flags.DEFINE_enum(
         "draw",
         None,
@@ -287,7 +296,7 @@ def define_evaluation(repeats: int, meaning: str, *, points: int) -> None:
         "image's own",
     )
     flags.DEFINE_integer(
-        "test_points", points, "epochs at which to test, the last too", lower_bound=1
+        "test_points", test_points, "epochs at which to test, the last too", lower_bound=1
     )
 
 
@@ -297,10 +306,10 @@ def evaluation() -> EvaluationSettings:
         protocol=FLAGS.protocol,
         epochs=FLAGS.epochs,
         batch_size=FLAGS.batch_size,
-        rate=FLAGS.rate,
+        learning_rate=FLAGS.evaluation_learning_rate,
         draw=FLAGS.draw,
         repeats=by_hand("repeats"),
-        points=FLAGS.test_points,
+        test_points=FLAGS.test_points,
         default_repeats=int(FLAGS["repeats"].default or 0),
     )
 

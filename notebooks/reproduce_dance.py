@@ -101,7 +101,7 @@ condensed.save(made, run.folder / "condensed")
 
 # %%
 tested = assess.Tested(made, test, network, "dance")
-how = EvaluationSettings(epochs=EPOCHS, repeats=REPEATS, points=10)
+how = EvaluationSettings(epochs=EPOCHS, repeats=REPEATS, test_points=10)
 assess.assess(tested, how, run=run.within("evaluation"))
 entries = report.collect([run.folder])
 report.write(

@@ -305,7 +305,7 @@ def test_condensed_images_beat_those_they_start_from(name, network, train, test)
     protocol = protocols.protocol("dance", "fashion_mnist", epochs=100)
 
     def accuracy(chosen: CondensedSet) -> float:
-        result = evaluation.evaluate(chosen, test, network, protocol, repeats=3, points=1)
+        result = evaluation.evaluate(chosen, test, network, protocol, repeats=3, test_points=1)
         return result.accuracy_mean
 
     assert accuracy(made) > accuracy(before) + 1

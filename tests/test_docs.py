@@ -19,7 +19,7 @@ from .conftest import cut
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NETWORK = ("--width=4", "--depth=2")
-EXPERTS = ("--experts=2", "--expert_epochs=1", "--expert_batch=32")
+EXPERTS = ("--experts=2", "--expert_epochs=1", "--expert_batch_size=32")
 STEPS = ("--steps=2", "--batch_real=8")
 ONCE = ("--epochs=1", "--repeats=1")
 SMALLER = {

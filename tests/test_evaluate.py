@@ -128,7 +128,7 @@ def test_best_over_checkpoints_is_selected_among_kept_sets(tmp_path, train, test
     grey = dataclasses.replace(empty, images=np.full_like(empty.images, 0.5))
     sets = {20: grey, 10: coreset.random(train, 8), 30: grey}
     found = evaluation.over_checkpoints(
-        sets, test, network, config(epochs=20), repeats=2, points=2,
+        sets, test, network, config(epochs=20), repeats=2, test_points=2,
         run=Run(tmp_path, progress=False),
     )  # fmt: skip
     assert [entry["iteration"] for entry in found["checkpoints"]] == [10, 20, 30]
@@ -167,7 +167,7 @@ def test_what_does_not_fit_is_said(train, test, network):
     with pytest.raises(UserError, match="repeats"):
         run(train, test, network, repeats=0)
     with pytest.raises(UserError, match="points"):
-        run(train, test, network, points=0)
+        run(train, test, network, test_points=0)
     import dataclasses
 
     other = dataclasses.replace(test, classes=("a", "b", "c"))

@@ -121,7 +121,7 @@ def test_an_evaluation_of_the_first_edition_goes_on(first, train, test, small):
     assert condensed.fingerprint(made) == json.loads(lines[0])["train"]["fingerprint"]
     config = protocols.protocol("dance", "x", epochs=4, draw="image")
     result = evaluation.evaluate(
-        made, test, small, config, repeats=3, points=2, run=first / "evaluation",
+        made, test, small, config, repeats=3, test_points=2, run=first / "evaluation",
     )  # fmt: skip
     assert list(result.accuracies[:2]) == [json.loads(line)["curve"][-1] for line in lines[1:]]
     assert result.record["keys"] == "experts"

@@ -74,7 +74,7 @@ def assess(
         config,
         repeats=settings.networks,
         seed=seed,
-        points=settings.points,
+        test_points=settings.test_points,
         run=run,
     )
     found = Assessment(name, result, tested.about)
@@ -105,13 +105,21 @@ def record(tested: Tested, settings: EvaluationSettings) -> CondensedSet:
     )
 
 
-_RECORDED = ("protocol", "epochs", "batch_size", "rate", "repeats")
+_RECORDED = {
+    "protocol": "protocol",
+    "epochs": "epochs",
+    "batch_size": "batch_size",
+    "rate": "learning_rate",
+    "repeats": "repeats",
+}
+"""Entries of a set's record, with the fields of `EvaluationSettings` that they fill."""
 
 
 def recorded(settings: EvaluationSettings, made: CondensedSet | None) -> EvaluationSettings:
     """Fill what is not given by what a condensed set records of its evaluation."""
     about = (made.settings.get("evaluation") if made else None) or {}
-    return fill(settings, {name: about[name] for name in _RECORDED if name in about})
+    found = {field: about[name] for name, field in _RECORDED.items() if name in about}
+    return fill(settings, found)
 
 
 def network_of(settings: NetworkSettings, made: CondensedSet | None) -> NetworkSettings:

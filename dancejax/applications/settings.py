@@ -148,7 +148,7 @@ class ExpertSettings:
       count: how many (None: default_count, or all of the pool in `folder`).
       epochs: of an expert (None: the paper's).
       batch_size: of an expert (None: the paper's).
-      rate: learning rate.
+      learning_rate: of SGD.
       snapshots: intermediate parameters kept of each.
       folder: of a pool that is there (None: they are trained).
       default_count: how many are trained if nobody says.
@@ -157,7 +157,7 @@ class ExpertSettings:
     count: int | None = None
     epochs: int | None = None
     batch_size: int | None = None
-    rate: float = 0.01
+    learning_rate: float = 0.01
     snapshots: int = 0
     folder: Path | None = None
     default_count: int = 5
@@ -177,7 +177,7 @@ class ExpertSettings:
         given = {"epochs": self.epochs, "batch_size": self.batch_size}
         given = {name: value for name, value in given.items() if value is not None}
         return experts.expert_training(
-            min(dataset.image_shape[:2]), learning_rate=self.rate, **overrides, **given
+            min(dataset.image_shape[:2]), learning_rate=self.learning_rate, **overrides, **given
         )
 
 
@@ -187,22 +187,22 @@ class EvaluationSettings:
 
     Attributes:
       protocol: "dm" or "dance" (None: the paper's of the set's method).
-      epochs: of a network (None: the protocol's), as batch_size, rate and draw.
+      epochs: of a network (None: the protocol's), as batch_size, learning_rate and draw.
       batch_size: images in a step.
-      rate: learning rate.
+      learning_rate: of SGD.
       draw: what draws its own augmentation, "batch" or "image".
       repeats: networks (None: default_repeats).
-      points: epochs after which networks are tested.
+      test_points: epochs after which networks are tested.
       default_repeats: networks if nobody says.
     """
 
     protocol: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
-    rate: float | None = None
+    learning_rate: float | None = None
     draw: str | None = None
     repeats: int | None = None
-    points: int = 5
+    test_points: int = 5
     default_repeats: int = 10
 
     @property
@@ -224,7 +224,7 @@ class EvaluationSettings:
         given = {
             "epochs": self.epochs,
             "batch_size": self.batch_size,
-            "learning_rate": self.rate,
+            "learning_rate": self.learning_rate,
             "draw": self.draw,
         }
         name = self.protocol or methods.protocol_of(method)

@@ -298,7 +298,7 @@ def test_networks_learn_from_every_export_as_from_the_set(train, test, tmp_path)
     config = protocols.protocol("dance", train.name, epochs=30, batch_size=24)
 
     def accuracies(small):
-        found = evaluation.evaluate(small, test, network, config, repeats=5, points=1)
+        found = evaluation.evaluate(small, test, network, config, repeats=5, test_points=1)
         return np.array(found.accuracies)
 
     wanted = accuracies(packed)
@@ -332,7 +332,7 @@ def test_a_pytorch_network_learns_from_an_export_as_ours_does(train, test, tmp_p
     config = protocols.protocol(
         "dance", train.name, epochs=30, augmentation="", cutmix=0.0, batch_size=24
     )
-    ours = evaluation.evaluate(whole, test, network, config, repeats=5, points=1)
+    ours = evaluation.evaluate(whole, test, network, config, repeats=5, test_points=1)
     inputs = torch.from_numpy(
         np.array((jnp.asarray(test.images) / 255 - test.mean[0]) / test.std[0])
     ).permute(0, 3, 1, 2)

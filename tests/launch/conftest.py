@@ -15,7 +15,7 @@ from dancejax.data import Dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--width=4", "--depth=2")
-EXPERTS = ("--experts=2", "--expert_epochs=2", "--expert_batch=16")
+EXPERTS = ("--experts=2", "--expert_epochs=2", "--expert_batch_size=16")
 
 
 @pytest.fixture(scope="session")

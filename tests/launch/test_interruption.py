@@ -117,7 +117,7 @@ def test_pretrain_survives_being_killed(kills, launch, environment, dataset, tmp
 @pytest.mark.slow
 def test_evaluate_and_forgetting_survive_being_killed(launch, environment, dataset, tmp_path):
     forgetting = ["select", dataset, "--method=forgetting", "--ipc=2", *SMALL,
-                  "--expert_epochs=100", "--expert_batch=16"]  # fmt: skip
+                  "--expert_epochs=100", "--expert_batch_size=16"]  # fmt: skip
     launch(*forgetting, f"--workdir={tmp_path / 'whole'}")
     kill_often(environment, [*forgetting, f"--workdir={tmp_path / 'cut'}"], 5)
     launch(*forgetting, f"--workdir={tmp_path / 'cut'}")

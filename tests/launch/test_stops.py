@@ -36,7 +36,7 @@ def commands(base: Path) -> dict[str, tuple[str, ...]]:
     """A command for each program, on what `prepare` left; its work folder is base/NAME."""
     data = f"--dataset={base / 'clothes.npz'}"
     pool, made = f"--expert_dir={base / 'pool'}", f"{base / 'made'}"
-    train = (*NETWORK, "--experts=2", "--expert_epochs=3", "--expert_batch=16")
+    train = (*NETWORK, "--experts=2", "--expert_epochs=3", "--expert_batch_size=16")
     runs = {
         "pretrain": (data, *train, "--snapshots=1"),
         "condense": (data, "--preset=paper", "--ipc=2", "--steps=60", "--batch_real=8", pool,

@@ -132,7 +132,7 @@ TABLE = [
     (but(EVALUATE, repeats="0"), "--repeats=0"),
     (but(EVALUATE, epochs="0"), "--epochs=0"),
     (but(EVALUATE, devices="0"), "--devices=0"),
-    (but(CONDENSE, ipc="1", data_placement="disk"), "--data_placement=disk"),
+    (but(CONDENSE, ipc="1", placement="disk"), "--placement=disk"),
     (but(CONDENSE, ipc="1", num_processes="2"), "need a --coordinator"),
     (but(CONDENSE, ipc="1", coordinator="here:1"), "needs --num_processes and --process_id"),
     (but(CONDENSE, ipc="1", method="idm", networks_trained="4"), "must not be above queue_start"),
@@ -188,9 +188,9 @@ TABLE = [
     (but(EVALUATE, condensed="{folder}/good", dataset="{folder}/elsewhere.npz"), "other_data"),
     (but(CROSS, condensed="{folder}/good", networks="convnet", dataset="{folder}/elsewhere.npz"),
      "other_data"),
-    (but(EVALUATE, rate="0"), "--rate"),
-    (but(EVALUATE, rate="nan"), "--rate"),
-    (but(PRETRAIN, expert_rate="-1"), "--expert_rate"),
+    (but(EVALUATE, evaluation_learning_rate="0"), "--evaluation_learning_rate"),
+    (but(EVALUATE, evaluation_learning_rate="nan"), "--evaluation_learning_rate"),
+    (but(PRETRAIN, expert_learning_rate="-1"), "--expert_learning_rate"),
     (but(PRETRAIN, checkpoint_seconds="inf"), "--checkpoint_seconds"),
     (but(PRETRAIN, image_size="100000"), "--image_size"),
     (but(PRETRAIN, width="1000000"), "--width"),
@@ -232,3 +232,14 @@ def test_wrong_input_is_said(row, outcomes):
 
         kept = (Path(work[0]) / "metrics.jsonl").read_text()
         assert kept == '{"kind": "mine", "step": 1}\n'
+
+
+def test_a_flag_can_be_given_by_its_earlier_name(launch, tmp_path):
+    """With a warning; the help has the new names only."""
+    done = launch(
+        "pretrain", "--dataset=fashion_mnist_mini", "--expert_rate=0.5", "--workdir=/dev/null/x",
+        f"--data_dir={tmp_path}", status=2,
+    )  # fmt: skip
+    assert "--expert_rate is called --expert_learning_rate now" in done.stderr
+    text = launch("pretrain", "--help").stdout
+    assert "--expert_learning_rate" in text and "--expert_rate" not in text

@@ -19,7 +19,8 @@ from dancejax.training import experts
 
 SETTINGS = (
     "--dataset=fashion_mnist_mini", "--width=8", "--depth=2", "--ipc=2", "--experts=2",
-    "--expert_epochs=1", "--expert_batch=512", "--batch_real=8", "--log_every=2", "--preset=paper",
+    "--expert_epochs=1", "--expert_batch_size=512", "--batch_real=8", "--log_every=2",
+    "--preset=paper",
 )  # fmt: skip
 IDM = ("--train_batch=8", "--train_steps=1", "--queue_size=3")
 
@@ -59,7 +60,7 @@ def one_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_eight_devices_give_what_one_gives(placement, tmp_path, one_device):
     """Ten classes on eight devices, two experts on two: neither divides."""
     finish(start("condense", *SETTINGS, "--method=dance", "--steps=4", f"--workdir={tmp_path}",
-                 f"--data_placement={placement}", devices=8))  # fmt: skip
+                 f"--placement={placement}", devices=8))  # fmt: skip
     assert json.loads((tmp_path / "result.json").read_text())["devices"] == 8
     for a, b in zip(*(experts.load_pool(d / "experts").pool for d in (tmp_path, one_device)),
                     strict=True):  # fmt: skip
@@ -166,7 +167,7 @@ def test_methods_on_three_devices_from_the_host(method, tmp_path):
     extra = IDM if method == "idm" else ()
     flags = (*SETTINGS, *extra, f"--method={method}", "--steps=3")
     finish(start("condense", *flags, f"--workdir={tmp_path / 'a'}", devices=1))
-    finish(start("condense", *flags, f"--workdir={tmp_path / 'b'}", "--data_placement=host",
+    finish(start("condense", *flags, f"--workdir={tmp_path / 'b'}", "--placement=host",
                  devices=3))  # fmt: skip
     a, b = pixels(tmp_path / "a"), pixels(tmp_path / "b")
     np.testing.assert_allclose(a, b, atol=2e-3)
