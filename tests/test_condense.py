@@ -85,14 +85,14 @@ def test_longer_run_goes_on_from_a_finished_one(tmp_path, network, train, pool):
     run("m3d", network, train, pool, steps=4, workdir=workdir)
     longer = run("m3d", network, train, pool, steps=6, workdir=workdir)
     np.testing.assert_array_equal(longer.images, run("m3d", network, train, pool).images)
-    with pytest.raises(UserError, match="has done 6 iterations already, more than the 4"):
+    with pytest.raises(UserError, match="6 iterations"):
         run("m3d", network, train, pool, steps=4, workdir=workdir)
 
 
 def test_another_runs_checkpoint_is_refused(tmp_path, network, train, pool):
     workdir = runs.open_workdir(tmp_path)
     run("dm", network, train, pool, steps=2, workdir=workdir)
-    with pytest.raises(UserError, match=r"settings.seed is 0 there, 5 here"):
+    with pytest.raises(UserError, match=r"settings\.seed"):
         run("dm", network, train, pool, steps=2, workdir=workdir, seed=5)
     with pytest.raises(UserError, match=r"method is .* there"):
         run("m3d", network, train, pool, steps=2, workdir=workdir)
@@ -141,10 +141,10 @@ def test_settings_that_do_not_fit_are_said(network, train, pool):
     ):
         with pytest.raises(UserError, match=sentence):
             run("dm", network, train, pool, **options)
-    with pytest.raises(UserError, match="dance needs a pool of experts"):
+    with pytest.raises(UserError, match="experts"):
         run("dance", network, train, None)
     method = methods.create("m3d", network=network, factor=15)
-    with pytest.raises(UserError, match="factor 15 cuts 28x28 images"):
+    with pytest.raises(UserError, match="factor 15"):
         condensation.condense(method, train, ipc=1, steps=1)
 
 
@@ -184,7 +184,7 @@ def test_another_network_or_pool_does_not_continue_a_run(tmp_path, network, trai
 
     run("dance", network, train, pool, steps=2, workdir=tmp_path)
     other = networks.create("convnet", 3, (28, 28, 1), width=4, depth=2)
-    with pytest.raises(UserError, match=r"network.width is 8 there, 4 here"):
+    with pytest.raises(UserError, match=r"network\.width"):
         run("dm", other, train, None, steps=2, workdir=tmp_path)
     extended = interpolate.stack([interpolate.select(pool, n) for n in (0, 1, 1)])
     with pytest.raises(UserError, match="pool"):

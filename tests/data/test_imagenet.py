@@ -89,11 +89,11 @@ def test_published_lists():
 
 
 def test_a_missing_class_and_a_missing_imagenet_are_said(ilsvrc, tmp_path):
-    with pytest.raises(UserError, match=r"Class folder .*n02102040 is missing"):
+    with pytest.raises(UserError, match="n02102040"):
         data.load("imagenette", data_dir=ilsvrc)
-    with pytest.raises(UserError, match="imagemeow needs ImageNet: give the data_dir"):
+    with pytest.raises(UserError, match="data_dir"):
         data.load("imagemeow", data_dir=tmp_path)
-    with pytest.raises(UserError, match="TinyImageNet is not under"):
+    with pytest.raises(UserError, match="TinyImageNet"):
         data.load("tiny_imagenet", data_dir=tmp_path)
 
 

@@ -48,7 +48,7 @@ def test_image_size_must_be_a_positive_whole_number(image_size):
 
 @pytest.mark.parametrize("split", ["val", "TRAIN", ""])
 def test_split_must_be_train_or_test(split):
-    with pytest.raises(UserError, match="ask for 'train' or 'test'"):
+    with pytest.raises(UserError, match="train"):
         load("fashion_mnist_mini", split=split)
 
 
@@ -58,6 +58,6 @@ def test_relative_folders_and_known_names(tmp_path):
     assert load("flowers").name == "flowers"
     assert load("flowers").mean == load("./flowers").mean != (0.1307,)
     assert load("./mnist").mean == (0.1307,)
-    with pytest.raises(UserError, match="mnist is not prepared under"):
+    with pytest.raises(UserError, match="not prepared"):
         load("mnist")
     assert load(tmp_path / "flowers", data_dir=tmp_path / "absent").num_classes == 2

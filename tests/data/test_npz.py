@@ -128,12 +128,12 @@ def test_test_labels_without_a_training_class(tmp_path):
 
 def test_train_and_test_of_different_sizes(tmp_path):
     path = _save(tmp_path, _four(x_test=TEST[:, :4]))
-    with pytest.raises(UserError, match=r"training images are \[6, 6, 3\] and test images \[4"):
+    with pytest.raises(UserError, match=r"\[6, 6, 3\] .* \[4"):
         load(path, split="test")
 
 
 def test_wrong_image_size(tmp_path):
-    with pytest.raises(UserError, match="images of 6x6 pixels, not image_size 8"):
+    with pytest.raises(UserError, match="6x6"):
         load(_save(tmp_path, _four()), image_size=8)
 
 
@@ -160,7 +160,7 @@ def test_other_files_under_the_name(tmp_path):
     with pytest.raises(UserError, match="not a complete"):
         load(tmp_path / "array.npz")
     (tmp_path / "text.npz").write_text("hello")
-    with pytest.raises(UserError, match=r"text\.npz is not a complete"):
+    with pytest.raises(UserError, match=r"text\.npz"):
         load(tmp_path / "text.npz")
     with pytest.raises(UserError, match="There is no file"):
         load(tmp_path / "absent.npz")

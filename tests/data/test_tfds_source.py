@@ -161,7 +161,7 @@ def test_the_command_to_prepare_names_the_data_set_format_and_folder(data_dir):
 
 def test_missing_packages_are_named(data_dir, monkeypatch):
     monkeypatch.setitem(sys.modules, "array_record.python.array_record_module", None)
-    with pytest.raises(UserError, match="pip install tensorflow-datasets array_record"):
+    with pytest.raises(UserError, match="array_record"):
         load("fashion_mnist", data_dir=data_dir)
 
 
@@ -248,7 +248,7 @@ def test_validation_stands_in_for_a_test_split_without_labels(odd_dir):
     np.testing.assert_allclose(test.mean, (images / 255).mean((0, 1, 2)))
     assert test.classes == ("x", "y")
     for name in ("no_labels", "only_train"):
-        with pytest.raises(UserError, match="no labelled test or validation split, only "):
+        with pytest.raises(UserError, match="validation split"):
             load(name, data_dir=root, split="test")
 
 
@@ -264,7 +264,7 @@ def test_odd_class_names_are_made_printable(odd_dir):
 def test_odd_images(odd_dir):
     root, images = odd_dir
     assert len(load("with_text", data_dir=root)) == 10
-    with pytest.raises(UserError, match=r"sizes train image \d is .*give image_size"):
+    with pytest.raises(UserError, match="image_size"):
         load("sizes", data_dir=root)
     assert load("sizes", data_dir=root, image_size=6).image_shape == (6, 6, 3)
     loaded = load("grey_among_colour", data_dir=root)
@@ -275,7 +275,7 @@ def test_odd_images(odd_dir):
 def test_configurations(tmp_path, data_dir):
     for config in ("big", "small"):
         shutil.copytree(data_dir / "fashion_mnist", tmp_path / "fm" / config)
-    with pytest.raises(UserError, match="give one of fm/big, fm/small"):
+    with pytest.raises(UserError, match="fm/small"):
         load("fm", data_dir=tmp_path)
     assert len(load("fm/small", data_dir=tmp_path)) == 120
     shutil.rmtree(tmp_path / "fm/big")

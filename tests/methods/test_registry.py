@@ -106,11 +106,11 @@ def test_every_setting_says_what_it_means():
 
 
 def test_unknown_names_are_said(network):
-    with pytest.raises(UserError, match="unknown method 'mtt'; choose one of dm, idm, m3d, dance"):
+    with pytest.raises(UserError, match="mtt"):
         methods.create("mtt", network=network)
-    with pytest.raises(UserError, match="dance has no setting 'kernel'"):
+    with pytest.raises(UserError, match="kernel"):
         methods.create("dance", network=network, kernel="linear")
-    with pytest.raises(UserError, match="batch_real must be at least 1, not 0"):
+    with pytest.raises(UserError, match="batch_real"):
         methods.create("dm", network=network, batch_real=0)
 
 

@@ -109,9 +109,9 @@ def test_any_change_of_any_file_is_noticed_or_harmless(tmp_path):
 
 def test_another_runs_tree_is_refused(tmp_path):
     checkpoint.save_step(tmp_path, 1, example(), {"run": {"seed": 0, "ipc": 10}, "same": 1})
-    with pytest.raises(UserError, match=r"run.ipc is 10 there, 50 here; run.seed is 0 there, 1"):
+    with pytest.raises(UserError, match=r"run.ipc .* run.seed"):
         checkpoint.latest_step(tmp_path, example(), {"run": {"seed": 1, "ipc": 50}, "same": 1})
-    with pytest.raises(UserError, match="new is null there, 2 here"):
+    with pytest.raises(UserError, match="new is null"):
         checkpoint.latest_step(
             tmp_path, example(), {"run": {"seed": 0, "ipc": 10}, "same": 1, "new": 2}
         )
@@ -171,6 +171,6 @@ def test_nothing_half_written_where_there_is_no_room(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint.runs, "write_json", full)
-    with pytest.raises(UserError, match=r"cannot save to .*No space left on device"):
+    with pytest.raises(UserError, match="No space left"):
         checkpoint.save_step(tmp_path, 1, example(), {})
     assert list(tmp_path.iterdir()) == []

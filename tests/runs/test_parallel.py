@@ -174,7 +174,7 @@ def test_methods_on_three_devices_from_the_host(method, tmp_path):
 
 
 def test_devices_that_are_not_there():
-    with pytest.raises(UserError, match="64 devices are asked for, there are 1"):
+    with pytest.raises(UserError, match="64 devices"):
         parallel.check_devices(64)
     with pytest.raises(UserError, match="0 devices"), parallel.use(parallel.CLASSES, 0):
         pass
