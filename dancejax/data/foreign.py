@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-_FOUR = "numpy.savez('set.npz', x_train=a.data, y_train=a.targets, x_test=b.data, y_test=b.targets)"
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 _DEPTH = 2
 
@@ -28,12 +27,6 @@ def _of(file: Path, given: Path) -> str | None:
         return f"{given} holds Parquet files, as Hugging Face has them; give hf:{file.parent}."
     if suffix == ".arrow":
         return f"{given} holds a data set as Hugging Face saves it; give hf:{file.parent}."
-    if name in ("data_batch_1", "batches.meta"):
-        return f"{given} is CIFAR-10 as torchvision keeps it; {_torchvision('CIFAR10', file, 1)}"
-    if name == "meta" and (file.parent / "train").is_file() and (file.parent / "test").is_file():
-        return f"{given} is CIFAR-100 as torchvision keeps it; {_torchvision('CIFAR100', file, 1)}"
-    if "-ubyte" in name:
-        return f"{given} is MNIST as torchvision keeps it; {_torchvision('MNIST', file, 2)}"
     if ".tfrecord" in name:
         return (
             f"{given} is in the tfrecord format, which needs TensorFlow; prepare the data set by "
@@ -49,14 +42,6 @@ def _of(file: Path, given: Path) -> str | None:
     if suffix in _ARCHIVES:
         return f"{given} is or holds the archive {name}; unpack it, and give the unpacked folder."
     return None
-
-
-def _torchvision(name: str, file: Path, above: int) -> str:
-    root = file.parents[above] if len(file.parents) > above else file.parent
-    return (
-        "convert it to .npz in two lines: a, b = (torchvision.datasets."
-        f"{name}('{root}', train=t) for t in (True, False)); {_FOUR}."
-    )
 
 
 def _files(folder: Path, depth: int) -> Iterator[Path]:

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dancejax import checks
-from dancejax.data import embedded, folder, huggingface, imagenet, known, npz, tables, tfds_source
+from dancejax.data import (
+    embedded,
+    folder,
+    huggingface,
+    imagenet,
+    known,
+    npz,
+    tables,
+    tfds_source,
+    torchvision,
+)
 from dancejax.data.arrays import Arrays
 from dancejax.data.dataset import Dataset, check_split
 from dancejax.data.foreign import hint
@@ -19,6 +29,7 @@ from dancejax.errors import UserError
 from dancejax.runs import paths
 
 Reader = Callable[[str], Arrays]
+Sizes = Callable[[int], list[tuple[int, int]]]
 
 
 class _Source(NamedTuple):
@@ -26,9 +37,7 @@ class _Source(NamedTuple):
 
     name: str
     read: Reader  # reads a split
-    sizes: Callable[[int], list[tuple[int, int]]] | None = (
-        None  # of some images, if they may differ
-    )
+    sizes: Sizes | None = None  # looks at some images, where sizes may differ
 
 
 Name = str | os.PathLike[str] | HuggingFace
@@ -53,10 +62,11 @@ def load(
         ImageNet set of the papers below data_dir (see `imagenet.read`); a folder of images (see
         `folder.read`); an .npz file (see `npz.read`); a Hugging Face data set as "hf:NAME" or
         "hf:FOLDER" or a `HuggingFace` that says more, of Parquet files and saved ones the path will
-        do. A name that could be either is a TFDS name: write ./cifar10 for a folder of that name.
+        do; a folder of CIFAR, MNIST, SVHN or STL-10 as torchvision downloads them. A name that
+        could be either is a TFDS name: write ./cifar10 for a folder of that name.
       data_dir: see name_or_path.
       split: "train" or "test".
-      image_size: side to resize and centre-crop to (folders, TFDS and Hugging Face).
+      image_size: side to resize and centre-crop to (not of .npz files).
       seed: draws the test images of a folder or file that has no test split, by their content: one
         more image does not move the others.
       flip: whether a mirrored image keeps its label. None: not where the name (of the set, folder
@@ -170,6 +180,10 @@ def _source(
     if path.is_file():
         raise UserError(hint(path) or f"{path} is a file; give a folder of images or an .npz file.")
     root = Path(os.path.realpath(path))  # resolve() raises where links lead in a ring
+    if root.is_dir() and (kept := torchvision.find(root)):
+        return _Source(
+            kept.name, lambda split: torchvision.read(kept, split, image_size=image_size)
+        )
     return _Source(
         root.name or "images",
         lambda split: folder.read(root, split, image_size=image_size, seed=seed),

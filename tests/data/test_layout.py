@@ -302,9 +302,6 @@ def test_the_memory_of_this_machine():
     [
         (["train/data-00000-of-00001.arrow"], "hf:"),
         (["a/x.parquet", "b/x.png"], "hf:"),
-        (["data_batch_1", "batches.meta"], "CIFAR10"),
-        (["train", "test", "meta"], "CIFAR100"),
-        (["MNIST/raw/train-images-idx3-ubyte"], "MNIST"),
         (["a/x.npz"], "x.npz"),
         (["photos.zip"], "unpack"),
         (["x_train.npy", "y_train.npy"], "numpy.savez"),
