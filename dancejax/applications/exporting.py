@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dancejax import condensed, exchange, runs
-from dancejax.applications import assess
+from dancejax.applications import assess, sides
 from dancejax.applications.settings import DataSettings, Say, quiet
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
@@ -34,7 +34,8 @@ class Settings:
       decoded: whether the training images are written, else the stored ones.
       evaluation: folder with the set's evaluation (None: the one beside the set, if it is of it).
       licence: of the source data.
-      data: the data set whose test images are written, too.
+      data: the data set whose test images are written, too (None: what the run of the set says, if
+        that was of a folder of images).
       with_test: whether they are.
     """
 
@@ -139,7 +140,7 @@ def _test_images(settings: Settings, made: CondensedSet, path: Path) -> Dataset 
     if not settings.with_test:
         return None
     if settings.data is None:
-        raise UserError("--with_test needs --dataset, the data set that the set was made from.")
+        return sides.read_test(path.parent, made)
     data = settings.data.like(made)
     if data.load("train").fingerprint != made.source["fingerprint"]:
         raise UserError(

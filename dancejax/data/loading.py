@@ -38,6 +38,7 @@ class _Source(NamedTuple):
     name: str
     read: Reader  # reads a split
     sizes: Sizes | None = None  # looks at some images, where sizes may differ
+    folder: Path | None = None  # of images, where it is one
 
 
 Name = str | os.PathLike[str] | HuggingFace
@@ -148,6 +149,18 @@ def image_sizes(
     return None if found is None else found(most)
 
 
+def image_folder(
+    name_or_path: Name, *, data_dir: str | os.PathLike[str] | None = None
+) -> Path | None:
+    """Return the absolute path of a data set that is a folder of images, None for any other.
+
+    Args:
+      name_or_path: as in `load`.
+      data_dir: likewise.
+    """
+    return _source(name_or_path, data_dir, None, 0).folder
+
+
 def _source(
     name_or_path: Name,
     data_dir: str | os.PathLike[str] | None,
@@ -188,6 +201,7 @@ def _source(
         root.name or "images",
         lambda split: folder.read(root, split, image_size=image_size, seed=seed),
         lambda most: folder.sizes(root, most),
+        root,
     )
 
 
