@@ -304,12 +304,14 @@ def dataset_source(dataset: Dataset) -> Json:
 
 def describe_source(dataset: Dataset) -> Json:
     """Return the manifest's entry for the data set that a set is made from."""
+    stated = None if dataset.provenance is None else dataset.provenance._asdict()
     return {
         **dataset_source(dataset),
         "images": len(dataset),
         "image_shape": list(dataset.image_shape),
         "flip": dataset.flip,
         "resized": RESIZED,
+        **({} if stated is None else {"provenance": {k: v for k, v in stated.items() if v}}),
     }
 
 

@@ -71,6 +71,11 @@ if __name__ == "__main__":
         "work folder of launch.evaluate, for the READMEs (default: the folder evaluation beside "
         "the set, if there is one)",
     )
-    flags.DEFINE_string("licence", "unknown", "of the source data, an identifier such as mit")
+    flags.DEFINE_string(
+        "licence",
+        None,
+        "of the source data, an identifier such as mit (default: what the source states, else "
+        "unknown)",
+    )
     flagtypes.define_path("workdir", None, "folder for the exports", required=True)
     common.run(main)

@@ -33,7 +33,7 @@ class Settings:
       formats: some of `exchange.FORMS`.
       decoded: whether the training images are written, else the stored ones.
       evaluation: folder with the set's evaluation (None: the one beside the set, if it is of it).
-      licence: of the source data.
+      licence: of the source data (None: what the source stated, else unknown).
       data: the data set whose test images are written, too (None: what the run of the set says, if
         that was of a folder of images).
       with_test: whether they are.
@@ -43,7 +43,7 @@ class Settings:
     formats: Sequence[str]
     decoded: bool = True
     evaluation: Path | None = None
-    licence: str = "unknown"
+    licence: str | None = None
     data: DataSettings | None = None
     with_test: bool = False
 
@@ -86,7 +86,7 @@ class Export:
             exchange.clear(folder / form)
         options = exchange.ExportOptions(
             decoded=settings.decoded,
-            licence=settings.licence,
+            licence=settings.licence or _licence(self.made),
             accuracy=_sentence(result) if result else None,
             evaluation={k: result[k] for k in _KEPT if k in result} if result else None,
             test=self.test,
@@ -102,6 +102,10 @@ class Export:
                 f"{about['largest_difference']:.2g}{lost}"
             )
             yield folder / form
+
+
+def _licence(made: CondensedSet) -> str:
+    return str((made.source.get("provenance") or {}).get("licence", "unknown"))
 
 
 def _evaluation(settings: Settings, made: CondensedSet, path: Path) -> dict[str, Any] | None:

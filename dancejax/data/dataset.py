@@ -14,6 +14,7 @@ from dancejax import checks
 from dancejax.data import arrays, known
 from dancejax.data.arrays import Arrays, Names
 from dancejax.data.normalisation import channel_statistics, known_constants
+from dancejax.data.provenance import Provenance
 from dancejax.data.splitting import TEST_SHARE, content_split, image_digests
 from dancejax.errors import UserError
 from dancejax.text import printable, printable_names
@@ -35,6 +36,8 @@ class Dataset:
         (images / 255 - mean) / std.
       flip: whether a mirrored image keeps its label, so that training may mirror images; no part
         of the fingerprint.
+      provenance: name, licence and citation as the source states them, None where it does not; no
+        part of the fingerprint either.
 
     Raises:
       UserError: any of this does not hold.
@@ -48,6 +51,7 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flip: bool = True
+    provenance: Provenance | None = None
 
     HINT: ClassVar[str] = "data.load and Dataset.from_arrays make one"
     """How a caller who has something else gets one."""
@@ -144,7 +148,8 @@ class Dataset:
             if split != "train":
                 train = tables.read(found, "train", image_size=image_size)
             constants = channel_statistics(train.images)
-        return cls(name, split, *made, *constants, known.flip(name) if flip is None else flip)
+        mirrored = known.flip(name) if flip is None else flip
+        return cls(name, split, *made, *constants, mirrored, tables.provenance(found))
 
     def split(self, share: float = TEST_SHARE, *, seed: int = 0) -> tuple["Dataset", "Dataset"]:
         """Divide the data set into training and test images, drawn by the images' content.

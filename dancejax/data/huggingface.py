@@ -113,7 +113,7 @@ def find(source: HuggingFace) -> Tables:
     local = source.local()
     where = source.path if local is None else os.path.realpath(local)
     key = ("huggingface", where, source.config or "", *source.splits, found.image, found.label)
-    return found._replace(files=tuple(sorted(files)), key=key)
+    return found._replace(files=tuple(sorted(files)), key=key, licence=_licence(source))
 
 
 @contextlib.contextmanager
@@ -151,6 +151,24 @@ def _load(source: HuggingFace, datasets: Any) -> Any:
         return datasets.load_dataset(os.path.realpath(local), source.config)
     except Exception as error:  # the package and those below it raise many types
         raise _not_loaded(source, local, error) from error
+
+
+def _licence(source: HuggingFace) -> str | None:
+    """What the card in the folder, or that came with the data set from the hub, says; if there."""
+    import huggingface_hub
+
+    local = source.local()
+    if local is None:
+        path = huggingface_hub.try_to_load_from_cache(source.path, "README.md", repo_type="dataset")
+    else:
+        path = str(local / "README.md") if (local / "README.md").is_file() else None
+    if not isinstance(path, str):
+        return None
+    try:
+        found = huggingface_hub.DatasetCard.load(path, ignore_metadata_errors=True).data.license
+    except Exception:  # a README of another kind
+        return None
+    return ", ".join(map(str, found)) if isinstance(found, list) else found
 
 
 def _not_loaded(source: HuggingFace, local: Path | None, error: Exception) -> UserError:

@@ -1,5 +1,6 @@
 """`load`: from a name or a path to a Dataset."""
 
+import dataclasses
 import difflib
 import functools
 import os
@@ -25,6 +26,7 @@ from dancejax.data.foreign import hint
 from dancejax.data.huggingface import PREFIX, HuggingFace
 from dancejax.data.normalisation import channel_statistics, known_constants
 from dancejax.data.pixels import check_image_size
+from dancejax.data.provenance import Provenance
 from dancejax.errors import UserError
 from dancejax.runs import paths
 
@@ -39,6 +41,7 @@ class _Source(NamedTuple):
     read: Reader  # reads a split
     sizes: Sizes | None = None  # looks at some images, where sizes may differ
     folder: Path | None = None  # of images, where it is one
+    provenance: Callable[[], Provenance] | None = None
 
 
 Name = str | os.PathLike[str] | HuggingFace
@@ -102,7 +105,10 @@ def load(
             f"{_text(name_or_path)} does not fit into memory; give a smaller image_size, or "
             "fewer images."
         ) from error
-    return _dataset(source.name, split, arrays, train, flip)
+    found = _dataset(source.name, split, arrays, train, flip)
+    if source.provenance is None:
+        return found
+    return dataclasses.replace(found, provenance=source.provenance())
 
 
 def _text(name_or_path: Name) -> str:
@@ -211,13 +217,18 @@ def _hugging_face(source: HuggingFace, image_size: int | None, seed: int) -> _So
         source.name,
         lambda split: tables.read(found(), split, image_size=image_size, seed=seed),
         lambda most: tables.sizes(found(), most),
+        provenance=lambda: tables.provenance(found()),
     )
 
 
 def _named(name: str, base: Path | None, image_size: int | None) -> _Source | None:
     """A data set that goes by its name; None where there is none of that name."""
     if name == embedded.NAME:
-        return _Source(name, lambda split: embedded.read(split, image_size=image_size))
+        return _Source(
+            name,
+            lambda split: embedded.read(split, image_size=image_size),
+            provenance=lambda: embedded.PROVENANCE,
+        )
     if base is None:
         if name in (*tfds_source.NAMES, *imagenet.NAMES):
             raise UserError(
@@ -228,7 +239,9 @@ def _named(name: str, base: Path | None, image_size: int | None) -> _Source | No
     found = tfds_source.find(name, base)
     if found is not None:
         return _Source(
-            name, lambda split: tfds_source.read(found, name, split, image_size=image_size)
+            name,
+            lambda split: tfds_source.read(found, name, split, image_size=image_size),
+            provenance=lambda: tfds_source.provenance(found, name),
         )
     if name in imagenet.NAMES:
         return _Source(name, lambda split: imagenet.read(name, base, split, image_size=image_size))

@@ -14,6 +14,7 @@ import numpy as np
 
 from dancejax.data import arrays, cache, pixels
 from dancejax.data.arrays import Arrays
+from dancejax.data.provenance import Provenance, stated
 from dancejax.data.splitting import DIGEST_BYTES, content_split
 from dancejax.errors import UserError
 from dancejax.runs.notes import say_once
@@ -37,6 +38,7 @@ class Tables(NamedTuple):
     label: str
     files: tuple[Path, ...] = ()  # what it is read from; empty in memory
     key: tuple[str, ...] = ()  # of what is kept of it
+    licence: str | None = None  # as a card beside it says
 
 
 def check_columns(columns: Sequence[str]) -> None:
@@ -138,6 +140,13 @@ def read(tables: Tables, split: str, *, image_size: int | None, seed: int | None
 def own_name(tables: Tables) -> str:
     """Return the name that a data set in memory knows of itself."""
     return str(tables.splits["train"].info.dataset_name or "huggingface")
+
+
+def provenance(tables: Tables) -> Provenance:
+    """Return what a data set states of itself."""
+    info = tables.splits["train"].info
+    name = tables.title.removeprefix("hf:") if tables.files else own_name(tables)
+    return stated(name, info.license or tables.licence, info.citation, info.homepage)
 
 
 def sizes(tables: Tables, most: int) -> list[tuple[int, int]]:

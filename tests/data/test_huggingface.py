@@ -169,6 +169,24 @@ def test_from_huggingface_splits_columns_and_names():
     assert small.image_shape == (4, 4, 3) and small.split_name == "train"
 
 
+def test_what_the_source_states_is_kept(tmp_path):
+    loaded = both()
+    for table in loaded.values():
+        table.info.citation, table.info.license = "@book{cats}", "cc-by-4.0"
+    loaded.save_to_disk(tmp_path / "saved")
+    assert Dataset.from_huggingface(loaded).provenance.licence == "cc-by-4.0"
+    path = str(tmp_path / "saved")
+    for split in ("train", "test"):
+        found = load(f"hf:{path}", split=split).provenance
+        assert found == (path, "cc-by-4.0", "@book{cats}", None)
+    parquet(tmp_path / "files")
+    assert load(tmp_path / "files").provenance.licence is None
+    (tmp_path / "files" / "README.md").write_text("---\nlicense: mit\n---\n# Cats\n")
+    assert load(tmp_path / "files").provenance.licence == "mit"
+    (tmp_path / "files" / "README.md").write_text("# Cats\n")
+    assert load(tmp_path / "files").provenance.licence is None
+
+
 def test_columns_and_splits_are_said_in_one_line(tmp_path, capsys):
     saved(tmp_path / "set")
     load(f"hf:{tmp_path / 'set'}")
