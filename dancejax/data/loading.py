@@ -1,7 +1,6 @@
 """`load`: from a name or a path to a Dataset."""
 
 import dataclasses
-import difflib
 import functools
 import os
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from dancejax.data.pixels import check_image_size
 from dancejax.data.provenance import Provenance
 from dancejax.errors import UserError
 from dancejax.runs import paths
+from dancejax.text import meant
 
 Reader = Callable[[str], Arrays]
 Sizes = Callable[[int], list[tuple[int, int]]]
@@ -259,10 +259,9 @@ def _unknown(name: str, data_dir: Path | None) -> str:
         names += sorted(
             p.name for p in data_dir.iterdir() if p.is_dir() and p.name not in ("downloads", *names)
         )
-    close = difflib.get_close_matches(name.lower().replace("-", "_"), names, n=1)
-    did = f" Did you mean {close[0]!r}?" if close else ""
     return (
-        f"There is no data set {name!r}.{did} Give one of {', '.join(names)}, another "
-        f"image classification set that TFDS has prepared under {data_dir or 'data_dir'}, the path "
-        "of a folder of images or an .npz file, or hf:NAME for one of Hugging Face."
+        f"There is no data set {name!r}.{meant(name, names)} Give one of {', '.join(names)}, "
+        "another image classification set that TFDS has prepared under "
+        f"{data_dir or 'data_dir'}, the path of a folder of images or an .npz file, or hf:NAME for "
+        "one of Hugging Face."
     )

@@ -379,6 +379,7 @@ def test_help_lists_the_flags(name, launch):
 
 def test_one_name_for_all_programs(launch):
     assert all(name in launch("", "--help").stdout for name in PROGRAMS)
+    assert "Did you mean 'condense'?" in launch("", "condens", status=2).stderr
     assert "there is no program 'distil'" in launch("", "distil", status=2).stderr
     assert "python -m launch.select" in launch("", "select", "--help").stdout
 
