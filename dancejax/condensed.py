@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _LIBRARIES = ("jax", "flax", "optax", "numpy")
+RESIZED = (
+    "images of another size: the shorter side resized to it, bilinear, antialiased, and the centre "
+    "cut out (ImageOps.fit of Pillow)"
+)
 SHA256_OF = (
     "the text 'DTYPE SHAPE' as NumPy writes both (dtype.str and str(shape), for instance "
     "'<f4 (10, 32, 32, 3)'), then the array's bytes in C order; not the file"
@@ -300,13 +304,14 @@ def dataset_source(dataset: Dataset) -> Json:
 
 def describe_source(dataset: Dataset) -> Json:
     """Return the manifest's entry for the data set that a set is made from."""
+    stated = None if dataset.provenance is None else dataset.provenance._asdict()
     return {
         **dataset_source(dataset),
         "images": len(dataset),
         "image_shape": list(dataset.image_shape),
         "flip": dataset.flip,
-        "resized": "images of another size: the shorter side resized to it, bilinear, antialiased, "
-        "and the centre cut out (ImageOps.fit of Pillow)",
+        "resized": RESIZED,
+        **({} if stated is None else {"provenance": {k: v for k, v in stated.items() if v}}),
     }
 
 

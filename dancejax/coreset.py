@@ -11,6 +11,7 @@ from dancejax import checks, interpolate, keys, networks, runs, training
 from dancejax.condensed import CondensedSet, describe_source
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
+from dancejax.text import meant
 from dancejax.training import TrainConfig, loop
 from dancejax.training.experts import Experts, expert_training
 from dancejax.types import Json
@@ -371,5 +372,7 @@ def choose(
       UserError: an unknown name, a class with fewer images, or missing means.
     """
     if name not in CORESETS:
-        raise UserError(f"unknown coreset {name!r}; choose one of {', '.join(CORESETS)}.")
+        raise UserError(
+            f"unknown coreset {name!r}; choose one of {', '.join(CORESETS)}.{meant(name, CORESETS)}"
+        )
     return CORESETS[name].choose(dataset, ipc, seed, means or Means())

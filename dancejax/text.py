@@ -1,7 +1,8 @@
 """Names and sentences that every terminal, file and picture can take."""
 
+import difflib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -47,6 +48,16 @@ def printable_names(names: Sequence[str]) -> tuple[str, ...]:
         taken.add(found)
         result.append(str(found))
     return tuple(result)
+
+
+def meant(given: str, names: Iterable[str]) -> str:
+    """Return " Did you mean NAME?" for the name that a misspelt one is closest to, "" without any.
+
+    Case does not matter, nor "-" for "_".
+    """
+    plain = {name.lower().replace("-", "_"): name for name in names}
+    close = difflib.get_close_matches(given.lower().replace("-", "_"), plain, n=1)
+    return f" Did you mean {plain[close[0]]!r}?" if close else ""
 
 
 def _shortened(name: str) -> str:

@@ -1,12 +1,12 @@
 """The programs of dancejax under one name: `dancejax NAME`, or `python -m launch NAME`."""
 
 import contextlib
-import difflib
 import os
 import runpy
 import sys
 
 from dancejax import __version__
+from dancejax.text import meant
 
 from . import begin
 
@@ -65,9 +65,8 @@ def main() -> None:
         sys.exit(show(f"dancejax {__version__}"))
     name = words[0]
     if name not in PROGRAMS:
-        close = difflib.get_close_matches(name.lower(), PROGRAMS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
-        print(f"error: there is no program {name!r}{hint}\n\n{usage()}", file=sys.stderr)
+        hint = meant(name, PROGRAMS)
+        print(f"error: there is no program {name!r}.{hint}\n\n{usage()}", file=sys.stderr)
         sys.exit(2)
     sys.argv[1:] = words[1:]
     runpy.run_module(f"{__package__}.{name}", run_name="__main__", alter_sys=True)

@@ -21,6 +21,7 @@ from absl import flags
 from dancejax import initialisation, methods
 from dancejax.applications import assess, own_folder, resolve
 from dancejax.condensed import CondensedSet
+from dancejax.data.huggingface import PREFIX
 from dancejax.errors import UserError
 from dancejax.runs import paths
 
@@ -66,7 +67,8 @@ def define_flags() -> None:
 
 def default_workdir() -> Path:
     """Where a run is kept that has no --workdir: runs/DATASET-METHOD-ipcIPC."""
-    path = Path(FLAGS.dataset)
+    given = FLAGS.dataset.removeprefix(PREFIX)
+    path = Path(given)
     if path.suffix.lower() == ".npz":
         name = path.name[: -len(".npz")]
     elif path.is_dir():
@@ -74,7 +76,7 @@ def default_workdir() -> Path:
         sized = path.name[:1].isdigit()  # as imagenette/160px
         name = f"{path.parent.name}-{path.name}" if sized and path.parent.name else path.name
     else:
-        name = FLAGS.dataset.strip("/").replace("/", "-")
+        name = given.strip("/").replace("/", "-")
     return Path("runs") / f"{name}-{FLAGS.method}-ipc{FLAGS.ipc}"
 
 

@@ -8,7 +8,8 @@ NCHW tensors, for safetensors.torch.load_file. ddranking: what that package eval
 prepared TFDS data set. huggingface: a dataset folder with Parquet and a card. Each goes to a folder
 of its name in the work folder, states its pixel range and normalisation, and is read back and
 compared before it counts as done. The same command goes on after an interruption, and more forms
-add to what is there. --with_test --dataset=... puts the test images beside the training images.
+add to what is there. --with_test --dataset=... puts the test images beside the training images;
+for a run on a folder of images --with_test alone finds them by the run's split.json.
 """
 
 from absl import flags
@@ -61,7 +62,8 @@ if __name__ == "__main__":
     flags.DEFINE_bool(
         "with_test",
         False,
-        f"write the test images of --dataset, too, into {', '.join(exchange.with_test())}",
+        "write the test images, too, of --dataset or of the run on a folder of images, into "
+        f"{', '.join(exchange.with_test())}",
     )
     flagtypes.define_path(
         "evaluation",
@@ -69,6 +71,11 @@ if __name__ == "__main__":
         "work folder of launch.evaluate, for the READMEs (default: the folder evaluation beside "
         "the set, if there is one)",
     )
-    flags.DEFINE_string("licence", "unknown", "of the source data, an identifier such as mit")
+    flags.DEFINE_string(
+        "licence",
+        None,
+        "of the source data, an identifier such as mit (default: what the source states, else "
+        "unknown)",
+    )
     flagtypes.define_path("workdir", None, "folder for the exports", required=True)
     common.run(main)

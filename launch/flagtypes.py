@@ -10,6 +10,7 @@ from absl import flags
 
 from dancejax.errors import UserError
 from dancejax.runs import paths
+from dancejax.text import meant
 
 
 class _Parser(flags.ArgumentParser[Any]):
@@ -122,6 +123,7 @@ def define_choices(
         if text not in choices:
             raise UserError(
                 f"--{name} has an unknown entry {text!r}; choose among {', '.join(choices)}."
+                f"{meant(text, choices)}"
             )
         return text
 

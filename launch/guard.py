@@ -18,6 +18,7 @@ from absl import app, flags, logging
 from dancejax import runs, stopping
 from dancejax.errors import UserError
 from dancejax.runs import backend
+from dancejax.text import meant
 from dancejax.types import Json
 
 from . import begin, flagtypes
@@ -120,11 +121,17 @@ def parse(argv: list[str]) -> list[str]:
         return rest
     except flags.Error as error:
         text = " ".join(str(error).split()).removeprefix("ERROR:: ").rstrip(".")
-        raise UserError(f"{text}; --help lists the flags.") from error
+        raise UserError(f"{text}; --help lists the flags.{_meant(text)}") from error
     except stopping.Stopped:
         raise
     except SystemExit:  # after --help, which absl ends with status 1
         sys.exit(0)
+
+
+def _meant(text: str) -> str:
+    """Which of a flag's values was meant, where absl's error lists them."""
+    found = re.search(r"--\w+=(.*): value should be one of <(.+)>", text)
+    return meant(found[1], found[2].split("|")) if found else ""
 
 
 def run(main: Callable[[], None], prepare: Callable[[], None]) -> None:

@@ -106,7 +106,8 @@ def by_hand(name: str) -> Any:
 def define_data(*, required: bool = True) -> None:
     flagtypes.define_dataset(
         "the data set: fashion_mnist_mini (embedded), a TFDS name (cifar10, ...), a folder of "
-        "images (CLASS/*.png, or train/ and test/ with such folders), an .npz file; below "
+        "images (CLASS/*.png, or train/ and test/ with such folders), an .npz file; hf:NAME or "
+        "hf:FOLDER for a Hugging Face data set (Parquet, imagefolder, save_to_disk); below "
         "--data_dir tiny_imagenet, imagenet1k, imagenet10, imagenet100, imagenette, imagewoof, "
         "imagefruit, imagemeow, imagesquawk, imageyellow",
         required=required,
@@ -127,11 +128,19 @@ def define_data(*, required: bool = True) -> None:
         "whether a mirrored image keeps its label, so that augmentation may mirror it (default: "
         "yes, but not for known sets of digits and letters)",
     )
+    flags.DEFINE_string("hf_config", None, "configuration of a Hugging Face data set")
+    flagtypes.define_texts(
+        "hf_splits", "of a Hugging Face data set: TRAIN,TEST; of TRAIN alone a fifth is for testing"
+    )
+    flagtypes.define_texts("hf_columns", "of a Hugging Face data set: IMAGE,LABEL")
 
 
 def data() -> DataSettings:
     """The data set that the flags name."""
-    return DataSettings(FLAGS.dataset, FLAGS.data_dir, FLAGS.image_size, FLAGS.flip)
+    values: dict[str, Any] = {
+        field.name: FLAGS[field.name].value for field in dataclasses.fields(DataSettings)
+    }
+    return DataSettings(**values)
 
 
 def define_network() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dancejax import condensed, coreset, runs
+from dancejax import condensed, coreset, exchange, runs
 
 from . import as_for_users
 from .conftest import cut
@@ -115,6 +115,25 @@ def test_every_python_example_runs(page, tmp_path):
             env={**as_for_users(), "PYTHONPATH": str(ROOT)}, timeout=600,
         )  # fmt: skip
         assert done.returncode == 0, f"{example}\n{done.stderr}"
+
+
+def test_the_page_for_pytorch_trains_and_tests_in_few_lines(tmp_path):
+    pytest.importorskip("torch")
+    train, test = cut("train", 20), cut("test", 20)
+    options = exchange.ExportOptions(test=test)
+    exchange.export(coreset.random(train, 16), tmp_path / "set", "torch", options)
+    text = (ROOT / "docs" / "pytorch.md").read_text(encoding="utf-8")
+    short, long = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len([line for line in long.splitlines() if line]) <= 25
+    long = long.replace("range(300)", "range(8)").replace("128", "16").replace("0.01", "0.1")
+    example = f"import torch\n{short}assert len(train) == 48 and train[0][0].ndim == 3\n{long}"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", example], cwd=tmp_path / "set", text=True,
+        capture_output=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    accuracy, count = re.fullmatch(r"(.*) % of (\d+) test images\n", done.stdout).groups()
+    assert float(accuracy) > 60 and int(count) == len(test)
 
 
 def test_there_are_commands_in_the_docs():

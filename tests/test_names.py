@@ -2,7 +2,9 @@
 
 import pytest
 
-from dancejax import names
+from dancejax import coreset, exchange, methods, names, networks
+from dancejax.errors import UserError
+from dancejax.text import meant
 
 ODD = (
     "caf\udce9", "a\nb", "x|y", "$x_1$", "<script>", "\x00\x07", "猫", "👩\u200d🔬", "a/b", "..",
@@ -36,3 +38,24 @@ def test_folders_of_odd_names_are_legal_and_in_order():
     assert sorted(folders) == folders and len(set(folders)) == len(ODD)
     assert all(len(name.encode()) < 200 and "/" not in name for name in folders)
     assert names.folders(["..", ".hidden"]) == ["0_unnamed", "1_hidden"]
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [("danse", "dance"), ("DM", "dm"), ("con-vnet", "convnet"), ("x_y", "X-y"), ("zebra", None)],
+)
+def test_a_misspelt_name_is_guessed(given, found):
+    hint = meant(given, ("dance", "dm", "convnet", "X-y"))
+    assert hint == ("" if found is None else f" Did you mean {found!r}?")
+
+
+def test_whoever_takes_a_name_guesses_what_was_meant(train):
+    calls = {
+        "dance": lambda: methods.create("dence", None),
+        "resnet18": lambda: networks.create("resnet_18", train),
+        "herding": lambda: coreset.choose("heading", train, 1),
+        "huggingface": lambda: exchange.forms.find("hugging_face"),
+    }
+    for wanted, call in calls.items():
+        with pytest.raises(UserError, match=f"Did you mean '{wanted}'"):
+            call()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dancejax import condensed, exchange, runs
-from dancejax.applications import assess
+from dancejax.applications import assess, sides
 from dancejax.applications.settings import DataSettings, Say, quiet
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
@@ -33,8 +33,9 @@ class Settings:
       formats: some of `exchange.FORMS`.
       decoded: whether the training images are written, else the stored ones.
       evaluation: folder with the set's evaluation (None: the one beside the set, if it is of it).
-      licence: of the source data.
-      data: the data set whose test images are written, too.
+      licence: of the source data (None: what the source stated, else unknown).
+      data: the data set whose test images are written, too (None: what the run of the set says, if
+        that was of a folder of images).
       with_test: whether they are.
     """
 
@@ -42,7 +43,7 @@ class Settings:
     formats: Sequence[str]
     decoded: bool = True
     evaluation: Path | None = None
-    licence: str = "unknown"
+    licence: str | None = None
     data: DataSettings | None = None
     with_test: bool = False
 
@@ -85,7 +86,7 @@ class Export:
             exchange.clear(folder / form)
         options = exchange.ExportOptions(
             decoded=settings.decoded,
-            licence=settings.licence,
+            licence=settings.licence or _licence(self.made),
             accuracy=_sentence(result) if result else None,
             evaluation={k: result[k] for k in _KEPT if k in result} if result else None,
             test=self.test,
@@ -101,6 +102,10 @@ class Export:
                 f"{about['largest_difference']:.2g}{lost}"
             )
             yield folder / form
+
+
+def _licence(made: CondensedSet) -> str:
+    return str((made.source.get("provenance") or {}).get("licence", "unknown"))
 
 
 def _evaluation(settings: Settings, made: CondensedSet, path: Path) -> dict[str, Any] | None:
@@ -139,7 +144,7 @@ def _test_images(settings: Settings, made: CondensedSet, path: Path) -> Dataset 
     if not settings.with_test:
         return None
     if settings.data is None:
-        raise UserError("--with_test needs --dataset, the data set that the set was made from.")
+        return sides.read_test(path.parent, made)
     data = settings.data.like(made)
     if data.load("train").fingerprint != made.source["fingerprint"]:
         raise UserError(

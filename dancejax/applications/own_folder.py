@@ -20,7 +20,7 @@ from dancejax import (
     report,
     runs,
 )
-from dancejax.applications import assess, plan, pool
+from dancejax.applications import assess, plan, pool, sides
 from dancejax.applications.assess import Assessment, Tested
 from dancejax.applications.resolve import Chosen, Settings, choose, listing, settings_for
 from dancejax.applications.settings import NetworkSettings, Say, quiet
@@ -247,6 +247,7 @@ def carry_out(job: Job, *, say: Say = quiet, command: str = "this notebook") -> 
     """Do a job that `prepare` made; arguments as of `condense`."""
     settings, folder = job.settings, job.run.folder
     assert folder is not None
+    sides.keep(folder, settings.source, job.train)
     experts = ready_experts(job, say=say)
     say(
         f"{job.method.name} on {job.train.name}, {settings.ipc} images per class, {job.steps} "

@@ -6,7 +6,7 @@ default.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,9 +15,9 @@ import flax.linen as nn
 from dancejax import data, methods, networks
 from dancejax.applications import plan
 from dancejax.condensed import CondensedSet
-from dancejax.data import folder
 from dancejax.data.dataset import Dataset
-from dancejax.runs import paths
+from dancejax.data.huggingface import PREFIX, HuggingFace
+from dancejax.errors import UserError
 from dancejax.training import TrainConfig, experts, protocols
 from dancejax.types import Record
 
@@ -51,17 +51,42 @@ class DataSettings:
       data_dir: folder of prepared data sets (None: TFDS's own).
       image_size: side to bring images to, pixels (None: as they are).
       flip: whether a mirrored image keeps its label (None: by the data set's name).
+      hf_config: configuration of a Hugging Face data set (None: its default).
+      hf_splits: names of its splits, for training and for testing (None: guessed).
+      hf_columns: names of its columns, with images and with labels (None: guessed).
+
+    Raises:
+      UserError: a choice of Hugging Face data sets is given for another.
     """
 
     dataset: str
     data_dir: Path | None = None
     image_size: int | None = None
     flip: bool | None = None
+    hf_config: str | None = None
+    hf_splits: Sequence[str] | None = None
+    hf_columns: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("hf_config", "hf_splits", "hf_columns"):
+            if getattr(self, name) is not None and not self.dataset.startswith(PREFIX):
+                raise UserError(
+                    f"--{name} is for Hugging Face data sets; give --dataset={PREFIX}NAME or "
+                    f"--dataset={PREFIX}FOLDER with it."
+                )
+
+    @property
+    def source(self) -> str | HuggingFace:
+        """What `data.load` takes."""
+        if not self.dataset.startswith(PREFIX):
+            return self.dataset
+        path = self.dataset.removeprefix(PREFIX)
+        return HuggingFace(path, self.hf_config, self.hf_splits or (), self.hf_columns or ())
 
     def load(self, split: str) -> Dataset:
         """Load "train" or "test"."""
         return data.load(
-            self.dataset,
+            self.source,
             data_dir=self.data_dir,
             split=split,
             image_size=self.image_size,
@@ -69,12 +94,11 @@ class DataSettings:
         )
 
     def sized(self, say: Say = quiet) -> "DataSettings":
-        """Choose a size that suits the machine for a folder of images of several sizes."""
-        path = paths.expand(self.dataset, "--dataset")
-        if self.image_size is not None or not path.is_dir():
+        """Choose a size that suits the machine for images of several sizes."""
+        if self.image_size is not None:
             return self
-        size = plan.image_size(folder.sizes(path.resolve()))
-        if size is None:
+        sizes = data.image_sizes(self.source, data_dir=self.data_dir)
+        if sizes is None or (size := plan.image_size(sizes)) is None:
             return self
         say(f"images are resized and centre-cropped to {size} (--image_size)")
         return dataclasses.replace(self, image_size=size)

@@ -1,3 +1,4 @@
 from .dataset import Dataset as Dataset, subset as subset
-from .loading import image_sizes as image_sizes, load as load
+from .huggingface import HuggingFace as HuggingFace
+from .loading import image_folder as image_folder, image_sizes as image_sizes, load as load
 from .normalisation import channel_statistics as channel_statistics

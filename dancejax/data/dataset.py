@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from dancejax import checks
 from dancejax.data import arrays, known
 from dancejax.data.arrays import Arrays, Names
 from dancejax.data.normalisation import channel_statistics, known_constants
+from dancejax.data.provenance import Provenance
 from dancejax.data.splitting import TEST_SHARE, content_split, image_digests
 from dancejax.errors import UserError
 from dancejax.text import printable, printable_names
@@ -34,6 +36,8 @@ class Dataset:
         (images / 255 - mean) / std.
       flip: whether a mirrored image keeps its label, so that training may mirror images; no part
         of the fingerprint.
+      provenance: name, licence and citation as the source states them, None where it does not; no
+        part of the fingerprint either.
 
     Raises:
       UserError: any of this does not hold.
@@ -47,6 +51,7 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flip: bool = True
+    provenance: Provenance | None = None
 
     HINT: ClassVar[str] = "data.load and Dataset.from_arrays make one"
     """How a caller who has something else gets one."""
@@ -99,6 +104,52 @@ class Dataset:
         constants = known_constants(name, made.images.shape[-1])
         constants = constants or channel_statistics(made.images)
         return cls(name, "train", *made, *constants, known.flip(name) if flip is None else flip)
+
+    @classmethod
+    def from_huggingface(
+        cls,
+        loaded: object,
+        *,
+        split: str = "train",
+        columns: Sequence[str] = (),
+        name: str | None = None,
+        image_size: int | None = None,
+        flip: bool | None = None,
+    ) -> "Dataset":
+        """Make a data set of one in memory that the package `datasets` has loaded.
+
+        Args:
+          loaded: a `datasets.Dataset` with a column of images and one of labels (class labels,
+            integers or text), or a `datasets.DatasetDict` of splits.
+          split: "train" or "test", of a DatasetDict; no test images are drawn here.
+          columns: names of the columns with images and with labels; empty: guessed, and said.
+          name: of the data set (None: the one that it knows); one with known normalisation
+            constants gets them.
+          image_size: see `data.load`.
+          flip: whether a mirrored image keeps its label; None: by the name, see `known.flip`.
+
+        Returns:
+          The split, uint8 [N, H, W, C], with the constants of the training split.
+
+        Raises:
+          UserError: an argument is not as described, or an image or label cannot be read.
+        """
+        from dancejax.data import pixels, tables  # decoding loads Pillow
+
+        check_split(split)
+        pixels.check_image_size(image_size)
+        tables.check_columns(columns)
+        found = tables.choose(loaded, "the Hugging Face data set", columns=columns)
+        made = tables.read(found, split, image_size=image_size)
+        name = tables.own_name(found) if name is None else name
+        constants = known_constants(name, made.images.shape[-1])
+        if constants is None:
+            train = made
+            if split != "train":
+                train = tables.read(found, "train", image_size=image_size)
+            constants = channel_statistics(train.images)
+        mirrored = known.flip(name) if flip is None else flip
+        return cls(name, split, *made, *constants, mirrored, tables.provenance(found))
 
     def split(self, share: float = TEST_SHARE, *, seed: int = 0) -> tuple["Dataset", "Dataset"]:
         """Divide the data set into training and test images, drawn by the images' content.

@@ -9,9 +9,17 @@ from importlib import resources
 
 from dancejax.data import npz
 from dancejax.data.arrays import Arrays
+from dancejax.data.provenance import Provenance
 from dancejax.errors import UserError
 
 NAME = "fashion_mnist_mini"
+PROVENANCE = Provenance(
+    "Fashion-MNIST",
+    "MIT",
+    "H. Xiao, K. Rasul, R. Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine "
+    "Learning Algorithms, arXiv:1708.07747, 2017",
+    "https://github.com/zalandoresearch/fashion-mnist",
+)
 SHA256 = "4ee226ae7ba4c4d873d100e8c1b8863c02432d0041fac6f835a569fe1be8ab06"
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -57,6 +57,44 @@ def read(root: Path, split: str, *, image_size: int | None, seed: int) -> Arrays
     """
     classes, files = _find(root, seed)
     return _decode(root, classes, files, split, image_size=image_size, channels=None)
+
+
+@_readable()
+def find(root: Path, seed: int) -> tuple[tuple[str, ...], dict[str, Files]]:
+    """Find the classes of a folder of images, and which files are on which side of its split.
+
+    Args:
+      root: as for `read`.
+      seed: likewise.
+
+    Returns:
+      (names of the classes, {"train": files, "test": files}).
+
+    Raises:
+      UserError: as `read` does.
+    """
+    return _find(root, seed)
+
+
+@_readable()
+def read_files(paths: Sequence[Path], *, channels: int, image_size: int | None) -> np.ndarray:
+    """Read image files as `read` does.
+
+    Args:
+      paths: of the files.
+      channels: 1 or 3.
+      image_size: see `pixels.decode`.
+
+    Returns:
+      uint8 [N, H, W, channels], in the order of the paths.
+
+    Raises:
+      UserError: a file, which it names, cannot be read so.
+    """
+    files = [(str(path), path) for path in paths]
+    return pixels.decode_all(
+        [files], len(files), channels=channels, image_size=image_size, title="test images"
+    )
 
 
 @_readable()

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-_FOUR = "numpy.savez('set.npz', x_train=a.data, y_train=a.targets, x_test=b.data, y_test=b.targets)"
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 _DEPTH = 2
 
@@ -25,19 +24,9 @@ def hint(path: Path) -> str | None:
 def _of(file: Path, given: Path) -> str | None:
     name, suffix = file.name, file.suffix.lower()
     if suffix == ".parquet":
-        files = file.parent / "train*.parquet"
-        files = files if list(file.parent.glob(files.name)) else file.parent / "*.parquet"
-        kind = f"load_dataset('parquet', data_files='{files}', split='train')"
-        return f"{given} is a data set in parquet files, as Hugging Face has them; {_numpy(kind)}"
+        return f"{given} holds Parquet files, as Hugging Face has them; give hf:{file.parent}."
     if suffix == ".arrow":
-        kind = f"Dataset.load_from_disk('{file.parent}')"
-        return f"{given} is a data set as Hugging Face saves it; {_numpy(kind)}"
-    if name in ("data_batch_1", "batches.meta"):
-        return f"{given} is CIFAR-10 as torchvision keeps it; {_torchvision('CIFAR10', file, 1)}"
-    if name == "meta" and (file.parent / "train").is_file() and (file.parent / "test").is_file():
-        return f"{given} is CIFAR-100 as torchvision keeps it; {_torchvision('CIFAR100', file, 1)}"
-    if "-ubyte" in name:
-        return f"{given} is MNIST as torchvision keeps it; {_torchvision('MNIST', file, 2)}"
+        return f"{given} holds a data set as Hugging Face saves it; give hf:{file.parent}."
     if ".tfrecord" in name:
         return (
             f"{given} is in the tfrecord format, which needs TensorFlow; prepare the data set by "
@@ -53,22 +42,6 @@ def _of(file: Path, given: Path) -> str | None:
     if suffix in _ARCHIVES:
         return f"{given} is or holds the archive {name}; unpack it, and give the unpacked folder."
     return None
-
-
-def _numpy(source: str) -> str:
-    return (
-        f"convert it to .npz in two lines: d = datasets.{source}.with_format('numpy'); "
-        "numpy.savez('set.npz', images=numpy.stack(d['image']), labels=d['label']), with the "
-        "names that d.column_names has."
-    )
-
-
-def _torchvision(name: str, file: Path, above: int) -> str:
-    root = file.parents[above] if len(file.parents) > above else file.parent
-    return (
-        "convert it to .npz in two lines: a, b = (torchvision.datasets."
-        f"{name}('{root}', train=t) for t in (True, False)); {_FOUR}."
-    )
 
 
 def _files(folder: Path, depth: int) -> Iterator[Path]:

@@ -16,6 +16,7 @@ _PARTS = frozenset(
         "pictures",
         "random",
         "report",
+        "split.json",
         "tensorboard",
         "training",
     }

@@ -108,6 +108,31 @@ def decode(encoded: Encoded, *, channels: int, image_size: int | None) -> np.nda
     return np.asarray(image).reshape(image.height, image.width, channels)
 
 
+def fit(images: np.ndarray, image_size: int | None) -> np.ndarray:
+    """Bring decoded images to a size by the rule of `decode`.
+
+    Args:
+      images: uint8 [N, H, W, C], C 1 or 3.
+      image_size: as for `decode`.
+
+    Returns:
+      uint8 [N, image_size, image_size, C].
+
+    Raises:
+      UserError: they do not fit into memory.
+    """
+    if image_size is None or images.shape[1:3] == (image_size, image_size):
+        return images
+    channels = images.shape[-1]
+    _check_memory(len(images), image_size)
+    result = empty((len(images), image_size, image_size, channels))
+    for image, out in zip(images, result, strict=True):
+        opened = Image.fromarray(image.squeeze(-1) if channels == 1 else image)
+        resized = ImageOps.fit(opened, (image_size, image_size), Image.Resampling.BILINEAR)
+        out[:] = np.asarray(resized).reshape(out.shape)
+    return result
+
+
 def to_png(image: np.ndarray) -> bytes:
     """Encode an image as the bytes of a PNG file.
 

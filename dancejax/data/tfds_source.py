@@ -15,6 +15,7 @@ import numpy as np
 
 from dancejax.data import cache, pixels
 from dancejax.data.arrays import Arrays
+from dancejax.data.provenance import Provenance, stated
 from dancejax.errors import UserError
 from dancejax.runs import paths
 
@@ -127,6 +128,12 @@ def read(
     files = [Path(f) for f in builder.info.splits[part].filepaths]
     key = (folder, part, image_size, channels, ",".join(classes or ()))
     return cache.cached(key, cache.stamp(files), make)
+
+
+def provenance(folder: Path, name: str) -> Provenance:
+    """Return what a prepared data set states of itself; arguments as of `read`."""
+    info = _builder(folder, name).info
+    return stated(name, info.redistribution_info.license, info.citation, info.homepage)
 
 
 class _Part(NamedTuple):

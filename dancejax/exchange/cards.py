@@ -37,6 +37,7 @@ def card(about: About) -> str:
         )
     lines += [
         f"- Licence of the source data: {names.markdown(licence)}.",
+        *_citation(source.get("provenance") or {}),
         f"- Accuracy: {names.markdown(accuracy or 'not stated')}",
         f"- Use: {form.use(about)}",
         "",
@@ -47,3 +48,13 @@ def card(about: About) -> str:
         f"All settings are in `{DESCRIPTION}`.",
     ]
     return form.head(about) + "\n".join(lines) + "\n"
+
+
+def _citation(provenance: dict[str, str]) -> list[str]:
+    """Lines with what the source of the data states of itself."""
+    titles = {"homepage": "Source data", "citation": "Citation of the source data"}
+    return [
+        f"- {title}: {names.markdown(' '.join(provenance[key].split()))}."
+        for key, title in titles.items()
+        if key in provenance
+    ]

@@ -14,6 +14,7 @@ from dancejax.methods import dance, dm, idm, m3d, optimizers
 from dancejax.methods.base import Context, Method, State
 from dancejax.methods.optimizers import OPTIMIZERS
 from dancejax.methods.papers import DatasetFacts, DatasetLike, Paper, unmirrored
+from dancejax.text import meant
 from dancejax.types import Json
 
 __all__ = [
@@ -155,7 +156,9 @@ def cpu_settings(name: str, batch_real: int) -> Json:
 def _module(name: str) -> ModuleType:
     """A method's module; raises UserError for an unknown name."""
     if name not in METHODS:
-        raise UserError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}.")
+        raise UserError(
+            f"unknown method {name!r}; choose one of {', '.join(METHODS)}.{meant(name, METHODS)}"
+        )
     return METHODS[name]
 
 

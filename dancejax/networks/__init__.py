@@ -32,6 +32,7 @@ from dancejax.networks.densenet import DenseNet121
 from dancejax.networks.resnet import ResNet
 from dancejax.networks.vgg import VGG11
 from dancejax.runs import integrity
+from dancejax.text import meant
 from dancejax.types import Json
 
 
@@ -92,7 +93,9 @@ def create(
       UserError: an unknown name, option or value, or images too small for the network.
     """
     if name not in NETWORKS:
-        raise UserError(f"unknown network {name!r}; choose one of {', '.join(NETWORKS)}.")
+        raise UserError(
+            f"unknown network {name!r}; choose one of {', '.join(NETWORKS)}.{meant(name, NETWORKS)}"
+        )
     network, fixed, smallest = NETWORKS[name]
     num_classes, image_shape = _sizes(dataset_or_num_classes, image_shape)
     fields = _fields(network, fixed)

@@ -280,3 +280,16 @@ def test_configurations(tmp_path, data_dir):
     assert len(load("fm/small", data_dir=tmp_path)) == 120
     shutil.rmtree(tmp_path / "fm/big")
     assert len(load("fm", data_dir=tmp_path)) == 120
+
+
+def test_what_the_source_states_is_kept(data_dir, tmp_path):
+    shutil.copytree(data_dir, tmp_path / "tfds")
+    silent = load("fashion_mnist", data_dir=data_dir).provenance
+    assert silent.licence is None and silent.citation is None
+    path = tmp_path / "tfds" / "fashion_mnist" / "3.0.10" / "dataset_info.json"
+    info = json.loads(path.read_text())
+    info |= {"citation": "@article{x}", "redistributionInfo": {"license": "MIT"}}
+    info |= {"location": {"urls": ["https://example.org"]}}
+    path.write_text(json.dumps(info))
+    found = load("fashion_mnist", data_dir=tmp_path / "tfds", split="test").provenance
+    assert found == ("fashion_mnist", "MIT", "@article{x}", "https://example.org")

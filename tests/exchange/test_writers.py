@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dancejax import condensed, evaluation, exchange, networks, runs
+from dancejax import condensed, data, evaluation, exchange, networks, runs
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
 from dancejax.training import protocols
@@ -223,6 +223,20 @@ def test_tfds_and_parquet_are_what_their_libraries_read(made, tmp_path):
     assert table.column("image")[0].as_py()["bytes"].startswith(b"\x89PNG")
     head = (tmp_path / "hf" / "README.md").read_text().split("---\n")[1]
     assert 'license: "mit"' in head and "path: data/train-*.parquet" in head
+
+
+def test_an_export_for_hugging_face_is_a_data_set_like_any_other(made, test, tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    path, images = tmp_path / "hf", made.decoded()[0]
+    exchange.export(made, path, "huggingface", exchange.ExportOptions(test=test))
+    train = data.load(f"hf:{path}")
+    wanted = np.rint(np.clip(np.asarray(images), 0, 1) * 255).astype(np.uint8)
+    assert np.array_equal(train.images, wanted)
+    assert np.array_equal(train.labels, made.decoded()[1]) and train.classes == made.classes
+    assert data.load(f"hf:{path}", split="test").fingerprint == test.fingerprint
+    loaded = datasets.load_dataset(str(path), split="train")
+    assert data.Dataset.from_huggingface(loaded).fingerprint == train.fingerprint
 
 
 def test_bad_exports_are_said(made, tmp_path):

@@ -79,3 +79,17 @@ def test_a_full_disk_is_one_sentence_and_room_goes_on(launch, chosen, small_disk
     assert kept <= {"npz"}
     filler.unlink()
     assert len(launch(*command).stdout.split()) == 5
+
+
+def test_licence_and_citation_go_along(launch, tmp_path):
+    made = coreset.random(data.load("fashion_mnist_mini"), 1)
+    condensed.save(made, tmp_path / "set")
+    source = runs.read_json(tmp_path / "set" / "manifest.json")["source"]
+    assert source["provenance"]["licence"] == "MIT"
+    export = ("export", f"--condensed={tmp_path / 'set'}", "--formats=npz")
+    launch(*export, f"--workdir={tmp_path / 'stated'}")
+    launch(*export, f"--workdir={tmp_path / 'given'}", "--licence=cc0-1.0")
+    cards = [(tmp_path / name / "npz" / "README.md").read_text() for name in ("stated", "given")]
+    for licence, card in zip(("MIT", "cc0"), cards, strict=True):
+        assert f"Licence of the source data: {licence}" in card
+        assert "Citation of the source data: H. Xiao" in card

@@ -379,5 +379,23 @@ def test_help_lists_the_flags(name, launch):
 
 def test_one_name_for_all_programs(launch):
     assert all(name in launch("", "--help").stdout for name in PROGRAMS)
+    assert "Did you mean 'condense'?" in launch("", "condens", status=2).stderr
     assert "there is no program 'distil'" in launch("", "distil", status=2).stderr
     assert "python -m launch.select" in launch("", "select", "--help").stdout
+
+
+def test_a_hugging_face_data_set_is_named_with_its_columns(launch, train, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    table = {"x": list(train.images[..., 0]), "y": train.labels.tolist(), "label": [0] * len(train)}
+    features = datasets.Features(
+        {"x": datasets.Image(), "y": datasets.Value("int64"), "label": datasets.Value("int64")}
+    )
+    datasets.Dataset.from_dict(table, features=features).save_to_disk(tmp_path / "set")
+    shared = ("select", f"--dataset=hf:{tmp_path / 'set'}", "--method=random", "--ipc=1")
+    refused = launch(*shared, f"--workdir={tmp_path / 'one'}", status=2)
+    assert "only one class" in refused.stderr
+    launch(*shared, "--hf_columns=x,y", "--hf_splits=train", f"--workdir={tmp_path / 'two'}")
+    assert condensed.load(tmp_path / "two" / "condensed").classes == ("0", "1", "2")
+    wrong = launch("select", "--dataset=cifar10", "--method=random", "--ipc=1", "--hf_columns=x,y",
+                   f"--workdir={tmp_path / 'one'}", status=2)  # fmt: skip
+    assert "--dataset=hf:NAME" in wrong.stderr

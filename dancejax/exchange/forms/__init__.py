@@ -3,6 +3,7 @@
 from dancejax.errors import UserError
 from dancejax.exchange.form import Form
 from dancejax.exchange.forms import ddranking, huggingface, npz, png, tensors, tfds, torch
+from dancejax.text import meant
 
 FORMS: dict[str, Form] = {
     "png": png.FORM,
@@ -18,7 +19,9 @@ FORMS: dict[str, Form] = {
 def find(name: str) -> Form:
     """Return a form by name. Raises UserError where there is none of that name."""
     if name not in FORMS:
-        raise UserError(f"unknown form {name!r}; choose one of {', '.join(FORMS)}.")
+        raise UserError(
+            f"unknown form {name!r}; choose one of {', '.join(FORMS)}.{meant(name, FORMS)}"
+        )
     return FORMS[name]
 
 
