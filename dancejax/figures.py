@@ -76,6 +76,33 @@ def grid(condensed: Drawn, *, most: int = 10) -> np.ndarray:
     return canvas
 
 
+def tiled(image: np.ndarray, factor: int, side: int) -> np.ndarray:
+    """Enlarge or reduce one stored image, with a line between its tiles.
+
+    Args:
+      image: [h, w, 1 or 3] in [0, 1] units; what lies outside is cut off.
+      factor: tiles along an axis.
+      side: height in pixels to come near to; small images are enlarged by a whole number.
+
+    Returns:
+      Red, green, blue and opacity [H, W, 4] in [0, 1].
+    """
+    from PIL import Image
+
+    values = (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
+    picture = Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values).convert("RGB")
+    scale = side / image.shape[0]
+    scale = round(scale) if scale >= 1 else scale
+    how = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+    height, width = (max(1, round(scale * n)) for n in image.shape[:2])
+    pixels = np.asarray(picture.resize((width, height), how)) / 255.0
+    for axis in (0, 1):
+        tile = -(-image.shape[axis] // factor)
+        seams = [round(scale * tile * i) for i in range(1, factor)]
+        pixels = np.insert(pixels, seams, _LINE, axis)
+    return np.concatenate([pixels, np.ones((*pixels.shape[:2], 1))], -1)
+
+
 _LINE = 0.6
 """Grey of the line between tiles, seen on black and on white."""
 
