@@ -46,6 +46,11 @@ class Line(NamedTuple):
     label: str
     boxes: tuple[Box | None, ...]
 
+    @property
+    def plotted(self) -> list[Box]:
+        """The cells that are points of a curve: all images are none."""
+        return [box for box in self.boxes if box is not None and box.entry.ipc is not None]
+
 
 class Matrix(NamedTuple):
     """A data set's methods by images per class, on the network that most was evaluated on.
@@ -92,9 +97,11 @@ def _matrix(dataset: str, entries: list[Entry]) -> Matrix:
     return Matrix(dataset, own, said, _context(shown), columns, ipcs, tuple(lines))
 
 
-def _rank(entry: Entry) -> int:
-    """Methods as in tables, all images last."""
-    return 1 if entry.ipc is None else 0
+def _rank(entry: Entry) -> tuple[bool, int]:
+    """Methods in the order of their papers, coresets, all images last."""
+    known = list(methods.METHODS)
+    rank = known.index(entry.method) if entry.method in known else len(known)
+    return (entry.ipc is None, rank)
 
 
 def main(entries: Sequence[Entry]) -> list[Entry]:
@@ -142,7 +149,7 @@ def curves(matrix: Matrix) -> list[Series]:
     """Return accuracy against images per class: a measured and a published curve of each method."""
     found = []
     for number, line in enumerate(matrix.lines):
-        boxes = [box for box in line.boxes if box is not None and box.entry.ipc is not None]
+        boxes = line.plotted
         if not boxes:
             continue
         points = [_point(box.entry) for box in boxes]

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -178,6 +179,11 @@ class Use(NamedTuple):
     title: str
     path: str
     links: tuple[tuple[str, str], ...]
+
+    @property
+    def quoted(self) -> str:
+        """The path as a shell takes it."""
+        return shlex.quote(self.path)
 
 
 _BESIDE = (

@@ -13,7 +13,7 @@ from dancejax.report.papers import Accuracy
 T = TypeVar("T", bound=Hashable)
 EXPLANATION = (
     "Accuracy is that of the last epoch of the last iteration, in percent: mean +- sample "
-    "deviation. The column beside it says over what the deviation is: over condensed sets of "
+    "deviation. Beside it stands over what the deviation is: over condensed sets of "
     "different seeds (of the sets' means over networks) where there are several, else over the "
     'networks trained on the one set. "Best over epochs" and "best over checkpoints" are chosen '
     "on the test set, and are no results."
@@ -35,7 +35,7 @@ def accuracy_tables(entries: Sequence[Entry]) -> list[Table]:
     tables = []
     for dataset in _unique(entry.dataset for entry in entries):
         own = ordered([e for e in entries if e.dataset == dataset])
-        rows = [_accuracy_row(entry, letters[_listing(entry)]) for entry in own]
+        rows = [_accuracy_row(entry, letters[_noted(entry)]) for entry in own]
         columns = tuple(rows[0])
         table = Table(dataset, columns, [tuple(row.values()) for row in rows], _NUMERIC)
         tables.append(shortened(table))
@@ -152,7 +152,7 @@ def shortened(table: Table) -> Table:
 
 def footnotes(entries: Sequence[Entry]) -> dict[str, str]:
     """Every list of differing settings with its letter; no letter for an empty list."""
-    listings = _unique(_listing(entry) for entry in ordered(entries))
+    listings = _unique(_noted(entry) for entry in ordered(entries))
     kept = [listing for listing in listings if listing]
     return {"": "", **{listing: _letter(i) for i, listing in enumerate(kept)}}
 
@@ -268,6 +268,11 @@ def figure(paper: Accuracy | None) -> str:
 
 def _evaluation(entry: Entry) -> tuple[str, int]:
     return entry.protocol or "?", entry.training["epochs"]
+
+
+def _noted(entry: Entry) -> str:
+    """What differs from the papers; nothing for data that they have no figures of."""
+    return "" if compare.is_own(entry.dataset) else _listing(entry)
 
 
 def _listing(entry: Entry) -> str:
