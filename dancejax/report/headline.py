@@ -31,18 +31,18 @@ def _sentence(entry: Entry, entries: Sequence[Entry], *, named: bool) -> str:
     beside = [e for e in entries if e.network == entry.network]
     whole = [e for e in beside if e.ipc is None]
     by = f" (by {compare.label(entry)})" if named else ""
-    text = f"{count:,} images{by} reach {entry.mean:.1f}\u00a0%"
+    text = f"{count:,} images{by} reach {entry.mean:.1f} %"
     if whole:
         best = max(whole, key=lambda e: e.mean)
         size = best.images if best.images is not None else entry.images
-        text += f", all{'' if size is None else f' {size:,}'} reach {best.mean:.1f}\u00a0%"
-        text += f": {100 * entry.mean / best.mean:.0f}\u00a0% of it" if best.mean > 0 else ""
+        text += f", all{'' if size is None else f' {size:,}'} reach {best.mean:.1f} %"
+        text += f": {100 * entry.mean / best.mean:.0f} % of it" if best.mean > 0 else ""
         if size and best.mean > 0:
             text += f" with {percent(count / size)} of the images"
     random = [e for e in beside if e.method == "random" and e.ipc == entry.ipc]
     random = [e for e in random if tables.evaluation(e) == tables.evaluation(entry)]
     if random:
-        text += f"; random ones {random[0].mean:.1f}\u00a0%"
+        text += f"; random ones {random[0].mean:.1f} %"
     return text + "."
 
 
@@ -54,4 +54,4 @@ def stored(entry: Entry) -> int:
 def percent(share: float) -> str:
     """A share in percent, with two digits where it is small."""
     value = 100 * share
-    return f"{value:.0f}\u00a0%" if value >= 10 else f"{value:.2g}\u00a0%"
+    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"

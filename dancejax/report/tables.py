@@ -100,7 +100,7 @@ def cross_tables(entries: Sequence[Entry]) -> list[Table]:
 
 def cost_table(entries: Sequence[Entry]) -> Table | None:
     """Seconds per iteration and memory of the runs that say so."""
-    columns = ("data set", "method", "IPC", "s/iteration", "step memory, MB", "device",
+    columns = ("method", "data set", "IPC", "s/iteration", "step memory, MB", "device",
                "paper, s/iteration", "paper, MB", "paper's device")  # fmt: skip
     rows = []
     for entry in ordered(entries):
@@ -113,8 +113,8 @@ def cost_table(entries: Sequence[Entry]) -> Table | None:
         paper = papers.published_cost(entry.method, entry.dataset, entry.ipc) if plain else None
         rows.append(
             (
-                entry.dataset,
                 compare.label(entry),
+                entry.dataset,
                 str(entry.ipc),
                 f"{cost['seconds_per_iteration']:.3f}",
                 f"{cost['step_memory_mb']:.0f}",

@@ -8,7 +8,7 @@ from tests.report.support import store, store_pool
 
 
 def said(folder) -> list[str]:
-    return [text.replace("\u00a0", " ") for text in headline.sentences(report.collect([folder]))]
+    return headline.sentences(report.collect([folder]))
 
 
 def test_condensed_images_stand_beside_all_and_random_ones(tmp_path):
@@ -51,4 +51,4 @@ def test_the_best_method_of_each_number_of_images_is_named(tmp_path):
     ("share", "wanted"), [(0.01, "1 %"), (0.00167, "0.17 %"), (0.104, "10 %"), (0.0164, "1.6 %")]
 )
 def test_small_shares_keep_two_digits(share, wanted):
-    assert headline.percent(share).replace("\u00a0", " ") == wanted
+    assert headline.percent(share) == wanted

@@ -46,7 +46,7 @@ def test_cost_stands_beside_the_papers(tmp_path):
     store(tmp_path / "a", "dance", 10, [70.0])
     table = tables.cost_table(report.collect([tmp_path]))
     assert table.rows == [
-        ("cifar10", "DANCE", "10", "0.500", "64", "2 x cpu", "0.12", "3045", "A100")
+        ("DANCE", "cifar10", "10", "0.500", "64", "2 x cpu", "0.12", "3045", "A100")
     ]
 
 
