@@ -76,6 +76,33 @@ def grid(condensed: Drawn, *, most: int = 10) -> np.ndarray:
     return canvas
 
 
+def tiled(image: np.ndarray, factor: int, side: int) -> np.ndarray:
+    """Enlarge or reduce one stored image, with a line between its tiles.
+
+    Args:
+      image: [h, w, 1 or 3] in [0, 1] units; what lies outside is cut off.
+      factor: tiles along an axis.
+      side: height in pixels to come near to; small images are enlarged by a whole number.
+
+    Returns:
+      Red, green, blue and opacity [H, W, 4] in [0, 1].
+    """
+    from PIL import Image
+
+    values = (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
+    picture = Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values).convert("RGB")
+    scale = side / image.shape[0]
+    scale = round(scale) if scale >= 1 else scale
+    how = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+    height, width = (max(1, round(scale * n)) for n in image.shape[:2])
+    pixels = np.asarray(picture.resize((width, height), how)) / 255.0
+    for axis in (0, 1):
+        tile = -(-image.shape[axis] // factor)
+        seams = [round(scale * tile * i) for i in range(1, factor)]
+        pixels = np.insert(pixels, seams, _LINE, axis)
+    return np.concatenate([pixels, np.ones((*pixels.shape[:2], 1))], -1)
+
+
 _LINE = 0.6
 """Grey of the line between tiles, seen on black and on white."""
 
@@ -129,10 +156,11 @@ def grid_figure(
     height = 0.62 * count * layout.extent(0) / layout.extent(1)
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1.6 + 0.62 * columns, 0.4 + height), dpi=120)
-    axes = figure.add_axes(
-        (1.5 / (1.6 + 0.62 * columns), 0.01, 0.98 - 1.5 / (1.6 + 0.62 * columns), 0.93)
-    )
+    text = _grid_title(condensed, most, note) if title else ""
+    # A title of this size takes about 0.063 inches a character.
+    drawn, width = 0.62 * columns, max(1.6 + 0.62 * columns, 0.1 + 0.063 * len(text))
+    figure = Figure(figsize=(width, 0.4 + height), dpi=120)
+    axes = figure.add_axes((1.5 / width, 0.01, drawn / width, 0.93))
     axes.imshow(canvas.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_yticks([layout.corner(y, 0)[0] + layout.extent(0) / 2 for y in range(count)])
     shown = [names.short(name) for name in condensed.classes[:count]]
@@ -141,18 +169,17 @@ def grid_figure(
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    if title:
-        axes.set_title(_grid_title(condensed, most, note), fontsize=8, parse_math=False)
+    figure.text(0.05 / width, 0.99, text, fontsize=8, va="top", parse_math=False)
     return figure
 
 
 def _grid_title(condensed: Drawn, most: int, note: str | None) -> str:
     parts = [
         f"{names.short(condensed.source['name'], 40)}: {condensed.method_title}",
-        f"{condensed.ipc} images per class",
+        f"{condensed.ipc} image{'' if condensed.ipc == 1 else 's'} per class",
     ]
     if condensed.factor > 1:
-        parts.append(f"each of {condensed.factor}x{condensed.factor} tiles")
+        parts.append(f"each of {condensed.factor}x{condensed.factor} tiles with a line between")
     if condensed.ipc > most:
         parts.append(f"first {most} of each class")
     return ", ".join(parts + ([note] if note else []))

@@ -1,11 +1,16 @@
 """Writes a report of what runs measured, beside the papers' numbers.
 
     python -m launch.report --runs=runs/sweep,runs/cross --workdir=runs/report
+    python -m launch.report --runs=runs/sweep --workdir=runs/report --watch
 
 --runs takes any work folders: of sweeps, cross-architecture evaluations, condensations with their
-evaluations below. The report is one page in three forms, report.html (with curves and pictures,
-and nothing beside it), report.md and report.csv. The Markdown goes to stdout, too. A damaged file
-is named in the report and on stderr, and passed over.
+evaluations below, analyses. The report is one page in three forms, report.html (with diagrams and
+pictures, and nothing beside it), report.md and report.csv. The Markdown goes to stdout, too. A
+damaged file is named in the report and on stderr, and passed over.
+
+With --watch the report is written again every --seconds, with the runs that are under way: their
+rate, the time left, their last losses, and which have stopped. It ends with Ctrl-C, or once all
+runs are finished.
 """
 
 import dataclasses
@@ -18,6 +23,7 @@ from dancejax import report, runs
 from . import common, flagtypes, settings
 
 FLAGS = flags.FLAGS
+NAME = "report.html"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,24 +33,28 @@ class Settings:
     runs: list[Path]
     title: str
     pictures_of: list[str] | None
+    watch: bool
+    seconds: int
 
 
 def read() -> Settings:
-    return Settings(FLAGS.runs, FLAGS.title, FLAGS.pictures_of)
+    return Settings(FLAGS.runs, FLAGS.title, FLAGS.pictures_of, FLAGS.watch, FLAGS.seconds)
 
 
 def main() -> None:
     folder, given = settings.folder(), read()
-    notes: list[str] = []
-    entries = report.collect(given.runs, notes=notes)
-    for note in notes:
+    refresh = given.seconds if given.watch else 0
+    page = report.Page(given.title, common.command(), given.pictures_of, refresh)
+    looks = iter([report.gather(given.runs)])
+    if given.watch:
+        looks = report.watch(given.runs, given.seconds)
+    for content in looks:
+        workdir = runs.open_workdir(folder)
+        report.write(content, workdir, page)
+        common.say(f"report: {content.summary}" if content.busy else f"report: {workdir / NAME}")
+    for note in content.notes:
         common.say(f"report: {note}")
-    workdir, title, command = runs.open_workdir(folder), given.title, common.command()
-    shown = given.pictures_of
-    report.write(entries, workdir, title=title, command=command, pictures_of=shown, notes=notes)
-    text = report.to_markdown(entries, title, command, notes)
-    common.show(text.rstrip("\n"))
-    common.say(f"report: {workdir / 'report.html'}")
+    common.show(report.to_markdown(content, page).rstrip("\n"))
 
 
 if __name__ == "__main__":
@@ -57,4 +67,6 @@ if __name__ == "__main__":
         "not be passed on",
     )
     flags.DEFINE_string("title", "Dataset condensation: measured and published", "of the report")
+    flags.DEFINE_bool("watch", False, "write the report again and again while runs are under way")
+    flags.DEFINE_integer("seconds", 30, "between two reports with --watch", lower_bound=1)
     common.run(main)

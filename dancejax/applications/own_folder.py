@@ -333,9 +333,9 @@ def _report(job: Job, say: Say, command: str) -> str:
         return ""
     gallery.save_evolution(folder / "pictures", folder / "pictures")
     extra = job.settings.experts.folder
-    entries = report.collect([folder, *([extra] if extra else [])])
+    content = report.gather([folder, *([extra] if extra else [])])
     title = f"{job.train.name}: {job.settings.ipc} images per class"
     pages = runs.open_workdir(folder / "report")
-    report.write(entries, pages, title=title, command=command)
+    report.write(content, pages, report.Page(title, command))
     say(f"report: {pages / 'report.html'}")
-    return report.summary(entries)
+    return report.summary(content.entries)

@@ -1,15 +1,16 @@
 """Finds what runs left behind: condensed sets, their cost and losses, and their evaluations."""
 
+import dataclasses
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dancejax import condensed, names, runs
 from dancejax.errors import UserError
-from dancejax.report import compare, tables
+from dancejax.report import compare, files, tables
 from dancejax.report.entry import Entry, Run
 
 CHECKPOINTS = "best_over_checkpoints.json"
@@ -45,7 +46,7 @@ def collect(folders: Sequence[Path], *, notes: list[str] | None = None) -> list[
     sets = _sets(folders, passed_over)
     images = _sizes(folders)
     groups: dict[str, list[_Found]] = {}
-    for path in _files(folders, "result.json"):
+    for path in files.named(folders, "result.json"):
         found = _evaluation(path, sets, passed_over)
         if found is not None:
             groups.setdefault(_group(found.result, found.run), []).append(found)
@@ -60,13 +61,47 @@ def collect(folders: Sequence[Path], *, notes: list[str] | None = None) -> list[
         listing = ", ".join(map(str, folders))
         why = f" ({passed_over[0]})" if passed_over else ""
         raise UserError(f"there are no evaluations in {listing}{why}; run launch.evaluate first.")
-    return entries
+    return _with_varying(entries)
+
+
+def _with_varying(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries that know which of their settings tell them from others of the same kind.
+
+    Settings of the evaluation tell apart only what would have the same name otherwise.
+    """
+
+    def made(e: Entry) -> tuple[Hashable, ...]:
+        return (e.dataset, e.method, e.ipc)
+
+    def named(e: Entry) -> tuple[Hashable, ...]:
+        place = (compare.network_name(e.network), tables.evaluation(e))
+        return (*made(e), *place, compare.label(e))
+
+    found = _varied(entries, made, compare.deviations)
+    return _varied(found, named, compare.training_differences)
+
+
+def _varied(
+    entries: Sequence[Entry],
+    kind: Callable[[Entry], Hashable],
+    differences: Callable[[Entry], list[compare.Difference]],
+) -> list[Entry]:
+    """Entries with the names of the differences that vary among those of a kind."""
+    groups: dict[Hashable, list[dict[str, str]]] = {}
+    for entry in entries:
+        own = {d.name: str(d.here) for d in differences(entry)}
+        groups.setdefault(kind(entry), []).append(own)
+    varying = {
+        key: {n for own in group for n in own if len({o.get(n) for o in group}) > 1}
+        for key, group in groups.items()
+    }
+    return [dataclasses.replace(e, varying=e.varying | varying[kind(e)]) for e in entries]
 
 
 def _sets(folders: Sequence[Path], notes: list[str]) -> dict[str, Run]:
     """The condensed sets of the folders by fingerprint."""
     sets: dict[str, Run] = {}
-    for path in _files(folders, "manifest.json"):
+    for path in files.named(folders, "manifest.json"):
         if not (path.parent / "images.npy").exists():
             continue
         try:
@@ -82,7 +117,7 @@ def _sizes(folders: Sequence[Path]) -> dict[str, int]:
     """How many training images the data sets have, by fingerprint; configurations are no result,
     so that a damaged one is no more than a size that is unknown."""
     found = {}
-    for path in _files(folders, "config.json"):
+    for path in files.named(folders, "config.json"):
         try:
             about = _dataset_of(runs.read_json(path))
         except UserError:
@@ -173,17 +208,6 @@ def _best_checkpoint(path: Path, notes: list[str]) -> float | None:
     return None
 
 
-def _files(folders: Sequence[Path], name: str) -> Iterator[Path]:
-    """Files of a name, once each, in a fixed order, hidden folders left out."""
-    seen = set()
-    for folder in folders:
-        for path in sorted(folder.rglob(name)):
-            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-            if not hidden and path.resolve() not in seen:
-                seen.add(path.resolve())
-                yield path
-
-
 def _run(path: Path, notes: list[str]) -> Run:
     made = condensed.load(path)
     folder = path.parent if path.name == "condensed" else path
@@ -259,6 +283,7 @@ def _entry(group: list[_Found], images: dict[str, int], notes: list[str]) -> Ent
         tables.to_csv([entry])
         tables.accuracy_tables([entry])
         compare.differences(entry)
+        compare.deviations(entry)
     except (UserError, LookupError, TypeError, ValueError, AttributeError) as error:
         what = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         listing = ", ".join(str(found.path) for found in group)

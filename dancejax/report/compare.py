@@ -29,6 +29,9 @@ _OWN_CHOICES = ("seed", "ipc", "num_classes")
 """Settings that are no part of a paper's protocol, or that the table shows anyway."""
 
 
+EXPERTS = "number of experts"
+
+
 @dataclasses.dataclass(frozen=True)
 class Difference:
     """A setting, as it was here and as the paper (or what `whose` says) has it."""
@@ -43,33 +46,43 @@ class Difference:
 
 
 def label(entry: Entry) -> str:
-    """Name an entry for people: its method, with what is ablated or varied in it."""
+    """Name an entry for people: its method's title, and the settings that tell it from others.
+
+    Those are the switches and choices (settings that are on, off or a word) that are not the
+    method's usual ones, the amounts that the papers' tables vary (experts, factor), and whatever
+    else varies between the entries of a report (`Entry.varying`).
+    """
     method = methods.title(entry.method)
     if entry.protocol == experts.PROTOCOL:
         return f"{method} (the experts)"
-    parts = [_variation(d.name, d.here) for d in differences(entry) if d.name in _VARIED]
-    if entry.form is not None:
-        parts.append(f"{entry.form} export")
-    return ", ".join([method, *parts])
+    return ", ".join([method, *variation(entry)])
 
 
-def _variation(name: str, here: Any) -> str:
-    """A setting that differs, as people say it."""
-    if name == "number of experts":
-        return f"{here} expert" + ("" if here == 1 else "s")
-    spoken = _SPOKEN.get(name, name.replace("_", " "))
+def variation(entry: Entry) -> list[str]:
+    """Say, setting by setting, what a name has beside the method's title."""
+    named = papers.ablated(entry.method) | entry.varying | {"condensed on"}
+    found = deviations(entry)
+    if found:
+        types = {**methods.setting_types(entry.method), "init": str}
+        named |= {name for name, kind in types.items() if kind in (bool, str)}
+    said = [_spoken(d) for d in found if d.name in named]
+    said += [_spoken(d) for d in training_differences(entry) if d.name in entry.varying]
+    return said + ([f"{entry.form} export"] if entry.form is not None else [])
+
+
+def _spoken(difference: Difference) -> str:
+    """A setting that differs, as people say it: "no PLTDA", "3 experts", "kernel linear"."""
+    name, here = difference.name, difference.here
+    word = _WORDS.get(name, name).replace("_", " ")
     if isinstance(here, bool):
-        return spoken if here else f"no {spoken}"
-    return f"{spoken} {_short(here)}"
+        return word if here else f"no {word}"
+    if isinstance(here, int) and word.endswith("s"):
+        return f"{here:,} {word[:-1] if here == 1 else word}"
+    return f"{word} {_short(here)}".replace("_", " ")
 
 
-_SPOKEN = {"pltda": "PLTDA"}
-
-
-_VARIED = (
-    "factor", "pltda", "calibration", "calibration_every", "kernel", "degree", "number of experts",
-    "iterations_per_model", "regularisation",
-)  # fmt: skip
+_WORDS = {"pltda": "PLTDA", "init": "start", EXPERTS: "experts", "batch_real": "real batch"}
+"""Settings whose name in Config is not how people call them."""
 
 
 def network_name(network: Json) -> str:
@@ -82,28 +95,41 @@ def network_name(network: Json) -> str:
 
 def published(entry: Entry) -> Accuracy | None:
     """The paper's number for an entry: same method or ablation, data set, IPC and network."""
-    method = _row(entry)
+    return published_at(entry, entry.ipc)
+
+
+def published_at(entry: Entry, ipc: int | None) -> Accuracy | None:
+    """The paper's number for an entry's method, data set and network at some IPC."""
+    method = tabled(entry)
     if method is None:
         return None
     network = entry.network["name"]
     names = {network, f"{network}{entry.network.get('depth', '')}"}
     if entry.network.get("norm") == "batch":
         names = {f"{network}_bn"}
-    dataset = _ALIASES.get(entry.dataset, entry.dataset)
-    return papers.published(method, dataset, entry.ipc, names)
+    return papers.published(method, dataset_in_papers(entry.dataset), ipc, names)
 
 
-def _row(entry: Entry) -> str | None:
+def dataset_in_papers(name: str) -> str:
+    """A data set's name in the papers' tables."""
+    return _ALIASES.get(name, name)
+
+
+def is_own(dataset: str) -> bool:
+    """Whether the papers have no figures for a data set."""
+    return dataset_in_papers(dataset) not in {row.dataset for row in papers.accuracies()}
+
+
+def tabled(entry: Entry) -> str | None:
     """The name in the papers' tables of an entry's method, or of its ablation."""
-    if not papers.ablated(entry.method):
-        return _ALIASES.get(entry.method, entry.method)
-    changed = [d for d in differences(entry) if d.name in _VARIED]
+    tabled = papers.ablated(entry.method)
+    changed = [d for d in differences(entry) if d.name in tabled]
     if not changed:
-        return entry.method
+        return _ALIASES.get(entry.method, entry.method)
     if len(changed) > 1:
         return None
     name, here = changed[0].name, changed[0].here
-    if name == "number of experts":
+    if name == EXPERTS:
         return f"{entry.method}_experts_{here}"
     off = here is False or (name, here) == ("factor", 1)
     return f"{entry.method}_no_{name}" if off else None
@@ -111,26 +137,29 @@ def _row(entry: Entry) -> str | None:
 
 def differences(entry: Entry) -> list[Difference]:
     """Settings of records, experts, networks and training that are not the paper's."""
-    found = _training(entry) + _network(entry.network, "evaluated on", _shape(entry))
+    found = training_differences(entry) + _network(entry.network, "evaluated on", _shape(entry))
     size = TRAINING_IMAGES.get(_ALIASES.get(entry.dataset, entry.dataset))
     if size is not None and entry.images is not None and entry.images != size:
         found.append(Difference("training images", entry.images, size))
     if entry.settings:
-        found += _condensation(entry, entry.settings)
+        found += _condensation(entry) if _has_paper(entry) else []
     if entry.method == "forgetting":
         first = entry.settings.get("first", "least often forgotten")
         found += _compare({"images": first}, {"images": "most often forgotten"})
     return found
 
 
-def _condensation(entry: Entry, settings: dict[str, Any]) -> list[Difference]:
-    if entry.method not in methods.METHODS:
-        return []
-    shape = _shape(entry)
-    assert shape is not None and entry.ipc is not None
-    paper = _paper(entry, shape, entry.ipc)
-    if not paper.published:
-        return []
+def _has_paper(entry: Entry) -> bool:
+    return entry.method in methods.METHODS and _paper(entry).published
+
+
+def deviations(entry: Entry) -> list[Difference]:
+    """Settings of the condensation alone that are not the paper's, or the method's default."""
+    return _condensation(entry) if entry.settings and entry.method in methods.METHODS else []
+
+
+def _condensation(entry: Entry) -> list[Difference]:
+    settings, paper, shape = entry.settings, _paper(entry), entry.runs[0].made.image_shape
     config = methods.METHODS[entry.method].Config(**paper.settings)
     earlier = {k.removeprefix("settings."): v for k, v in records.EARLIER.items()}
     earlier = {k: v for k, v in earlier.items() if v is not integrity.UNKNOWN}
@@ -152,13 +181,14 @@ def _condensation(entry: Entry, settings: dict[str, Any]) -> list[Difference]:
         trained = dataclasses.asdict(experts.expert_training(min(shape[:2])))
         found += _compare(own["training"], trained, prefix="experts' ")
         if own.get("count") is not None and paper.experts:
-            wanted = {"number of experts": paper.experts}
-            found += _compare({"number of experts": own["count"]}, wanted)
+            found += _compare({EXPERTS: own["count"]}, {EXPERTS: paper.experts})
     return found
 
 
-def _paper(entry: Entry, shape: Shape, ipc: int) -> Paper:
+def _paper(entry: Entry) -> Paper:
     """What the method's paper says of an entry's data set, as far as that is known."""
+    shape, ipc = _shape(entry), entry.ipc
+    assert shape is not None and ipc is not None
     name = _ALIASES.get(entry.dataset, entry.dataset)
     return methods.paper(entry.method, DatasetFacts(name, shape, known.flip(entry.dataset)), ipc)
 
@@ -170,7 +200,8 @@ def _networks(entry: Entry) -> int:
     return methods.paper(entry.method, DatasetFacts(), entry.ipc or 1).networks
 
 
-def _training(entry: Entry) -> list[Difference]:
+def training_differences(entry: Entry) -> list[Difference]:
+    """Settings of the evaluation's training that are not the paper's or the protocol's."""
     name = methods.protocol_of(entry.method)
     if entry.protocol == experts.PROTOCOL:
         return [Difference("protocol", "that of experts", name)]

@@ -30,7 +30,8 @@ class Entry:
     dataset, method, ipc (None: the whole set); network and training: as `evaluate` describes them;
     runs: the sets, empty for the whole set and where no folder had them; results: one `evaluate`
     result each. images: of the training split, None where unknown. checkpoints: of the
-    evaluations that have several checkpoints, the best one's mean accuracy.
+    evaluations that have several checkpoints, the best one's mean accuracy. varying: names of
+    settings that differ between the entries of a report of this data set, method and IPC.
     """
 
     dataset: str
@@ -43,6 +44,7 @@ class Entry:
     results: tuple[dict[str, Any], ...]
     images: int | None = None
     checkpoints: tuple[float, ...] = ()
+    varying: frozenset[str] = frozenset()
 
     @property
     def accuracies(self) -> list[float]:

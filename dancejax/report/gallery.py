@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from dancejax import interpolate, methods, names, runs, training
 from dancejax.condensed import CondensedSet
@@ -47,12 +47,38 @@ def pair(before: bytes, after: bytes) -> bytes:
     return buffer.getvalue()
 
 
+_BAND = 18
+"""Height in pixels of the line of text above a film."""
+
+
 def animation(pictures: Sequence[Path], *, seconds: float = 0.5) -> bytes:
-    """PNG files as a GIF that repeats, with a pause on the last one that shows where it ends."""
+    """Make a film of pictures, each beside what has changed since the first.
+
+    The start and the end look much alike, so that the right half shows the difference: grey where
+    nothing has changed, brighter or darker by the same factor in all pictures.
+
+    Args:
+      pictures: PNG files of one size, at least two.
+      seconds: a picture stands; the first and the last stand longer.
+
+    Returns:
+      A GIF that repeats.
+
+    Raises:
+      UserError: there are fewer than two pictures.
+    """
     if len(pictures) < 2:
         raise UserError("an animation needs at least two pictures; condense with --picture_every.")
-    frames = [Image.open(path).convert("RGB") for path in pictures]
-    shown = [int(1000 * seconds)] * (len(frames) - 1) + [int(1000 * max(2.5, 5 * seconds))]
+    plain = [np.asarray(Image.open(path).convert("RGB"), np.float32) for path in pictures]
+    changes = [values - plain[0] for values in plain]
+    gain = _gain(changes[-1])
+    left, right = _extent(changes)
+    frames = [
+        _frame(values, 128 + gain * change[:, left:right], gain)
+        for values, change in zip(plain, changes, strict=True)
+    ]
+    usual, pause = int(1000 * seconds), int(1000 * max(2.5, 5 * seconds))
+    shown = [pause, *[usual] * (len(frames) - 2), pause]
     # One palette for all frames, or the colours of what stands still would flicker.
     strip = Image.new("RGB", (frames[0].width, sum(frame.height for frame in frames)))
     for number, frame in enumerate(frames):
@@ -62,6 +88,33 @@ def animation(pictures: Sequence[Path], *, seconds: float = 0.5) -> bytes:
     buffer = io.BytesIO()
     reduced[0].save(buffer, "GIF", save_all=True, append_images=reduced[1:], duration=shown, loop=0)
     return buffer.getvalue()
+
+
+def _gain(change: np.ndarray) -> float:
+    """A round factor, at least 1, that makes the larger changes [H, W, 3] fill the range."""
+    moved = np.abs(change)[np.abs(change) > 1]
+    large = float(np.percentile(moved, 95)) if moved.size else 127.0
+    return float(max(1, round(127 / large)))
+
+
+def _extent(changes: Sequence[np.ndarray], margin: int = 6) -> tuple[int, int]:
+    """The columns between which pictures [H, W, 3] change, all of them where none does."""
+    width = changes[0].shape[1]
+    moved = np.flatnonzero(np.any([np.abs(c).max((0, 2)) > 1 for c in changes], 0))
+    if not moved.size:
+        return 0, width
+    return max(0, int(moved[0]) - margin), min(width, int(moved[-1]) + 1 + margin)
+
+
+def _frame(picture: np.ndarray, change: np.ndarray, gain: float) -> Image.Image:
+    """A picture and its change [H, W, 3] in 0..255 side by side, with words above."""
+    height, width = picture.shape[:2]
+    canvas = Image.new("RGB", (width + 12 + change.shape[1], height + _BAND), "white")
+    for left, values in ((0, picture), (width + 12, change)):
+        canvas.paste(Image.fromarray(values.clip(0, 255).astype(np.uint8)), (left, _BAND))
+    words = "right: change since the start" + (f", {gain:g} times" if gain > 1 else "")
+    ImageDraw.Draw(canvas).text((6, 3), f"{words} (grey: none)", fill="black")
+    return canvas
 
 
 def save_evolution(folder: Path, target: Path) -> list[Path]:

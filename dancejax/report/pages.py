@@ -1,78 +1,125 @@
 """Reports as files: Markdown, CSV, and one HTML page that needs nothing beside it."""
 
 import base64
-import io
+import dataclasses
+import os
+import shlex
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
-from PIL import Image
 
 import dancejax
-from dancejax import figures, names, runs
-from dancejax.condensed import CondensedSet
-from dancejax.report import compare, tables
+from dancejax import figures, methods, names, runs
+from dancejax.report import charts, compare, matrix, pictures, tables
+from dancejax.report.charts import Chart, Point, Series
+from dancejax.report.content import Content
 from dancejax.report.entry import Entry
+from dancejax.report.matrix import Matrix
+from dancejax.report.progress import Unfinished
 from dancejax.report.tables import Table
 
+MOST_BYTES = 1_500_000
+"""Of the page."""
+MOST_CHARTS = 12
+"""Diagrams of training and of losses, each."""
 
-def write(
-    entries: Sequence[Entry],
-    folder: Path,
-    *,
-    title: str,
-    command: str,
-    pictures_of: Sequence[str] | None = None,
-    notes: Sequence[str] = (),
-) -> None:
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """How a report is laid out.
+
+    Attributes:
+      title: of the report.
+      command: that made it, as a user would type it.
+      pictures_of: the data sets whose condensed sets are shown (None: all), for images that may
+        not be passed on.
+      refresh: seconds after which the page loads itself again (0: never).
+    """
+
+    title: str
+    command: str
+    pictures_of: Sequence[str] | None = None
+    refresh: int = 0
+
+
+def write(content: Content, folder: Path, page: Page) -> None:
     """Write report.md, report.csv and report.html into a folder.
 
     Args:
-      entries: of `collect`.
-      folder: where to.
-      title: of the report.
-      command: that made it, as a user would type it.
-      pictures_of: the data sets whose condensed sets are shown (None: all), for images that may not
-        be passed on.
-      notes: sentences about files that were passed over.
+      content: what is reported.
+      folder: where to; links lead from there to the runs.
+      page: how.
     """
-    page = to_html(entries, title, command, pictures_of, notes)
-    runs.write_bytes(folder / "report.md", to_markdown(entries, title, command, notes).encode())
-    runs.write_bytes(folder / "report.csv", tables.to_csv(entries).encode())
-    runs.write_bytes(folder / "report.html", page.encode())
+    shown = to_html(content, page, folder)
+    runs.write_bytes(folder / "report.md", to_markdown(content, page).encode())
+    runs.write_bytes(folder / "report.csv", tables.to_csv(content.entries).encode())
+    runs.write_bytes(folder / "report.html", shown.encode())
 
 
-def to_markdown(
-    entries: Sequence[Entry], title: str, command: str, notes: Sequence[str] = ()
-) -> str:
-    """Tables and the settings that differ from the papers'."""
-    parts = [f"# {names.markdown(title)}", f"    {names.clean(command)}", tables.EXPLANATION]
-    for table in _all_tables(entries):
+def to_markdown(content: Content, page: Page) -> str:
+    """Return the same as GitHub shows it: the matrix first, then tables, then settings."""
+    entries = content.entries
+    parts = [f"# {names.markdown(page.title)}"]
+    for found in matrix.matrices(entries):
+        parts += [f"## {names.markdown(found.dataset)}: accuracy in percent"]
+        parts += [names.markdown(sentence) for sentence in found.headline]
+        parts += [names.markdown(found.context), matrix.markdown(found)]
+        parts += [] if found.own else [names.markdown(matrix.LEGEND) + "."]
+    for table in [*matrix.ablations(entries), *_other_tables(entries)]:
         parts += [f"## {names.markdown(table.title)}", tables.markdown(table)]
+    for analysis in content.analyses:
+        parts += [f"## {names.markdown(analysis.title)}", names.markdown(analysis.summary)]
+        parts += [tables.markdown(analysis.table)] if analysis.table else []
+    parts += ["## All evaluations"] if entries else []
+    for table in tables.accuracy_tables(entries):
+        parts += [f"### {names.markdown(table.title)}", tables.markdown(table)]
     settings = [f"- {letter}: {names.markdown(text)}" for letter, text in _footnotes(entries)]
-    parts += ["## Settings that are not the papers'", "\n".join(settings) or "None."]
-    if notes:
-        listing = "\n".join(f"- {names.markdown(note)}" for note in notes)
+    if settings:
+        parts += ["## Settings that are not the papers'", "\n".join(settings)]
+    if content.unfinished:
+        parts += ["## Under way", tables.markdown(_progress_table(content.unfinished))]
+    if content.notes:
+        listing = "\n".join(f"- {names.markdown(note)}" for note in content.notes)
         parts += ["## Not in this report", listing]
-    return "\n\n".join(parts) + "\n"
+    parts += [tables.EXPLANATION] if entries else []
+    return "\n\n".join([*parts, f"    {names.clean(page.command)}"]) + "\n"
 
 
 def _footnotes(entries: Sequence[Entry]) -> list[tuple[str, str]]:
     return [(letter, text) for text, letter in tables.footnotes(entries).items() if text]
 
 
-def to_html(
-    entries: Sequence[Entry],
-    title: str,
-    command: str,
-    pictures_of: Sequence[str] | None = None,
-    notes: Sequence[str] = (),
-) -> str:
-    """The same, with curves and a picture of each condensed set."""
+def _other_tables(entries: Sequence[Entry]) -> list[Table]:
+    cost = tables.cost_table(entries)
+    return [*tables.cross_tables(entries), *([cost] if cost else [])]
+
+
+def to_html(content: Content, page: Page, folder: Path | None = None) -> str:
+    """Return the same as a page with diagrams and pictures, of at most MOST_BYTES.
+
+    Args:
+      content: what is reported.
+      page: how.
+      folder: where the page will lie, for links to files; without it there are none.
+    """
+    template = _environment().get_template("page.html")
+    values = _values(content, page, folder)
+    empty = template.render(**values, sets=[], left_out=0)
+    wanted = page.pictures_of
+    shown = [e for e in content.entries if wanted is None or e.dataset in wanted]
+    # A row has about 400 bytes beside its picture.
+    rows = sum(figures.MOST_CLASSES for _ in shown)
+    budget = MOST_BYTES - len(empty.encode()) - 400 * rows - 10_000
+    sets, left_out = pictures.pictured(shown, max(0, budget))
+    return template.render(**values, sets=sets, left_out=left_out)
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dancejax.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -80,58 +127,149 @@ def to_html(
         # For names with what no encoding takes.
         finalize=lambda value: names.clean(value) if type(value) is str else value,
     )
-    template = environment.from_string(
-        (resources.files("dancejax.report") / "page.html").read_text(encoding="utf-8")
+    environment.filters["pm"] = lambda text: str(text).replace(" +- ", " \u00b1 ")
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
+    environment.filters["figure"] = tables.figure
+    environment.globals |= {"shapes": charts.SHAPES, "over": tables.deviation_over}
+    return environment
+
+
+def _values(content: Content, page: Page, folder: Path | None) -> dict[str, Any]:
+    entries = content.entries
+    found = matrix.matrices(entries)
+    return {
+        "page": page,
+        "refresh": page.refresh if content.busy else 0,
+        "unfinished": _progress_table(content.unfinished) if content.unfinished else None,
+        "matrices": [(m, _matrix_chart(m)) for m in found],
+        "legend": matrix.LEGEND,
+        "cross": tables.cross_tables(entries),
+        "ablations": matrix.ablations(entries),
+        "analyses": content.analyses,
+        "cost": tables.cost_table(entries),
+        "curves": _training(entries)[:MOST_CHARTS],
+        "losses": _losses(entries)[:MOST_CHARTS],
+        "all": tables.accuracy_tables(entries),
+        "settings": _footnotes(entries),
+        "notes": content.notes,
+        "uses": [use for m in found if m.own for use in _uses(m, entries, folder)],
+        "link": lambda path: _link(path, folder),
+        "explanation": tables.EXPLANATION,
+        "version": dancejax.__version__,
+    }
+
+
+def _matrix_chart(found: Matrix) -> Chart | None:
+    """Accuracy against images per class, where there is more than one point to see."""
+    series = matrix.curves(found)
+    if len({p.x for s in series for p in s.points}) < 2:
+        return None
+    return charts.chart(
+        f"Test accuracy on {names.short(found.dataset, 40)} against images per class",
+        series,
+        xlabel="images per class (logarithmic)",
+        ylabel="test accuracy (%)",
+        log=True,
     )
-    return template.render(
-        title=title,
-        command=command,
-        explanation=tables.EXPLANATION,
-        tables=_all_tables(entries),
-        settings=_footnotes(entries),
-        notes=notes,
-        curves=_curves(entries),
-        sets=_pictures([e for e in entries if pictures_of is None or e.dataset in pictures_of]),
-        version=dancejax.__version__,
-    )
 
 
-def _all_tables(entries: Sequence[Entry]) -> list[Table]:
-    cost = tables.cost_table(entries)
-    found = [*tables.accuracy_tables(entries), *tables.cross_tables(entries)]
-    return [*found, cost] if cost else found
+class Use(NamedTuple):
+    """How a condensed set is used: where it is, and links to what lies beside it."""
+
+    title: str
+    path: str
+    links: tuple[tuple[str, str], ...]
+
+    @property
+    def quoted(self) -> str:
+        """The path as a shell takes it."""
+        return shlex.quote(self.path)
 
 
-def _curves(entries: Sequence[Entry]) -> list[dict[str, str]]:
-    """Test accuracy over epochs, and losses over iterations, as pictures with descriptions."""
-    found = []
+_BESIDE = (
+    ("condensed/images.npy", "the images"),
+    ("condensed/labels.npy", "their labels"),
+    ("condensed/manifest.json", "how they were made"),
+    ("condensed/preview.png", "a picture of them"),
+    ("pictures/evolution.gif", "how they came about"),
+    ("split.json", "which images were for testing"),
+)
+
+
+def _uses(found: Matrix, entries: Sequence[Entry], folder: Path | None) -> list[Use]:
+    """The best condensed set of a data set of one's own."""
+    own = [e for e in entries if e.dataset == found.dataset and e.method in methods.METHODS]
+    own = [e for e in own if e.runs and e.form is None]
+    if not own:
+        return []
+    best = max(own, key=lambda e: e.mean)
+    run = best.runs[0]
+    links = [
+        (href, text)
+        for name, text in _BESIDE
+        if (run.folder / name).exists() and (href := _link(run.folder / name, folder))
+    ]
+    title = f"{compare.label(best)}, {best.ipc} per class"
+    return [Use(title, str(run.folder / "condensed"), tuple(links))]
+
+
+def _link(path: Path, folder: Path | None) -> str:
+    """The address of a file from a page in a folder; "" where it has none."""
+    if folder is None:
+        return ""
+    try:
+        relative = os.path.relpath(path.absolute(), folder.absolute())
+    except ValueError:  # another drive
+        return ""
+    return Path(relative).as_posix().replace("%", "%25").replace("#", "%23").replace("?", "%3F")
+
+
+def _progress_table(unfinished: Sequence[Unfinished]) -> Table:
+    columns = ("run", "of", "state", "step", "steps a second", "time left", "last losses")
+    rows = []
+    for run in unfinished:
+        of = "" if run.steps is None else f" of {run.steps}"
+        losses = ", ".join(f"{name} {value:.3g}" for name, value in run.losses.items())
+        rate = "" if run.rate is None else f"{run.rate:.3g}"
+        rows.append((run.name, run.kind, run.state, f"{run.step}{of}", rate, run.left, losses))
+    return Table("Under way", columns, rows, frozenset({"steps a second"}))
+
+
+def _training(entries: Sequence[Entry]) -> list[Chart]:
+    """Test accuracy over epochs."""
     groups: dict[tuple[Any, ...], list[Entry]] = {}
     for e in tables.ordered(entries):
         key = (e.dataset, e.ipc, compare.network_name(e.network), tables.evaluation(e))
         groups.setdefault(key, []).append(e)
+    found = []
     for (dataset, ipc, network, evaluation), own in groups.items():
-        lines = {compare.label(e): _mean_curve(e) for e in own if _has_curve(e)}
-        if max(map(len, lines.values()), default=0) > 1:
-            text = f"{dataset}, IPC {'all' if ipc is None else ipc}, {network} ({evaluation})"
-            figure = figures.curves_figure(
-                lines, xlabel="epoch", ylabel="test accuracy (%)", title=text
-            )
-            found.append({"text": f"Test accuracy: {text}", "png": _base64(figures.png(figure))})
-    seen = set()
+        curves = [(compare.label(e), _mean_curve(e)) for e in own if _has_curve(e)]
+        series = [
+            Series(name, tuple(points), i, markers=False) for i, (name, points) in enumerate(curves)
+        ]
+        if max((len(s.points) for s in series), default=0) > 1:
+            of = "all images" if ipc is None else f"{ipc} per class"
+            title = f"Test accuracy: {dataset}, {of}, {network} ({evaluation})"
+            found.append(charts.chart(title, series, xlabel="epoch", ylabel="test accuracy (%)"))
+    return found
+
+
+def _losses(entries: Sequence[Entry]) -> list[Chart]:
+    """Losses over iterations, of one run for each entry."""
+    found: dict[Path, Chart] = {}
     for entry in tables.ordered(entries):
         for run in entry.runs[:1]:
-            if not run.losses or run.folder in seen:
-                continue
-            seen.add(run.folder)
             curves = figures.loss_curves(run.losses)
-            if not curves:
-                continue
-            text = f"{entry.dataset}, IPC {entry.ipc}, {compare.label(entry)}"
-            figure = figures.curves_figure(
-                curves, xlabel="iteration", ylabel=figures.LOSS_AXIS, title=text
-            )
-            found.append({"text": f"Losses: {text}", "png": _base64(figures.png(figure))})
-    return found
+            series = [
+                Series(name, tuple(Point(x, y) for x, y in points if np.isfinite(y)), i)
+                for i, (name, points) in enumerate(curves.items())
+            ]
+            kept = [s._replace(markers=False) for s in series if s.points]
+            if kept and run.folder not in found:
+                title = f"Losses: {entry.dataset}, {compare.label(entry)}, {entry.ipc} per class"
+                made = charts.chart(title, kept, xlabel="iteration", ylabel=figures.LOSS_AXIS)
+                found[run.folder] = made
+    return list(found.values())
 
 
 def _has_curve(entry: Entry) -> bool:
@@ -140,31 +278,7 @@ def _has_curve(entry: Entry) -> bool:
     return epochs[0] is not None and all(own == epochs[0] for own in epochs)
 
 
-def _mean_curve(entry: Entry) -> list[tuple[float, float]]:
+def _mean_curve(entry: Entry) -> list[Point]:
     curves = [result["curve"]["accuracy_mean"] for result in entry.results]
-    return list(zip(entry.results[0]["curve"]["epochs"], np.mean(curves, 0).tolist(), strict=True))
-
-
-def _pictures(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Each condensed set once, as a picture."""
-    found: dict[Path, dict[str, Any]] = {}
-    for entry in tables.ordered(entries):
-        for run in entry.runs[:1]:
-            made = run.made
-            shown = min(10, made.ipc)
-            text = f"{entry.dataset}, {compare.label(entry)}, IPC {entry.ipc}"
-            more = f", {shown} of {made.ipc} of each class" if made.ipc > shown else ""
-            found.setdefault(run.folder, {"text": text + more, "webp": _base64(_webp(made))})
-    return list(found.values())
-
-
-def _webp(made: CondensedSet) -> bytes:
-    """The grid with the names of the classes, in a form that is small."""
-    picture = figures.png(figures.grid_figure(made, title=False))
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(picture)).convert("RGB").save(buffer, format="webp", quality=80)
-    return buffer.getvalue()
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
+    means = np.mean(curves, 0).tolist()
+    return [Point(*p) for p in zip(entry.results[0]["curve"]["epochs"], means, strict=True)]

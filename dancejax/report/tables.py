@@ -13,12 +13,10 @@ from dancejax.report.papers import Accuracy
 T = TypeVar("T", bound=Hashable)
 EXPLANATION = (
     "Accuracy is that of the last epoch of the last iteration, in percent: mean +- sample "
-    "deviation. The column beside it says over what the deviation is: over condensed sets of "
+    "deviation. Beside it stands over what the deviation is: over condensed sets of "
     "different seeds (of the sets' means over networks) where there are several, else over the "
-    "networks trained on the one set. Best is the best epoch's, and best over checkpoints the best "
-    "checkpoint's; both are chosen on the test set, and no results. The letter names the settings "
-    "that are not the paper's, listed below; an accuracy may only be compared with the paper's "
-    "where there are none."
+    'networks trained on the one set. "Best over epochs" and "best over checkpoints" are chosen '
+    "on the test set, and are no results."
 )
 
 
@@ -37,15 +35,23 @@ def accuracy_tables(entries: Sequence[Entry]) -> list[Table]:
     tables = []
     for dataset in _unique(entry.dataset for entry in entries):
         own = ordered([e for e in entries if e.dataset == dataset])
-        rows = [_accuracy_row(entry, letters[_listing(entry)]) for entry in own]
+        rows = [_accuracy_row(entry, letters[_noted(entry)]) for entry in own]
         columns = tuple(rows[0])
         table = Table(dataset, columns, [tuple(row.values()) for row in rows], _NUMERIC)
-        tables.append(_shortened(table))
+        tables.append(shortened(table))
     return tables
 
 
 _NUMERIC = frozenset(
-    {"accuracy", "IPC", "best", "best over checkpoints", "paper", "difference", "test images"}
+    {
+        "accuracy",
+        "IPC",
+        "best over epochs",
+        "best over checkpoints",
+        "paper",
+        "difference",
+        "test images",
+    }
 )
 
 
@@ -57,14 +63,14 @@ def _accuracy_row(entry: Entry, letter: str) -> dict[str, str]:
         "deviation over": deviation_over(entry),
         "IPC": "all" if entry.ipc is None else str(entry.ipc),
         "network": compare.network_name(entry.network),
-        "best": "" if entry.best is None else f"{entry.best:.1f}",
+        "best over epochs": "" if entry.best is None else f"{entry.best:.1f}",
         "best over checkpoints": "" if checkpoints is None else f"{checkpoints:.1f}",
-        "paper": _paper(paper),
+        "paper": figure(paper),
         "difference": f"{entry.mean - paper.accuracy:+.1f}" if paper else "",
         "paper's table": paper.source if paper else "",
         "protocol": evaluation(entry),
         "test images": "" if entry.test_images is None else str(entry.test_images),
-        "settings": letter,
+        "differs in": letter,
     }
 
 
@@ -94,7 +100,7 @@ def cross_tables(entries: Sequence[Entry]) -> list[Table]:
 
 def cost_table(entries: Sequence[Entry]) -> Table | None:
     """Seconds per iteration and memory of the runs that say so."""
-    columns = ("data set", "method", "IPC", "s/iteration", "step memory, MB", "device",
+    columns = ("method", "data set", "IPC", "s/iteration", "step memory, MB", "device",
                "paper, s/iteration", "paper, MB", "paper's device")  # fmt: skip
     rows = []
     for entry in ordered(entries):
@@ -107,8 +113,8 @@ def cost_table(entries: Sequence[Entry]) -> Table | None:
         paper = papers.published_cost(entry.method, entry.dataset, entry.ipc) if plain else None
         rows.append(
             (
-                entry.dataset,
                 compare.label(entry),
+                entry.dataset,
                 str(entry.ipc),
                 f"{cost['seconds_per_iteration']:.3f}",
                 f"{cost['step_memory_mb']:.0f}",
@@ -120,14 +126,20 @@ def cost_table(entries: Sequence[Entry]) -> Table | None:
         )
     rows = _unique(rows)
     numeric = frozenset(columns[2:5] + columns[6:8])
-    return _shortened(Table("Cost of condensation", columns, rows, numeric)) if rows else None
+    return shortened(Table("Cost of condensation", columns, rows, numeric)) if rows else None
 
 
-def _shortened(table: Table) -> Table:
-    """A table without the columns that have nothing to say, of papers and the like."""
+_OPTIONAL = (
+    "difference", "published", "change", "best over epochs", "best over checkpoints",
+    "test images", "differs in",
+)  # fmt: skip
+
+
+def shortened(table: Table) -> Table:
+    """Leave out the columns that have nothing to say, of papers and the like."""
 
     def optional(name: str) -> bool:
-        return "paper" in name or name in ("difference", "best over checkpoints", "test images")
+        return "paper" in name or name in _OPTIONAL
 
     kept = [
         i
@@ -140,7 +152,7 @@ def _shortened(table: Table) -> Table:
 
 def footnotes(entries: Sequence[Entry]) -> dict[str, str]:
     """Every list of differing settings with its letter; no letter for an empty list."""
-    listings = _unique(_listing(entry) for entry in ordered(entries))
+    listings = _unique(_noted(entry) for entry in ordered(entries))
     kept = [listing for listing in listings if listing]
     return {"": "", **{listing: _letter(i) for i, listing in enumerate(kept)}}
 
@@ -218,9 +230,14 @@ def ordered(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def accuracy(entry: Entry) -> str:
-    """Mean and deviation: over the sets where there are several, else over networks."""
-    std = entry.std_over_networks if entry.std_over_sets is None else entry.std_over_sets
+    """Mean and deviation, as `spread` has it."""
+    std = spread(entry)
     return f"{entry.mean:.1f}" + ("" if std is None else f" +- {std:.1f}")
+
+
+def spread(entry: Entry) -> float | None:
+    """Deviation over the sets where there are several, else over networks; None of one alone."""
+    return entry.std_over_networks if entry.std_over_sets is None else entry.std_over_sets
 
 
 def deviation_over(entry: Entry) -> str:
@@ -242,7 +259,8 @@ def _or_empty(value: float | None) -> float | str:
     return "" if value is None else value
 
 
-def _paper(paper: Accuracy | None) -> str:
+def figure(paper: Accuracy | None) -> str:
+    """A published accuracy with its deviation; "" for none."""
     if paper is None:
         return ""
     return f"{paper.accuracy:.1f}" + ("" if paper.std is None else f" +- {paper.std:.1f}")
@@ -250,6 +268,11 @@ def _paper(paper: Accuracy | None) -> str:
 
 def _evaluation(entry: Entry) -> tuple[str, int]:
     return entry.protocol or "?", entry.training["epochs"]
+
+
+def _noted(entry: Entry) -> str:
+    """What differs from the papers; nothing for data that they have no figures of."""
+    return "" if compare.is_own(entry.dataset) else _listing(entry)
 
 
 def _listing(entry: Entry) -> str:

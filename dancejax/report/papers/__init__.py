@@ -90,9 +90,14 @@ def published(method: str, dataset: str, ipc: int | None, networks: set[str]) ->
     return min(found, key=lambda row: order.index(row.paper), default=None)
 
 
-def ablated(method: str) -> bool:
-    """Whether the tables have rows of a method's ablations, as "dance_no_pltda"."""
-    return any(row.method.startswith(f"{method}_no_") for row in accuracies())
+@functools.cache
+def ablated(method: str) -> frozenset[str]:
+    """The settings that tables vary for a method, by rows as dance_no_pltda, dance_experts_3."""
+    begin = f"{method}_"
+    rows = {row.method[len(begin) :] for row in accuracies() if row.method.startswith(begin)}
+    found = {row.removeprefix("no_") for row in rows if row.startswith("no_")}
+    counts = {row.rpartition("_")[0] for row in rows if row.rpartition("_")[2].isdecimal()}
+    return frozenset(found | {f"number of {name}" for name in counts})
 
 
 def published_cost(method: str, dataset: str, ipc: int) -> Cost | None:
