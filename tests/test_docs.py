@@ -30,6 +30,7 @@ SMALLER = {
               "--train_steps=1", "--methods=dance,random", "--ipcs=10"),
     "continual": (*NETWORK, *EXPERTS, *ONCE, "--iterations=2", "--batch_real=8", "--steps=3",
                   "--orders=1", "--ipc=2", "--methods=dm,random"),
+    "nas": ("--space=depth=1 width=4,8", *EXPERTS, "--epochs=1", "--whole_epochs=1", "--ipc=2"),
     "cross": ("--networks=convnet:width=4:depth=2,resnetap10:width=2", *ONCE),
 }  # fmt: skip
 
