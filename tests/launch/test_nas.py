@@ -21,7 +21,7 @@ def test_it_goes_on_to_the_same_bytes(launch, dataset, tmp_path):
     launch(*command, "--whole", status=143, stop=(signal.SIGTERM, once))
     assert not (cut / "table.md").exists()
     launch(*command)
-    assert "| whole | 2 | 1 |" in launch(*command, "--whole", "--dry_run").stdout
+    assert "| early_stopping | 2 | 2 |" in launch(*command, "--whole", "--dry_run").stdout
     done = launch(*command, "--whole")
     assert done.stdout == (cut / "table.md").read_text()
     for name in ("ranking.csv", "metrics.jsonl"):
