@@ -28,6 +28,9 @@ SMALLER = {
     "evaluate": (*NETWORK, *ONCE),
     "sweep": (*NETWORK, *EXPERTS, *STEPS, *ONCE, "--queue_size=3", "--train_batch=8",
               "--train_steps=1", "--methods=dance,random", "--ipcs=10"),
+    "continual": (*NETWORK, *EXPERTS, *ONCE, "--iterations=2", "--batch_real=8", "--steps=3",
+                  "--orders=1", "--ipc=2", "--methods=dm,random"),
+    "nas": ("--space=depth=1 width=4,8", *EXPERTS, "--epochs=1", "--whole_epochs=1", "--ipc=2"),
     "cross": ("--networks=convnet:width=4:depth=2,resnetap10:width=2", *ONCE),
 }  # fmt: skip
 
@@ -71,7 +74,7 @@ def test_every_command_runs(page, place):
         smaller = list(SMALLER.get(program, ()))
         if any(word.startswith("--keep_every=") for word in words):
             smaller.append("--keep_every=1")
-        if "--dataset=cifar10" in words:
+        if {"--dataset=cifar10", "--dataset=cifar100"} & set(words):
             smaller.append(f"--dataset={place / 'cifar10.npz'}")
         done = subprocess.run(
             [sys.executable, *words[1:], *smaller], cwd=place, env=environment, text=True,

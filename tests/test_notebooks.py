@@ -23,8 +23,12 @@ TINY = {
         "EPOCHS": 1, "REPEATS": 1,
     },
     "method_tour": {"WIDTH": 4, "EXPERT_EPOCHS": 1, "POINTS": 3, "IMAGES": 8, "TEST_IMAGES": 5},
+    "what_it_is_good_for": {
+        "WIDTH": 4, "IPC": 1, "ITERATIONS": 2, "EPOCHS": 1, "WHOLE_EPOCHS": 1,
+        "SPACE": "depth=1 width=2,4", "STEPS": 2, "IMAGES": 12, "TEST_IMAGES": 5,
+    },
 }  # fmt: skip
-PICTURES = {"colab_quickstart": 2, "reproduce_dance": 0, "method_tour": 2}
+PICTURES = {"colab_quickstart": 2, "reproduce_dance": 0, "method_tour": 2, "what_it_is_good_for": 1}
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -62,7 +66,7 @@ def test_notebook_runs(name, train, test, tmp_path, monkeypatch):
     texts = [str(output) for c in notebook.cells if c.cell_type == "code" for output in c.outputs]
     wanted = {
         "colab_quickstart": "condensed: ", "reproduce_dance": "DANCE Table 1",
-        "method_tour": "distance of means",
+        "method_tour": "distance of means", "what_it_is_good_for": "forgetting",
     }  # fmt: skip
     assert any(wanted[name] in text for text in texts)
     pictures = [

@@ -37,6 +37,7 @@ class Job:
       seed: of their initialisation and training.
       purpose: what they are for (`keys`).
       record: what the run is, as JSON; its checkpoints belong to it alone.
+      limit: steps after which a network stops before its last epoch (None: it does not).
     """
 
     name: str
@@ -47,6 +48,7 @@ class Job:
     seed: int
     purpose: str
     record: dict[str, Any]
+    limit: int | None = None
 
     @property
     def images(self) -> int:
@@ -67,7 +69,8 @@ class Job:
     @property
     def steps(self) -> int:
         """Steps that a network takes in all."""
-        return self.config.epochs * self.steps_per_epoch
+        steps = self.config.epochs * self.steps_per_epoch
+        return steps if self.limit is None else min(steps, self.limit)
 
 
 class Team(NamedTuple):
@@ -244,8 +247,8 @@ class _TeamTraining:
             if backend.is_cpu():
                 jax.block_until_ready(losses)
                 session.bar.update(done + self.step * count)
-            epoch, rest = divmod(self.step, job.steps_per_epoch)
-            if not rest:
+            epoch = -(-self.step // job.steps_per_epoch)
+            if self.step in (epoch * job.steps_per_epoch, job.steps):
                 loss = self._epoch_loss(epoch)
                 extra = observer.after_epoch(epoch, self.state, loss, extra)
                 session.bar.update(done + self.step * count, loss=loss)
@@ -291,7 +294,7 @@ class _TeamTraining:
     def _epoch_loss(self, epoch: int) -> float:
         """Mean loss of the members in an epoch that ends; raises UserError if it is not finite."""
         sums = parallel.fetch(self.loss_sum)[: len(self.team.members)]
-        means = sums / self.job.steps_per_epoch
+        means = sums / (self.step - (epoch - 1) * self.job.steps_per_epoch)
         _check_finite(means, self.state, self.team.members, epoch)
         self.loss_sum = jnp.zeros_like(self.loss_sum)
         return float(np.mean(means))

@@ -11,7 +11,7 @@ from dancejax.errors import UserError
 from dancejax.training.config import TrainConfig, make_config
 from dancejax.types import Json
 
-PROTOCOLS = ("dm", "dance")
+PROTOCOLS = ("dm", "dance", "gdumb")
 
 
 _LARGE = 128
@@ -35,10 +35,11 @@ def protocol(
     a fresh momentum, one random augmentation of all kinds. dance (M3D, DANCE): 1500 epochs, batch
     64, rate x0.2 after 2/3 and 5/6, augmentation and CutMix; from 128 pixels on 3000, 2000, 1500,
     1000, 500 or 300 epochs for up to 1, 10, 50, 200, 500 or more decoded images per class, two
-    thirds of that from 100 classes on. MNIST's tiles are not mixed by CutMix.
+    thirds of that from 100 classes on. MNIST's tiles are not mixed by CutMix. gdumb (DM, IDM on
+    continual learning, after GDumb): as dm, with batch 256 at any size.
 
     Args:
-      name: "dm" or "dance".
+      name: one of PROTOCOLS.
       dataset_name: of the data set.
       flip: whether a mirrored image keeps its label; None goes by the data set's name.
       side: of the images, pixels.
@@ -49,11 +50,15 @@ def protocol(
 
     Raises:
       UserError: an unknown protocol, or a setting that makes no sense.
+
+    References:
+      Prabhu et al., GDumb: a simple approach that questions our progress in continual learning
+      (ECCV 2020), as DM (WACV 2023, section 4.3) trains by it.
     """
-    if name == "dm":
+    if name in ("dm", "gdumb"):
         fields: dict[str, Any] = {
             "epochs": 1000,
-            "batch_size": 128 if side >= _LARGE else 256,
+            "batch_size": 128 if name == "dm" and side >= _LARGE else 256,
             "milestones": (0.5,),
             "decay": 0.1,
             "reset_momentum": True,

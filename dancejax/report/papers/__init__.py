@@ -40,6 +40,24 @@ class Cost(NamedTuple):
     device: str
 
 
+class Application(NamedTuple):
+    """A number of a paper's application. figure: "6", "8a" or "table5"."""
+
+    paper: str
+    figure: str
+    task: str
+    method: str
+    metric: str
+    value: float
+
+    @property
+    def source(self) -> str:
+        """Where it stands, as in "DM Figure 6"."""
+        number = self.figure.removeprefix("table")
+        kind = "Figure" if number == self.figure else "Table"
+        return f"{methods.title(self.paper)} {kind} {number}"
+
+
 @functools.cache
 def accuracies() -> tuple[Accuracy, ...]:
     """All published accuracies."""
@@ -74,6 +92,28 @@ def costs() -> tuple[Cost, ...]:
         )
         for row in _rows("cost.csv")
     )
+
+
+@functools.cache
+def applications() -> tuple[Application, ...]:
+    """All published numbers of continual learning and architecture search."""
+    return tuple(
+        Application(
+            row["paper"],
+            row["figure"],
+            row["task"],
+            row["method"],
+            row["metric"],
+            float(row["value"]),
+        )
+        for row in _rows("applications.csv")
+    )
+
+
+def applied(task: str, method: str, metric: str) -> list[Application]:
+    """What the papers measured of a method in an application's task; empty for other tasks."""
+    wanted = (task, method, metric)
+    return [row for row in applications() if (row.task, row.method, row.metric) == wanted]
 
 
 def published(method: str, dataset: str, ipc: int | None, networks: set[str]) -> Accuracy | None:

@@ -1,0 +1,105 @@
+"""Learns classes step by step with a small memory, made by several methods and coresets.
+
+    python -m launch.continual --dataset=cifar100 --methods=dm,dance,herding,random --steps=5 \\
+        --workdir=runs/continual
+
+At each step the new classes alone are condensed, or images of them chosen; they join the memory,
+on which networks are trained from scratch (GDumb) and tested on all classes seen. Each method in
+each of the --orders is a folder of its own. The same command goes on after an interruption;
+--dry_run says what it would do.
+"""
+
+from absl import flags
+
+from dancejax import coreset, methods
+from dancejax.applications import continual
+from dancejax.applications.settings import EvaluationSettings
+from dancejax.training import protocols
+
+from . import common, flagtypes, settings
+
+FLAGS = flags.FLAGS
+
+
+def read() -> tuple[continual.Settings, settings.Work, bool]:
+    """What is learnt, the work folder, and whether the plan is only shown."""
+    training = EvaluationSettings(
+        FLAGS.protocol, FLAGS.epochs, FLAGS.batch_size, FLAGS.rate, repeats=FLAGS.repeats
+    )
+    given = continual.Settings(
+        settings.data(),
+        FLAGS.methods,
+        steps=FLAGS.steps,
+        orders=FLAGS.orders,
+        ipc=FLAGS.ipc,
+        paper_ipc=FLAGS.paper_ipc,
+        iterations=FLAGS.iterations,
+        config=settings.config(),
+        network=settings.network(),
+        experts=settings.experts(),
+        training=training,
+        whole_epochs=FLAGS.whole_epochs if FLAGS.upper_bound else None,
+        seed=FLAGS.seed,
+    )
+    return given, settings.work(), FLAGS.dry_run
+
+
+def main() -> None:
+    given, work, dry_run = read()
+    if dry_run:
+        common.show(continual.plan(continual.prepare(given, run=work.run, say=common.say)))
+        common.say(f"a dry run: nothing is written; the work folder would be {work.folder}")
+        return
+    result = continual.learn(
+        given, run=work.run, say=common.say, begin=lambda train: common.start(work, {}, train)
+    )
+    common.show(result.table())
+    common.say(f"curve: {work.path / 'curve.png'}")
+
+
+def define_flags() -> None:
+    every = [*methods.METHODS, *coreset.CORESETS]
+    flagtypes.define_choices(
+        "methods", ["dm", "dance", "herding", "random"], "methods and coresets", every
+    )
+    flags.DEFINE_integer("steps", 5, "in how many the classes come", lower_bound=1)
+    flags.DEFINE_integer(
+        "orders", 5, "orders of the classes: permutations with seeds 0, 1, ...", lower_bound=1
+    )
+    flags.DEFINE_integer("ipc", 20, "images a class in the memory", lower_bound=1)
+    flags.DEFINE_integer(
+        "paper_ipc",
+        10,
+        "the methods' settings are their papers' at so many images a class",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "iterations", None, "of a condensation (default: each paper's)", lower_bound=1
+    )
+    flags.DEFINE_bool(
+        "upper_bound", False, "train on all images of the classes seen, too, in each order"
+    )
+    flags.DEFINE_integer("whole_epochs", 100, "epochs of the upper bound", lower_bound=1)
+    flags.DEFINE_bool("dry_run", False, "show the plan and what of it is there, and stop")
+
+
+def define_training() -> None:
+    """How networks are trained on the memory."""
+    flags.DEFINE_integer("repeats", 3, "networks after each step of each order", lower_bound=1)
+    flags.DEFINE_enum(
+        "protocol", continual.PROTOCOL, protocols.PROTOCOLS, "of training on the memory"
+    )
+    flags.DEFINE_integer("epochs", None, "epochs (default: the protocol's)", lower_bound=1)
+    flags.DEFINE_integer("batch_size", None, "batch size (default: the protocol's)", lower_bound=1)
+    flagtypes.define_number("rate", None, "learning rate (default: the protocol's)", above=0)
+
+
+if __name__ == "__main__":
+    settings.define_data()
+    settings.define_network()
+    settings.define_run()
+    settings.define_training()
+    settings.define_config()
+    define_flags()
+    define_training()
+    common.run(main)
