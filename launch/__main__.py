@@ -18,6 +18,7 @@ PROGRAMS = {
     "evaluate": "train networks on a condensed set, a coreset or the whole set, and test them",
     "sweep": "run a grid of methods, IPCs and seeds, one table",
     "cross": "evaluate condensed sets on several networks, one table",
+    "analyse": "measure what condensed sets have in common with the real images, with plots",
     "report": "write what runs measured beside the papers' numbers, as HTML, Markdown and CSV",
     "export": "write a condensed set in forms that other tools read",
     "picture": "draw a run: before and after, its evolution, its features beside real ones",
