@@ -6,6 +6,7 @@ import jax
 
 EXPERTS, EVALUATION, FORGETTING = "experts", "evaluation", "forgetting"
 INITIAL_PIXELS = "initial pixels"
+ANALYSIS = "analysis"
 
 
 def root(seed: int, purpose: str) -> jax.Array:

@@ -20,6 +20,7 @@ PROGRAMS = {
     "cross": "evaluate condensed sets on several networks, one table",
     "continual": "learn classes step by step with a condensed memory, one table",
     "nas": "search for the best network with small sets, one table",
+    "analyse": "measure what condensed sets have in common with the real images, with plots",
     "report": "write what runs measured beside the papers' numbers, as HTML, Markdown and CSV",
     "export": "write a condensed set in forms that other tools read",
     "picture": "draw a run: before and after, its evolution, its features beside real ones",

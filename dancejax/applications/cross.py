@@ -44,7 +44,12 @@ class Settings:
 
 
 def find_sets(entries: Sequence[Path]) -> dict[str, CondensedSet]:
-    """Read condensed sets, by the name of their run's folder.
+    """Read the condensed sets of `find_folders`."""
+    return {label: assess.load_set(path) for label, path in find_folders(entries).items()}
+
+
+def find_folders(entries: Sequence[Path]) -> dict[str, Path]:
+    """Find folders of condensed sets, by the name of their run's folder.
 
     Args:
       entries: each a path if there is something of that name, else a pattern.
@@ -62,7 +67,7 @@ def find_sets(entries: Sequence[Path]) -> dict[str, CondensedSet]:
     if len(set(labels)) < len(labels):
         again = next(label for label in labels if labels.count(label) > 1)
         raise UserError(f"two condensed sets are called {again!r}; rename a folder.")
-    return {label: assess.load_set(path) for label, path in zip(labels, found, strict=True)}
+    return dict(zip(labels, found, strict=True))
 
 
 def evaluate(

@@ -26,6 +26,11 @@ class InMemory(loop.Observer):
         return True
 
 
+def snapshot_epochs(epochs: int, snapshots: int) -> list[int]:
+    """Return the epochs after which an expert's snapshots are taken, evenly spread between."""
+    return [round((i + 1) * epochs / (snapshots + 1)) for i in range(snapshots)]
+
+
 class Recorder(loop.Observer):
     """Keeps what a team of experts leaves behind: log lines, snapshots, finished experts."""
 
@@ -38,8 +43,7 @@ class Recorder(loop.Observer):
         test: Dataset | None,
     ) -> None:
         self.job, self.folder, self.log, self.test = job, folder, log, test
-        epochs = job.config.epochs
-        self.snapshot_epochs = [round((i + 1) * epochs / (snapshots + 1)) for i in range(snapshots)]
+        self.snapshot_epochs = snapshot_epochs(job.config.epochs, snapshots)
 
     def begin(self, team: loop.Team, session: runs.Session) -> Json:
         """Room for the snapshots, leaves [N, T, ...], and the loss of the last epoch."""

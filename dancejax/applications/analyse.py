@@ -1,0 +1,226 @@
+"""Analyses of condensed sets as a job: sets, experts and folders, and what each one found."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dancejax import analysis, runs
+from dancejax.analysis import base, plots
+from dancejax.analysis.base import Material
+from dancejax.applications import assess, pool
+from dancejax.applications.settings import (
+    Begin,
+    DataSettings,
+    ExpertSettings,
+    NetworkSettings,
+    Say,
+    quiet,
+)
+from dancejax.condensed import CondensedSet
+from dancejax.errors import UserError
+from dancejax.runs import Run, integrity, parallel
+from dancejax.training import experts
+from dancejax.training.experts import Experts
+from dancejax.types import Json
+
+RESULT, RECORD, PLOT, ROWS = "analysis.json", "record.json", "plot.svg", "rows.csv"
+UNSEEN = 1_000_000
+"""What is added to the seed for experts that are trained for analyses: no set was made with them,
+since nobody condenses with such a seed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Analyses.
+
+    Attributes:
+      folders: of condensed sets, or of the runs that made them, by label.
+      analyses: names, of `analysis.ANALYSES`.
+      data: the data set that the sets are of.
+      network: what is looked through (not given: that of the experts in a folder, or the one that
+        the first set records for its evaluation).
+      experts: the pool for analyses that need one, and how networks are trained.
+      config: settings of the analyses, each of at least one of them.
+      seed: of everything random.
+      other_data: whether sets of other data are taken.
+    """
+
+    folders: Mapping[str, Path]
+    analyses: Sequence[str]
+    data: DataSettings
+    network: NetworkSettings = dataclasses.field(default_factory=NetworkSettings)
+    experts: ExpertSettings = dataclasses.field(default_factory=ExpertSettings)
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seed: int = 0
+    other_data: bool = False
+
+    def own(self, name: str) -> object:
+        """Return the settings of one of the analyses."""
+        users = analysis.setting_users()
+        mine = {option: value for option, value in self.config.items() if name in users[option]}
+        return analysis.config(name, mine)
+
+
+def analyse(
+    settings: Settings, *, run: Run, say: Say = quiet, begin: Begin | None = None
+) -> dict[str, Json]:
+    """Carry out analyses, each in a folder of its name; those that are there are not done again.
+
+    Args:
+      settings: which, and of what.
+      run: with a folder; the same call goes on after an interruption.
+      say: takes what is done, in sentences.
+      begin: called with the training set when everything is checked and nothing is written yet.
+
+    Returns:
+      By name what analysis.json says: "analysis", "title", "summary", "plot" (a file beside it),
+      "sets" (labels) and "rows" (flat records, in rows.csv, too).
+
+    Raises:
+      UserError: parts that do not fit together, or a folder of analyses of other inputs.
+    """
+    if run.folder is None:
+        raise UserError("analyses need a folder; give a run with one.")
+    _check_config(settings)
+    material = _material(settings)
+    needs_pool = any("experts" in analysis.ANALYSES[n].needs for n in settings.analyses)
+    if needs_pool:
+        count = settings.experts.used
+        pool.check(settings.experts, settings.network, material.train, count)
+    about = _pool_record(settings, material) if needs_pool else {}
+    records = {name: _record(name, settings, material, about) for name in settings.analyses}
+    done = {name: _finished(run.within(name), records[name]) for name in settings.analyses}
+    if begin is not None:
+        begin(material.train)
+    missing = [name for name in settings.analyses if done[name] is None]
+    if any("experts" in analysis.ANALYSES[name].needs for name in missing):
+        material = _with_experts(settings, material, say, run)
+    found: dict[str, Json] = {}
+    for name in settings.analyses:
+        known = done[name]
+        title = analysis.ANALYSES[name].title
+        say(f"{name}: {title if known is None else 'is there already'}")
+        if known is None:
+            known = _carry_out(name, settings, material, records[name], run.within(name).opened())
+        found[name] = known
+    return found
+
+
+def _check_config(settings: Settings) -> None:
+    """Raise UserError for a setting that none of the analyses has."""
+    users = analysis.setting_users()
+    for option in settings.config:
+        if not set(users.get(option, {})) & set(settings.analyses):
+            raise UserError(
+                f"{option} is a setting of {', '.join(users.get(option, {})) or 'no analysis'}, "
+                "which is not asked for; leave it out."
+            )
+
+
+def _material(settings: Settings) -> Material:
+    """What is looked at, without experts."""
+    sets = {label: assess.load_set(path) for label, path in settings.folders.items()}
+    data, _ = assess.check_sources(sets, settings.data, other_data=settings.other_data)
+    train, test = data.load("train"), data.load("test")
+    return Material(
+        sets,
+        train,
+        test,
+        _network(settings, next(iter(sets.values()))).create(train),
+        settings.experts.training(train),
+        run_folders={label: _run_folder(path) for label, path in settings.folders.items()},
+        seed=settings.seed,
+    )
+
+
+def _network(settings: Settings, first: CondensedSet) -> NetworkSettings:
+    if settings.experts.folder is not None:
+        about = experts.read_description(settings.experts.folder)
+        return settings.network.over(about["network"])
+    return assess.network_of(settings.network, first)
+
+
+def _run_folder(path: Path) -> Path:
+    """The folder of the run that made a set."""
+    path = assess.set_folder(path)
+    return path.parent if path.name == "condensed" else path
+
+
+def _pool_record(settings: Settings, material: Material) -> Json:
+    """What the experts are; equal ones are the same experts."""
+    folder = settings.experts.folder
+    if folder is not None:
+        description = experts.read_description(folder)
+        return {**description, "count": settings.experts.used or experts.finished(folder)}
+    network, training = material.network, material.training
+    snapshots, seed = settings.experts.snapshots, UNSEEN + settings.seed
+    description = experts.describe(material.train, network, training, seed, snapshots)
+    return {**description, "count": settings.experts.number}
+
+
+def _with_experts(settings: Settings, material: Material, say: Say, run: Run) -> Material:
+    """The same with experts: those of the pool that is there, or trained here."""
+    folder = settings.experts.folder
+    if folder is None:
+        own = run.within("experts")
+        pool.train(
+            material.train,
+            material.test,
+            material.network,
+            settings.experts,
+            seed=UNSEEN + settings.seed,
+            say=say,
+            run=own,
+        )
+        assert own.folder is not None
+        folder = own.folder
+    found: Experts = experts.load_pool(folder, count=settings.experts.used, dataset=material.train)
+    return dataclasses.replace(material, experts=found, expert_folder=folder)
+
+
+def _record(name: str, settings: Settings, material: Material, about: Json) -> Json:
+    own = analysis.ANALYSES[name]
+    return base.record(name, own, material, settings.own(name), about)
+
+
+def _finished(run: Run, record: Json) -> Json | None:
+    """An analysis that is there; None if it is not, or not whole.
+
+    Raises:
+      UserError: it is of other inputs.
+    """
+
+    def read() -> Json | None:
+        folder = run.folder
+        if folder is None or not (folder / RECORD).is_file():
+            return None
+        integrity.check_same(runs.read_json(folder / RECORD), record, folder)
+        whole = all((folder / name).is_file() for name in (RESULT, PLOT, ROWS))
+        return runs.read_json(folder / RESULT) if whole else None
+
+    return parallel.primary_says(read)
+
+
+def _carry_out(name: str, settings: Settings, material: Material, record: Json, run: Run) -> Json:
+    """Measure, and write what was found; analysis.json last, which says that it is whole."""
+    folder = run.folder
+    assert folder is not None
+    runs.write_json(folder / RECORD, record)
+    found = analysis.ANALYSES[name].measure(material, settings.own(name), run)
+    result = analysis.to_json(name, material, found, PLOT)
+    runs.write_bytes(folder / PLOT, plots.svg(found.figure()))
+    runs.write_bytes(folder / ROWS, to_csv(result["rows"]).encode())
+    runs.write_json(folder / RESULT, result)
+    return result
+
+
+def to_csv(rows: Sequence[Json]) -> str:
+    """Return flat records that have the same keys as CSV; None is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
