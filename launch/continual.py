@@ -24,7 +24,11 @@ FLAGS = flags.FLAGS
 def read() -> tuple[continual.Settings, settings.Work, bool]:
     """What is learnt, the work folder, and whether the plan is only shown."""
     training = EvaluationSettings(
-        FLAGS.protocol, FLAGS.epochs, FLAGS.batch_size, FLAGS.rate, repeats=FLAGS.repeats
+        FLAGS.protocol,
+        FLAGS.epochs,
+        FLAGS.batch_size,
+        FLAGS.evaluation_learning_rate,
+        repeats=FLAGS.repeats,
     )
     given = continual.Settings(
         settings.data(),
@@ -91,7 +95,9 @@ def define_training() -> None:
     )
     flags.DEFINE_integer("epochs", None, "epochs (default: the protocol's)", lower_bound=1)
     flags.DEFINE_integer("batch_size", None, "batch size (default: the protocol's)", lower_bound=1)
-    flagtypes.define_number("rate", None, "learning rate (default: the protocol's)", above=0)
+    flagtypes.define_number(
+        "evaluation_learning_rate", None, "learning rate (default: the protocol's)", above=0
+    )
 
 
 if __name__ == "__main__":

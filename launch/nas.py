@@ -38,7 +38,11 @@ def read() -> tuple[nas.Settings, settings.Work, bool]:
         network=settings.network(),
         experts=settings.experts(),
         training=EvaluationSettings(
-            FLAGS.protocol, FLAGS.epochs, FLAGS.batch_size, FLAGS.rate, repeats=1
+            FLAGS.protocol,
+            FLAGS.epochs,
+            FLAGS.batch_size,
+            FLAGS.evaluation_learning_rate,
+            repeats=1,
         ),
         other_data=FLAGS.other_data,
         seed=FLAGS.seed,
@@ -86,7 +90,9 @@ def define_training() -> None:
     flags.DEFINE_enum("protocol", "dm", protocols.PROTOCOLS, "of training on every proxy")
     flags.DEFINE_integer("epochs", nas.EPOCHS, "epochs on a set", lower_bound=1)
     flags.DEFINE_integer("batch_size", None, "batch size (default: the protocol's)", lower_bound=1)
-    flagtypes.define_number("rate", None, "learning rate (default: the protocol's)", above=0)
+    flagtypes.define_number(
+        "evaluation_learning_rate", None, "learning rate (default: the protocol's)", above=0
+    )
 
 
 if __name__ == "__main__":

@@ -16,9 +16,8 @@ from dancejax.analysis import features, plots
 from dancejax.analysis.base import Analysis, Material, check_config, listing, setting
 from dancejax.analysis.features import ClassSums
 from dancejax.condensed import fingerprint
-from dancejax.data.dataset import Dataset
 from dancejax.runs import QUIET, Run, integrity, parallel
-from dancejax.training import TrainData, TrainState, loop
+from dancejax.training import TrainState, loop, train_data
 from dancejax.types import Json, Tree
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ def measure(material: Material, config: Config | None = None, run: Run = QUIET) 
         "discrepancy",
         material.network,
         material.training,
-        material.train,
+        train_data(material.train),
         config.networks,
         material.seed,
         keys.ANALYSIS,
@@ -222,7 +221,8 @@ class _Watcher(loop.Observer):
                 features.training_images(made, self.material.train)
                 for made in self.material.sets.values()
             ]
-            data: list[TrainData | Dataset] = [self.material.train, self.material.test, *sets]
+            real = (self.material.train, self.material.test)
+            data = [*map(train_data, real), *sets]
             self.placed = [loop.place(one, session) for one in data]
         shape = (len(team.members), self.job.config.epochs + 1)
         room = {

@@ -17,7 +17,6 @@ from dancejax.analysis.base import (
     experts_of,
     used_experts,
 )
-from dancejax.data.dataset import Dataset
 from dancejax.runs import QUIET, Run
 from dancejax.training import TrainData
 from dancejax.types import Json
@@ -113,8 +112,8 @@ def measure(
     """
     experts = experts_of(material)
     final = experts.pool.final
-    images: dict[str, TrainData | Dataset] = {
-        REAL: material.test,
+    images: dict[str, TrainData] = {
+        REAL: training.train_data(material.test),
         **{
             label: features.training_images(made, material.train)
             for label, made in material.sets.items()

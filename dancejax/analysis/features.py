@@ -16,7 +16,7 @@ from dancejax.condensed import CondensedSet
 from dancejax.data import sampling
 from dancejax.data.dataset import Dataset
 from dancejax.runs import parallel
-from dancejax.training import TrainData
+from dancejax.training import TrainData, testing
 
 Array = jax.Array
 RANDOM = "analysis, random networks"
@@ -168,21 +168,14 @@ def class_sums(
 
 def class_sums_in_parts(
     variables: networks.Variables,
-    data: TrainData | Dataset,
+    data: TrainData,
     *,
     network: nn.Module,
     mesh: jax.sharding.Mesh,
 ) -> ClassSums:
-    """`class_sums` as NumPy arrays; a data set stays on the host and is sent in parts."""
-    if isinstance(data, TrainData):
-        return ClassSums(*parallel.fetch(class_sums(variables, data, network=network)))
-    size = max(256, 2**28 // int(np.prod(data.image_shape)))
-    mean, std = np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32)
-    total: ClassSums | None = None
-    for start in range(0, len(data), size):
-        own = slice(start, start + size)
-        placed = TrainData(*parallel.place((data.images[own], data.labels[own], mean, std), mesh))
-        part = ClassSums(*parallel.fetch(class_sums(variables, placed, network=network)))
-        total = part if total is None else ClassSums(*map(np.add, total, part))
-    assert total is not None
-    return total
+    """`class_sums` as NumPy arrays; a set on the host is sent in parts."""
+    sums = [
+        parallel.fetch(class_sums(variables, part, network=network))
+        for part in testing.parts(data, mesh)
+    ]
+    return ClassSums(*(sum(parts) for parts in zip(*sums, strict=True)))

@@ -112,6 +112,7 @@ def measure(material: Material, config: Config | None = None, run: Run = QUIET) 
     init, final = experts.pool
     lambdas = np.linspace(0, 1, config.lambda_steps + 1)
     epochs, trajectories = _snapshots(material, experts)
+    test = training.train_data(material.test)
     jobs = [("between", float(x)) for x in lambdas] + [("along", t) for t in range(len(epochs))]
     found: dict[str, list[np.ndarray]] = {"between": [], "along": []}
     for (path, at), session in each(jobs, "interpolation", run):
@@ -120,7 +121,7 @@ def measure(material: Material, config: Config | None = None, run: Run = QUIET) 
         else:
             variables = interpolate.stack([interpolate.select(t, int(at)) for t in trajectories])
         shares = training.accuracy_in_parts(
-            variables, material.test, network=experts.network, mesh=session.mesh
+            variables, test, network=experts.network, mesh=session.mesh
         )
         found[path].append(100 * shares)
     along = np.array(found["along"]).T if epochs else np.zeros((experts.count, 0))

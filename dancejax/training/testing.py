@@ -1,5 +1,6 @@
 """Networks on images they do not train on: predictions, features and accuracy."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import chex
@@ -71,13 +72,20 @@ def accuracy_in_parts(
     """`accuracy` as a NumPy array; a set on the host is sent in parts."""
     if not data.on_host:
         return np.asarray(parallel.fetch(accuracy(variables, data, network=network)))
-    count = len(data.labels)
-    size = max(256, 2**28 // int(np.prod(data.images.shape[1:])))
     total = np.zeros(len(jax.tree.leaves(variables)[0]))
-    for start in range(0, count, size):
+    for part in parts(data, mesh):
+        share = parallel.fetch(accuracy(variables, part, network=network))
+        total += share * len(part.labels)
+    return total / len(data.labels)
+
+
+def parts(data: TrainData, mesh: jax.sharding.Mesh) -> Iterator[TrainData]:
+    """Yield a set in parts on the mesh: one that is there whole, one on the host in pieces."""
+    if not data.on_host:
+        yield data
+        return
+    size = max(256, 2**28 // int(np.prod(data.images.shape[1:])))
+    for start in range(0, len(data.labels), size):
         own = slice(start, start + size)
         part = data._replace(images=data.images[own], labels=data.labels[own])
-        placed = TrainData(*parallel.place(part, mesh))
-        share = parallel.fetch(accuracy(variables, placed, network=network))
-        total += share * len(part.labels)
-    return total / count
+        yield TrainData(*parallel.place(part, mesh))
