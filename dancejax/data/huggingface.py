@@ -113,7 +113,8 @@ def find(source: HuggingFace) -> Tables:
     local = source.local()
     where = source.path if local is None else os.path.realpath(local)
     key = ("huggingface", where, source.config or "", *source.splits, found.image, found.label)
-    return found._replace(files=tuple(sorted(files)), key=key, licence=_licence(source))
+    name = source.path if local is None else source.name
+    return found._replace(files=tuple(sorted(files)), key=key, name=name, licence=_licence(source))
 
 
 @contextlib.contextmanager

@@ -38,6 +38,7 @@ class Tables(NamedTuple):
     label: str
     files: tuple[Path, ...] = ()  # what it is read from; empty in memory
     key: tuple[str, ...] = ()  # of what is kept of it
+    name: str = ""  # on the hub, or of its folder; empty in memory
     licence: str | None = None  # as a card beside it says
 
 
@@ -145,8 +146,12 @@ def own_name(tables: Tables) -> str:
 def provenance(tables: Tables) -> Provenance:
     """Return what a data set states of itself."""
     info = tables.splits["train"].info
-    name = tables.title.removeprefix("hf:") if tables.files else own_name(tables)
-    return stated(name, info.license or tables.licence, info.citation, info.homepage)
+    return stated(
+        tables.name or own_name(tables),
+        info.license or tables.licence,
+        info.citation,
+        info.homepage,
+    )
 
 
 def sizes(tables: Tables, most: int) -> list[tuple[int, int]]:

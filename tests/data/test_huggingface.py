@@ -178,7 +178,7 @@ def test_what_the_source_states_is_kept(tmp_path):
     path = str(tmp_path / "saved")
     for split in ("train", "test"):
         found = load(f"hf:{path}", split=split).provenance
-        assert found == (path, "cc-by-4.0", "@book{cats}", None)
+        assert found == ("saved", "cc-by-4.0", "@book{cats}", None)
     parquet(tmp_path / "files")
     assert load(tmp_path / "files").provenance.licence is None
     (tmp_path / "files" / "README.md").write_text("---\nlicense: mit\n---\n# Cats\n")
