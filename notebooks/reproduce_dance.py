@@ -103,8 +103,7 @@ condensed.save(made, run.folder / "condensed")
 tested = assess.Tested(made, test, network, "dance")
 how = EvaluationSettings(epochs=EPOCHS, repeats=REPEATS, test_points=10)
 assess.assess(tested, how, run=run.within("evaluation"))
-entries = report.collect([run.folder])
-report.write(
-    entries, runs.open_workdir(run.folder / "report"), title="DANCE", command="this notebook"
-)
-print(report.to_markdown(entries, "DANCE", "this notebook"))
+content = report.gather([run.folder])
+page = report.Page("DANCE", "this notebook")
+report.write(content, runs.open_workdir(run.folder / "report"), page)
+print(report.to_markdown(content, page))

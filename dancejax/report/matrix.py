@@ -206,7 +206,7 @@ def ablations(entries: Sequence[Entry]) -> list[tables.Table]:
         if len({compare.label(e) for e in own}) < 2:
             continue
         base = plain(own)[0]
-        rows = [_variant(e, base) for e in own]
+        rows = [_variant(e, base) for e in sorted(own, key=_changes)]
         title = f"{methods.title(method)} on {dataset}, {ipc} per class ({network}, {evaluation})"
         table = tables.Table(title, tuple(rows[0]), [tuple(r.values()) for r in rows], _NUMBERS)
         found.append(tables.shortened(table))
