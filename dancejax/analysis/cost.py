@@ -177,22 +177,26 @@ class Cost:
 
     def figure(self) -> "Figure":
         """Draw time and memory as bars, and accuracy against time where it is known."""
-        known = {label: spent for label, spent in self.spent.items() if spent is not None}
-        curves = [label for label, spent in known.items() if spent.checkpoints]
+        curves = [label for label, spent in self.spent.items() if spent and spent.checkpoints]
         figure, panels = plots.new(3 if curves else 2, width=4.0)
         quantities = ("seconds_per_iteration", "seconds an iteration"), ("memory_mb", "memory, MiB")
         for axes, (name, ylabel) in zip(panels, quantities, strict=False):
-            values = {label: [(float(getattr(s, name)), 0.0)] for label, s in known.items()}
+            values = {label: [(_height(s, name), 0.0)] for label, s in self.spent.items()}
             plots.bars(axes, [""], values)
             plots.finish(figure, axes, ylabel=ylabel)
-        for number, (label, spent) in enumerate(known.items()):
-            if spent.checkpoints:
+        for number, (label, spent) in enumerate(self.spent.items()):
+            if spent and spent.checkpoints:
                 _, minutes, accuracy = zip(*spent.checkpoints, strict=True)
                 plots.line(panels[2], number, label, minutes, np.array(accuracy))
         if curves:
             xlabel, ylabel = "minutes of condensation", "test accuracy of kept sets, %"
             plots.finish(figure, panels[2], xlabel=xlabel, ylabel=ylabel)
         return figure
+
+
+def _height(spent: Spent | None, name: str) -> float:
+    """A number of what was spent; NaN, which draws nothing, where it is not known."""
+    return float(getattr(spent, name)) if spent else math.nan
 
 
 def published(sets: Mapping[str, CondensedSet]) -> dict[str, papers.Cost]:

@@ -108,6 +108,7 @@ class Discrepancy:
         for number, label in enumerate(self.labels):
             plots.line(axes, number, label, epochs, mean[:, number], spread[:, number])
         axes.set_ylim(bottom=0)
+        plots.whole_ticks(axes)
         right = axes.twinx()
         right.plot(epochs, self.accuracies.mean(0), **plots.REAL)
         right.set_ylabel("test accuracy of the networks, % (dotted)")

@@ -73,10 +73,12 @@ class Interpolation:
         if self.epochs:
             curves.append((np.array(self.epochs), "epoch of the expert's training", self.along))
         for number, (axes, (x, xlabel, values)) in enumerate(zip(panels, curves, strict=True)):
-            label = ("between initialisation and expert", "along training")[number]
-            plots.line(axes, number, label, x, values.mean(0), _deviation(values))
+            plots.line(axes, number, "", x, values.mean(0), _deviation(values))
             axes.set_ylim(bottom=0)
-            plots.finish(figure, axes, xlabel=xlabel, ylabel="test accuracy, %", title=label)
+            title = f"mean and deviation over {len(values)} experts"
+            plots.finish(figure, axes, xlabel=xlabel, ylabel="test accuracy, %", title=title)
+        if self.epochs:
+            plots.whole_ticks(panels[1])
         return figure
 
 

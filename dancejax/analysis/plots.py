@@ -112,13 +112,21 @@ def bars(
             error_kw={"elinewidth": 0.8},
         )
     axes.set_xticks(range(len(groups)))
+    axes.grid(visible=False, axis="x")
     axes.set_xticklabels([names.short(g, 24) for g in groups], fontsize=8, parse_math=False)
+
+
+def whole_ticks(axes: Any) -> None:
+    """Have whole numbers alone on the horizontal axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def finish(
     figure: "Figure", axes: Any, *, xlabel: str = "", ylabel: str = "", title: str = ""
 ) -> None:
-    """Label a panel, and add a legend beside the figure's panels if it has none yet."""
+    """Label a panel, and add a legend below the figure's panels if it has none yet."""
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.set_title(names.short(title, 110), fontsize=9, parse_math=False)

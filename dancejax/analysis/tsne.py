@@ -122,7 +122,7 @@ class Embedding:
         for axes, (name, points) in zip(panels, own.items(), strict=True):
             for label, class_name in enumerate(self.class_names):
                 style, real = plots.style(label), self.points[REAL].of(label)
-                axes.scatter(*real.T, s=4, color=style.color, alpha=0.35, linewidths=0)
+                axes.scatter(*real.T, s=6, color=style.color, alpha=0.4, linewidths=0)
                 axes.scatter(
                     *points.of(label).T,
                     s=60,
