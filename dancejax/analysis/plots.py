@@ -10,6 +10,7 @@ import numpy as np
 from dancejax import names
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -17,7 +18,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES: tuple[Any, ...] = ("-", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "++")
-REAL = {"color": "black", "linestyle": ":"}
+REAL: dict[str, Any] = {"color": "black", "linestyle": ":"}
 
 
 class Style(NamedTuple):
@@ -39,7 +40,7 @@ def style(number: int) -> Style:
     )
 
 
-def new(panels: int = 1, *, width: float = 6.4, height: float = 3.8) -> "tuple[Figure, list[Any]]":
+def new(panels: int = 1, *, width: float = 6.4, height: float = 3.8) -> "tuple[Figure, list[Axes]]":
     """Return a figure and its panels side by side, without choosing a plotting backend."""
     from matplotlib.figure import Figure
 
@@ -52,7 +53,7 @@ def new(panels: int = 1, *, width: float = 6.4, height: float = 3.8) -> "tuple[F
 
 
 def line(
-    axes: Any,
+    axes: "Axes",
     number: int,
     label: str,
     x: Sequence[float] | np.ndarray,
@@ -85,7 +86,7 @@ def line(
 
 
 def bars(
-    axes: Any, groups: Sequence[str], values: Mapping[str, Sequence[tuple[float, float]]]
+    axes: "Axes", groups: Sequence[str], values: Mapping[str, Sequence[tuple[float, float]]]
 ) -> None:
     """Draw groups of bars with their deviations, one bar of each group for each series.
 
@@ -116,7 +117,7 @@ def bars(
     axes.set_xticklabels([names.short(g, 24) for g in groups], fontsize=8, parse_math=False)
 
 
-def whole_ticks(axes: Any) -> None:
+def whole_ticks(axes: "Axes") -> None:
     """Have whole numbers alone on the horizontal axis."""
     from matplotlib.ticker import MaxNLocator
 
@@ -124,7 +125,7 @@ def whole_ticks(axes: Any) -> None:
 
 
 def finish(
-    figure: "Figure", axes: Any, *, xlabel: str = "", ylabel: str = "", title: str = ""
+    figure: "Figure", axes: "Axes", *, xlabel: str = "", ylabel: str = "", title: str = ""
 ) -> None:
     """Label a panel, and add a legend below the figure's panels if it has none yet."""
     axes.set_xlabel(xlabel)

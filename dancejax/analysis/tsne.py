@@ -122,9 +122,13 @@ class Embedding:
         for axes, (name, points) in zip(panels, own.items(), strict=True):
             for label, class_name in enumerate(self.class_names):
                 style, real = plots.style(label), self.points[REAL].of(label)
-                axes.scatter(*real.T, s=6, color=style.color, alpha=0.4, linewidths=0)
                 axes.scatter(
-                    *points.of(label).T,
+                    real[:, 0], real[:, 1], s=6, color=style.color, alpha=0.4, linewidths=0
+                )
+                stars = points.of(label)
+                axes.scatter(
+                    stars[:, 0],
+                    stars[:, 1],
                     s=60,
                     color=style.color,
                     marker=style.marker,
