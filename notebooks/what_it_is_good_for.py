@@ -11,17 +11,17 @@
 # %% [markdown]
 # # What a condensed set is good for
 #
-# A few images per class that train a network nearly as well as thousands are useful where training is repeated, or where images cannot be kept. This notebook shows both on images that are in the package: an architecture is chosen with a condensed set, and classes that come one after another are kept in a small memory. A few minutes on two CPU cores.
+# A few images per class that train a network nearly as well as thousands are useful where training is repeated, or where images cannot be kept. This notebook shows both on images that are in the package: an architecture is chosen with a condensed set, and classes that come one after another are kept in a small memory. Some minutes on two CPU cores.
 
 # %% tags=["parameters"]
 WORKDIR = "runs/applications"
 WIDTH = 16
 IPC = 5
 ITERATIONS = 100
-EPOCHS = 60
-WHOLE_EPOCHS = 3
+EPOCHS = 40
+WHOLE_EPOCHS = 12
 SPACE = "depth=1,3 pooling=avg,none"
-STEPS = 5
+STEPS = 3
 IMAGES = 200
 TEST_IMAGES = 50
 
@@ -67,7 +67,7 @@ search = nas.Settings(
     ipc=IPC,
     whole=True,
     whole_epochs=WHOLE_EPOCHS,
-    share=0.5,
+    share=0.75,
     network=network,
     training=EvaluationSettings("dm", EPOCHS, repeats=1),
 )
