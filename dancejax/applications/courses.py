@@ -223,9 +223,34 @@ class Result:
             axes.fill_between(line.classes, low, high, color=drawn_line.get_color(), alpha=0.15)
         return drawn
 
+    def section(self) -> Json:
+        """Return what analysis.json says, from which reports make a section."""
+        lines = [self.summary(method) for method in self.methods]
+        finals = ", ".join(f"{title(line.method)} {line.final} %" for line in lines)
+        rows = [
+            {
+                "method": title(line.method),
+                **{f"{n} classes": str(v) for n, v in zip(line.classes, line.curve, strict=True)},
+                "average": str(line.average),
+                "forgetting": str(line.forgetting),
+                "images": line.images,
+            }
+            for line in lines
+        ]
+        return {
+            "analysis": "continual",
+            "title": f"Continual learning on {self.dataset}",
+            "summary": f"After all {self.steps} steps, with {self.ipc} images of each class in the "
+            f"memory: {finals} (deviation over {self.over}).",
+            "plot": "curve.png",
+            "sets": [line.method for line in lines],
+            "rows": rows,
+        }
+
     def write(self, folder: Path) -> None:
-        """Write result.json, result.csv, table.md and curve.png."""
+        """Write result.json, analysis.json, result.csv, table.md and curve.png."""
         runs.write_json(folder / "result.json", self.to_dict())
+        runs.write_json(folder / "analysis.json", self.section())
         runs.write_bytes(folder / "result.csv", self.csv().encode())
         runs.write_bytes(folder / "table.md", (self.table() + "\n").encode())
         runs.write_bytes(folder / "curve.png", figures.png(self.figure()))

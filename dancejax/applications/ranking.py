@@ -243,9 +243,42 @@ class Result:
             writer.writerow([name, *own, self.test.get(name, "")])
         return out.getvalue()
 
+    def section(self) -> Json:
+        """Return what analysis.json says, from which reports make a section."""
+        choices = [self.choice(proxy) for proxy in self.proxies]
+        ranked = [
+            f"{c.proxy.title} {c.every.value:.2f}"
+            for c in choices
+            if c.every is not None and c.every.value is not None and c.proxy.name != WHOLE
+        ]
+        agreement = f"; rank correlation with the whole set: {', '.join(ranked)}" if ranked else ""
+        rows = [
+            {
+                "proxy": c.proxy.title,
+                "images": c.proxy.images,
+                "chosen network": c.network,
+                "validation (%)": c.validation,
+                "test, trained on the whole set (%)": c.accuracy,
+                "Spearman, top": None if c.top is None else str(c.top),
+                "Spearman, all": None if c.every is None else str(c.every),
+                "minutes": c.minutes,
+            }
+            for c in choices
+        ]
+        return {
+            "analysis": "nas",
+            "title": f"Architecture search on {self.dataset}",
+            "summary": f"{len(self.networks)} of {self.total} networks ranked by "
+            f"{len(choices)} proxies{agreement}.",
+            "plot": None,
+            "sets": [c.proxy.name for c in choices],
+            "rows": rows,
+        }
+
     def write(self, folder: Path) -> None:
-        """Write result.json, ranking.csv and table.md."""
+        """Write result.json, analysis.json, ranking.csv and table.md."""
         runs.write_json(folder / "result.json", self.to_dict())
+        runs.write_json(folder / "analysis.json", self.section())
         runs.write_bytes(folder / "ranking.csv", self.csv().encode())
         runs.write_bytes(folder / "table.md", (self.table() + "\n").encode())
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dancejax import coreset
+from dancejax import coreset, report
 from dancejax.applications import incremental
 from dancejax.applications.courses import Course, Result
 from dancejax.errors import UserError
@@ -113,3 +113,15 @@ def test_csv_has_a_line_for_each_network_after_each_step():
     last = dict(zip(head.split(","), lines[3].split(","), strict=True))
     assert (last["network"], last["step"], last["classes_seen"]) == ("0", "4", "8")
     np.testing.assert_allclose(float(last["accuracy_step_2"]), full[0, 3, 1])
+
+
+def test_reports_have_a_section_of_it(tmp_path):
+    rng = np.random.default_rng(4)
+    courses = tuple(random_course(rng, 0, method)[0] for method in ("dm", "random"))
+    found = Result("mine", 2, 4, courses)
+    found.write(tmp_path)
+    content = report.gather([tmp_path])
+    (section,) = content.analyses
+    assert str(found.summary("dm").final) in section.summary and "DM" in section.summary
+    assert section.plot.media == "image/png" and len(section.table.rows) == 2
+    assert not content.notes

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dancejax import networks
+from dancejax import networks, report
 from dancejax.applications import ranking, spaces
 from dancejax.applications.ranking import Proxy, Result
 from dancejax.applications.settings import NetworkSettings
@@ -103,3 +103,12 @@ def test_papers_values_stand_beside_their_own_search():
 def test_the_ranking_has_a_line_for_each_network():
     lines = result().csv().splitlines()
     assert lines[0] == "network,mine,whole,whole_test" and lines[2] == "b,60.0,90.0,89.0"
+
+
+def test_reports_have_a_section_of_it(tmp_path):
+    result().write(tmp_path)
+    content = report.gather([tmp_path])
+    (section,) = content.analyses
+    every = stats.spearmanr((50, 60, 30, 40), (90, 89, 79, 69)).statistic
+    assert f"{every:.2f}" in section.summary and section.table.rows[0][:3] == ("mine", "20", "b")
+    assert not content.notes
