@@ -29,6 +29,7 @@ SMALLER = {
     "sweep": (*NETWORK, *EXPERTS, *STEPS, *ONCE, "--queue_size=3", "--train_batch=8",
               "--train_steps=1", "--methods=dance,random", "--ipcs=10"),
     "cross": ("--networks=convnet:width=4:depth=2,resnetap10:width=2", *ONCE),
+    "analyse": (*NETWORK, "--expert_epochs=1", "--expert_batch=32"),
 }  # fmt: skip
 
 

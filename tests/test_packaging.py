@@ -115,6 +115,7 @@ def test_wheel_holds_the_packages_and_their_data(wheel: Path) -> None:
             "data/*.npz",
             "data/FASHION_MNIST_LICENSE",
             "report/papers/*.csv",
+            "analysis/*.csv",
             "py.typed",
             "**/*.pyi",
             "report/*.html",
