@@ -26,6 +26,7 @@ EARLIER = {
     "settings.update_order": "joint",
     "settings.without_pltda": "expert",
     "settings.accuracy_window": 0,
+    "settings.moments": 1,
 }
 """What records of runs by earlier versions mean by the entries that they lack."""
 

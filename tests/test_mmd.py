@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings, strategies as st
 from jax.test_util import check_grads
 from scipy.spatial.distance import cdist
@@ -60,6 +61,33 @@ class MeansTest(chex.TestCase):
         x, y = samples()
         expected = ((x.mean(0, np.float64) - y.mean(0, np.float64)) ** 2).sum()
         np.testing.assert_allclose(self.variant(mmd.mean_discrepancy)(x, y), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("moments", [1, 2, 3])
+def test_moment_discrepancy_against_scipy(moments):
+    x, y = samples(3, n=9, m=6)
+    both = [values.astype(np.float64) for values in (x, y)]
+    expected = ((both[0].mean(0) - both[1].mean(0)) ** 2).sum()
+    for order in range(2, moments + 1):
+        a, b = (scipy.stats.moment(values, order) for values in both)
+        expected += ((a - b) ** 2).sum()
+    found = mmd.moment_discrepancy(x, y, moments)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    if moments == 1:
+        assert found == mmd.mean_discrepancy(x, y)
+    assert mmd.moment_discrepancy(x, x, moments) == 0
+
+
+def test_gradient_of_the_moment_discrepancy():
+    """Of coordinate j of the third moment: 2 (b - a) 3/m ((y - mean)^2 - variance), in float64."""
+    x, y = (values.astype(np.float64) for values in samples(4, n=8, m=5))
+    wanted = 2 * (y.mean(0) - x.mean(0)) / len(y) * np.ones_like(y)
+    a, b = (values - values.mean(0) for values in (x, y))
+    wanted += 2 * (b.var(0) - a.var(0)) * 2 * b / len(y)
+    third = (b**3).mean(0) - (a**3).mean(0)
+    wanted += 2 * third * 3 * (b**2 - b.var(0)) / len(y)
+    found = jax.grad(lambda y: mmd.moment_discrepancy(x, y, 3))(jnp.asarray(y, jnp.float32))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_weights_of_a_batch_are_each_samples_own():

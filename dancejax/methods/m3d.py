@@ -16,8 +16,11 @@ KERNELS = ("gaussian", "linear", "polynomial")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(dm.Config):
-    """M3D's settings: DM's, in [0, 1] pixel space, and the kernel. iterations_per_model: IPM."""
+class Config(dm.MatchingConfig):
+    """M3D's settings: those of matching, in [0, 1] pixel space, and the kernel.
+
+    iterations_per_model: IPM.
+    """
 
     factor: int = 2
     iterations_per_model: int = 5

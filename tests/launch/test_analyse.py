@@ -18,13 +18,20 @@ TRAINING = ("--expert_epochs=2", "--expert_batch=16", *SMALL)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, launch, dataset, expert_dir, train):
-    """Sets by DANCE with one expert of the pool, by a coreset, and of another program."""
+def chosen(tmp_path_factory, launch, dataset):
+    """A folder with a coreset."""
     base = tmp_path_factory.mktemp("made")
+    launch("select", dataset, "--ipc=2", f"--workdir={base / 'random'}", *SMALL)
+    return base
+
+
+@pytest.fixture(scope="module")
+def made(chosen, launch, dataset, expert_dir, train):
+    """Beside it sets by DANCE with one expert of the pool, and of another program."""
+    base = chosen
     launch("condense", dataset, "--preset=paper", "--method=dance", "--ipc=2", "--steps=2",
            "--batch_real=8", f"--expert_dir={expert_dir}", "--experts=1",
            f"--workdir={base / 'dance'}", *SMALL)  # fmt: skip
-    launch("select", dataset, "--ipc=2", f"--workdir={base / 'random'}", *SMALL)
     index = np.concatenate([np.flatnonzero(train.labels == c)[:2] for c in range(3)])
     images = train.images[index] / np.float32(255)
     np.savez(base / "foreign.npz", images=images, labels=train.labels[index])
@@ -37,6 +44,7 @@ def read(folder):
     return json.loads((folder / "analysis.json").read_text())
 
 
+@pytest.mark.slow
 def test_every_analysis_once(launch, dataset, expert_dir, made, tmp_path):
     command = (
         "analyse", dataset, f"--condensed={made}/dance/condensed,{made}/random,{made}/theirs",
@@ -66,6 +74,7 @@ def test_every_analysis_once(launch, dataset, expert_dir, made, tmp_path):
     assert "sets.dance" in launch(*fewer, status=2).stderr
 
 
+@pytest.mark.slow
 def test_experts_are_trained_apart_and_a_stop_changes_nothing(launch, dataset, made, tmp_path):
     command = (
         "analyse", dataset, f"--condensed={made}/dance,{made}/random",
@@ -89,13 +98,29 @@ def test_experts_are_trained_apart_and_a_stop_changes_nothing(launch, dataset, m
             assert first == second, f"{name}/{file}"
 
 
-def test_what_does_not_do_is_said_in_a_sentence(launch, dataset, expert_dir, made, tmp_path):
+def test_an_analysis_is_done_once_for_the_same_inputs(launch, dataset, chosen, tmp_path):
+    command = ("analyse", dataset, f"--condensed={chosen}/random", "--analyses=moments",
+               "--networks=1", *SMALL, f"--workdir={tmp_path}")  # fmt: skip
+    done = launch(*command)
+    found = read(tmp_path / "moments")
+    assert found["sets"] == ["random"] and len(found["rows"]) == 3
+    when = (tmp_path / "moments" / "analysis.json").stat().st_mtime_ns
+    again = launch(*command)
+    assert again.stdout == done.stdout and "is there already" in again.stderr
+    assert (tmp_path / "moments" / "analysis.json").stat().st_mtime_ns == when
+    assert "seed is 0 there, 1 here" in launch(*command, "--seed=1", status=2).stderr
+    (tmp_path / "moments" / "plot.svg").unlink()
+    assert "is there already" not in launch(*command).stderr
+    assert read(tmp_path / "moments") == found
+
+
+def test_what_does_not_do_is_said_in_a_sentence(launch, dataset, expert_dir, chosen, tmp_path):
     start = ("analyse", dataset, f"--workdir={tmp_path / 'out'}", *SMALL)
-    one = f"--condensed={made}/random"
+    one = f"--condensed={chosen}/random"
     pool = f"--expert_dir={expert_dir}"
     for flags, noun in (
         ((one, "--analyses=nothing"), "nothing"),
-        ((f"--condensed={made}/nowhere", "--analyses=moments"), "nowhere"),
+        ((f"--condensed={chosen}/nowhere", "--analyses=moments"), "nowhere"),
         ((one, "--analyses=moments", "--perplexity=5"), "perplexity"),
         ((one, "--analyses=moments", "--networks=0"), "networks"),
         ((one, "--analyses=tsne", pool, "--experts=9"), "experts"),
@@ -154,15 +179,15 @@ runpy.run_module("launch.analyse", run_name="__main__", alter_sys=True)
 """
 
 
-def test_a_new_analysis_is_one_file_and_one_line(environment, dataset, made, tmp_path):
+def test_a_new_analysis_is_one_file_and_one_line(environment, dataset, chosen, tmp_path):
     (tmp_path / "brightness.py").write_text(BRIGHTNESS)
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, dataset, f"--condensed={made}/random",
+        [sys.executable, "-c", PROGRAM, dataset, f"--condensed={chosen}/random",
          "--analyses=brightness", "--gain=100", f"--workdir={tmp_path / 'out'}", *SMALL],
         cwd=tmp_path, env={**environment, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = read(tmp_path / "out" / "brightness")
-    images = np.load(made / "random" / "condensed" / "images.npy")
+    images = np.load(chosen / "random" / "condensed" / "images.npy")
     np.testing.assert_allclose(found["rows"][0]["mean"], 100 * images.mean(), rtol=1e-5)

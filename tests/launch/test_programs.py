@@ -24,6 +24,7 @@ PROGRAMS = (
     "evaluate",
     "sweep",
     "cross",
+    "analyse",
     "report",
     "export",
     "convert",

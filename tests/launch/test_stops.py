@@ -47,6 +47,8 @@ def commands(base: Path) -> dict[str, tuple[str, ...]]:
                   "--epochs=4", "--repeats=1"),
         "cross": (data, f"--condensed={made}/condensed", "--networks=convnet:width=4:depth=2",
                   "--epochs=10", "--repeats=2"),
+        "analyse": (data, f"--condensed={made}/condensed", "--analyses=moments,discrepancy,tsne",
+                    *train, "--networks=2"),
         "export": (f"--condensed={made}/condensed", "--formats=png,npz,torch"),
         "convert": (data, f"--source={base / 'foreign.npz'}", "--factor=1"),
         "picture": (f"--run={made}", data, pool, "--embedding=pca", "--per_class=10"),

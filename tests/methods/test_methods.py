@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.stats
 
 from dancejax import condensation, initialisation, interpolate, methods, mmd, networks
 from dancejax.data import sampling
@@ -88,6 +89,32 @@ def test_dm_steps_as_its_paper_says(train, network):
         state, metrics = update(state, context)
         np.testing.assert_allclose(metrics["matching"][2], value, rtol=1e-4)
         np.testing.assert_allclose(state.pixels, pixels, rtol=1e-4, atol=1e-5)
+
+
+def test_dm_matches_more_moments_by_name(train, network):
+    """Its loss is that of the first network's features; one moment is DM to the bit."""
+    usual, one, three = (make("dm", network, **m) for m in ({}, {"moments": 1}, {"moments": 3}))
+    found = []
+    for method in (usual, one, three):
+        state, context = begin(method, train)
+        after, metrics = jax.jit(method.update)(state, context)
+        found.append((np.asarray(after.pixels), np.asarray(metrics["matching"])))
+    chex.assert_trees_all_equal(found[0], found[1])
+    k_real, k_network, _ = jax.random.split(state.key, 3)
+    variables = networks.init(network, jax.random.fold_in(k_network, 0), train.image_shape)
+    for label in range(3):
+        real, own = (
+            np.asarray(networks.features(network, variables, images), np.float64)
+            for images in (real_images(k_real, 0, label, context), state.pixels[label])
+        )
+        total = ((real.mean(0) - own.mean(0)) ** 2).sum()
+        for order in (2, 3):
+            total += ((scipy.stats.moment(real, order) - scipy.stats.moment(own, order)) ** 2).sum()
+        np.testing.assert_allclose(found[2][1][label], total, rtol=1e-4)
+    assert np.abs(found[2][0] - found[0][0]).max() > 1e-5
+    for moments in (0, 4):
+        with pytest.raises(UserError, match="moments"):
+            make("dm", network, moments=moments)
 
 
 def test_dm_keeps_a_network_for_iterations_per_model(train, network):
