@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 T = TypeVar("T")
+REAL = "real"
+"""What the real images are called among the labels of sets."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,10 @@ class Material:
     def __post_init__(self) -> None:
         if not self.sets:
             raise UserError("there are no condensed sets to analyse; give at least one.")
+        if REAL in self.sets:
+            raise UserError(
+                f"no set may be called {REAL!r}, as real images are; rename its folder."
+            )
         for label, made in self.sets.items():
             same = made.image_shape == self.train.image_shape
             if not same or tuple(made.classes) != tuple(self.train.classes):
@@ -86,7 +92,8 @@ class Analysis(NamedTuple):
       source: paper and figure or table that it follows.
       config: its settings, a frozen dataclass of `setting`s.
       measure: (material, config, run) -> what was found.
-      needs: "experts" for trained networks; "training" where it trains networks itself.
+      needs: "experts" for trained networks, with "unseen" for some that no set was made with;
+        "training" where it trains networks itself.
       inputs: what else its result depends on, as JSON.
     """
 

@@ -173,5 +173,5 @@ ANALYSIS = Analysis(
     "IDM (CVPR 2023), Figure 4",
     Config,
     measure,
-    ("experts",),
+    ("experts", "unseen"),
 )

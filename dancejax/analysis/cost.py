@@ -224,11 +224,6 @@ def measure(material: Material, config: Config | None = None, run: Run = QUIET) 
     """
     config = config or Config()
     spent = _all_spent(material)
-    if not any(spent.values()):
-        raise UserError(
-            "no run says what it cost; give the work folders of launch.condense, which have a "
-            "result.json."
-        )
     best = [max(c.accuracy for c in s.checkpoints) for s in spent.values() if s and s.checkpoints]
     target = config.target_accuracy
     if target is None and best:
@@ -237,10 +232,17 @@ def measure(material: Material, config: Config | None = None, run: Run = QUIET) 
 
 
 def _all_spent(material: Material) -> dict[str, Spent | None]:
+    """What each set cost; raises UserError if none says."""
     folders = material.run_folders
-    return {
+    found = {
         label: read_spent(folders[label]) if label in folders else None for label in material.sets
     }
+    if not any(found.values()):
+        raise UserError(
+            "no run says what it cost; give the work folders of launch.condense, which have a "
+            "result.json."
+        )
+    return found
 
 
 def _inputs(material: Material) -> Json:

@@ -9,6 +9,7 @@ import numpy as np
 from dancejax import interpolate, names
 from dancejax.analysis import features, plots
 from dancejax.analysis.base import (
+    REAL,
     Analysis,
     Material,
     check_config,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POINTS = 200
-REAL = "real"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,5 +183,5 @@ ANALYSIS = Analysis(
     "M3D (AAAI 2024), Figure 1",
     Config,
     measure,
-    ("experts",),
+    ("experts", "unseen"),
 )

@@ -10,6 +10,7 @@ import numpy as np
 from dancejax import training
 from dancejax.analysis import features, plots
 from dancejax.analysis.base import (
+    REAL,
     Analysis,
     Material,
     NoSettings,
@@ -24,7 +25,6 @@ from dancejax.types import Json
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-REAL = "real test images"
 USED, HELD_OUT, UNKNOWN, ALL = "used", "held out", "unknown", "all"
 """Whether a set was made with the experts; it may not say. Of real test images: all experts."""
 

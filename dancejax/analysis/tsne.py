@@ -9,6 +9,7 @@ import numpy as np
 from dancejax import interpolate, names
 from dancejax.analysis import features, plots
 from dancejax.analysis.base import (
+    REAL,
     Analysis,
     Material,
     check_config,
@@ -24,7 +25,6 @@ from dancejax.types import Json
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-REAL = "real"
 COMPONENTS = 50
 
 
@@ -187,5 +187,5 @@ ANALYSIS = Analysis(
     "DM (WACV 2023), Figure 3",
     Config,
     measure,
-    ("experts",),
+    ("experts", "unseen"),
 )

@@ -23,7 +23,6 @@ from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
 from dancejax.runs import Run, integrity, parallel
 from dancejax.training import experts
-from dancejax.training.experts import Experts
 from dancejax.types import Json
 
 RESULT, RECORD, PLOT, ROWS = "analysis.json", "record.json", "plot.svg", "rows.csv"
@@ -86,18 +85,17 @@ def analyse(
         raise UserError("analyses need a folder; give a run with one.")
     _check_config(settings)
     material = _material(settings)
-    needs_pool = any("experts" in analysis.ANALYSES[n].needs for n in settings.analyses)
-    if needs_pool:
-        count = settings.experts.used
-        pool.check(settings.experts, settings.network, material.train, count)
-    about = _pool_record(settings, material) if needs_pool else {}
+    about: Json = {}
+    if _needing("experts", settings.analyses):
+        material = _with_known_experts(settings, material)
+        about = _pool_record(settings, material)
     records = {name: _record(name, settings, material, about) for name in settings.analyses}
     done = {name: _finished(run.within(name), records[name]) for name in settings.analyses}
     if begin is not None:
         begin(material.train)
     missing = [name for name in settings.analyses if done[name] is None]
-    if any("experts" in analysis.ANALYSES[name].needs for name in missing):
-        material = _with_experts(settings, material, say, run)
+    if _needing("experts", missing) and material.experts is None:
+        material = _with_new_experts(settings, material, say, run)
     found: dict[str, Json] = {}
     for name in settings.analyses:
         known = done[name]
@@ -161,23 +159,40 @@ def _pool_record(settings: Settings, material: Material) -> Json:
     return {**description, "count": settings.experts.number}
 
 
-def _with_experts(settings: Settings, material: Material, say: Say, run: Run) -> Material:
-    """The same with experts: those of the pool that is there, or trained here."""
-    folder = settings.experts.folder
-    if folder is None:
-        own = run.within("experts")
-        pool.train(
-            material.train,
-            material.test,
-            material.network,
-            settings.experts,
-            seed=UNSEEN + settings.seed,
-            say=say,
-            run=own,
-        )
-        assert own.folder is not None
-        folder = own.folder
-    found: Experts = experts.load_pool(folder, count=settings.experts.used, dataset=material.train)
+def _needing(what: str, names: Sequence[str]) -> bool:
+    """Whether some of the analyses need something."""
+    return any(what in analysis.ANALYSES[name].needs for name in names)
+
+
+def _with_known_experts(settings: Settings, material: Material) -> Material:
+    """The same with the experts of a pool that is there; raises UserError if they do not do."""
+    if settings.experts.folder is None:
+        return material
+    pool.check(settings.experts, settings.network, material.train, settings.experts.used)
+    material = _with_pool(settings, material, settings.experts.folder)
+    if _needing("unseen", settings.analyses):
+        base.unseen_experts(material)
+    return material
+
+
+def _with_new_experts(settings: Settings, material: Material, say: Say, run: Run) -> Material:
+    """The same with experts that are trained here, or were before."""
+    own = run.within("experts")
+    assert own.folder is not None
+    pool.train(
+        material.train,
+        material.test,
+        material.network,
+        settings.experts,
+        seed=UNSEEN + settings.seed,
+        say=say,
+        run=own,
+    )
+    return _with_pool(settings, material, own.folder)
+
+
+def _with_pool(settings: Settings, material: Material, folder: Path) -> Material:
+    found = experts.load_pool(folder, count=settings.experts.used, dataset=material.train)
     return dataclasses.replace(material, experts=found, expert_folder=folder)
 
 
@@ -208,9 +223,9 @@ def _carry_out(name: str, settings: Settings, material: Material, record: Json, 
     """Measure, and write what was found; analysis.json last, which says that it is whole."""
     folder = run.folder
     assert folder is not None
-    runs.write_json(folder / RECORD, record)
     found = analysis.ANALYSES[name].measure(material, settings.own(name), run)
     result = analysis.to_json(name, material, found, PLOT)
+    runs.write_json(folder / RECORD, record)
     runs.write_bytes(folder / PLOT, plots.svg(found.figure()))
     runs.write_bytes(folder / ROWS, to_csv(result["rows"]).encode())
     runs.write_json(folder / RESULT, result)

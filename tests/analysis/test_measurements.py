@@ -366,6 +366,8 @@ def test_settings_are_checked(material):
             analysis.measure(name, material, **settings)
     with pytest.raises(UserError, match="sets"):
         dataclasses.replace(material, sets={})
+    with pytest.raises(UserError, match="real"):
+        dataclasses.replace(material, sets={"real": material.sets["few"]})
     other = dataclasses.replace(material.sets["few"], classes=("a", "b", "c"))
     with pytest.raises(UserError, match="classes"):
         dataclasses.replace(material, sets={"other": other})

@@ -70,8 +70,8 @@ def test_every_analysis_once(launch, dataset, expert_dir, made, tmp_path):
         assert (tmp_path / name / "analysis.json").stat().st_mtime_ns == when
     refused = launch(*command, "--seed=1", status=2)
     assert "seed is 0 there, 1 here" in refused.stderr
-    fewer = [*command[:2], f"--condensed={made}/random", *command[3:]]
-    assert "sets.dance" in launch(*fewer, status=2).stderr
+    fewer = [*command[:2], f"--condensed={made}/dance", *command[3:]]
+    assert "sets.random" in launch(*fewer, status=2).stderr
 
 
 @pytest.mark.slow
@@ -79,14 +79,14 @@ def test_experts_are_trained_apart_and_a_stop_changes_nothing(launch, dataset, m
     command = (
         "analyse", dataset, f"--condensed={made}/dance,{made}/random",
         "--analyses=discrepancy,consistency", *SMALL, *EXPERTS[:1], "--expert_epochs=12",
-        "--expert_batch=4", "--networks=1", "--neighbours=3",
+        "--expert_batch=4", "--networks=1", "--neighbours=3", "--checkpoint_seconds=0.2",
     )  # fmt: skip
     launch(*command, f"--workdir={tmp_path / 'whole'}")
     about = experts.read_description(tmp_path / "whole" / "experts")
     assert about["seed"] > 1000  # of no condensation
     stopped = launch(
         *command, f"--workdir={tmp_path / 'cut'}", status=128 + signal.SIGTERM,
-        stop=(signal.SIGTERM, str(tmp_path / "cut" / "discrepancy" / "record.json")),
+        stop=(signal.SIGTERM, str(tmp_path / "cut" / "discrepancy" / "training")),
     )  # fmt: skip
     assert "Stopped" in stopped.stderr
     assert not (tmp_path / "cut" / "discrepancy" / "analysis.json").exists()
@@ -126,9 +126,12 @@ def test_what_does_not_do_is_said_in_a_sentence(launch, dataset, expert_dir, cho
         ((one, "--analyses=tsne", pool, "--experts=9"), "experts"),
         ((one, "--analyses=tsne", pool, "--width=5"), "width"),
         ((one, "--analyses=cost"), "cost"),
+        ((one, "--analyses=density", pool, "--class_number=7"), "class 7"),
     ):
         assert noun in launch(*start, *flags, status=2).stderr
     assert not (tmp_path / "out" / "moments").exists()
+    # What was refused is in nobody's way.
+    launch(*start, one, "--analyses=density", pool, "--class_number=1")
 
 
 BRIGHTNESS = '''
