@@ -88,10 +88,8 @@ def image_size(sizes: list[tuple[int, int]]) -> int | None:
     return max(side for side in (32, 64, 128) if side <= max(32, usual))
 
 
-INIT = "real_nearest"
-"""What stored images start from without a paper's settings (`initialisation.INITS`).
-
-On CIFAR-10, 0.3 points above "real" for each of three seeds (BUILD_NOTES.md)."""
+INIT = "real"
+"""What stored images start from without a paper's settings (`initialisation.INITS`)."""
 
 
 def step_seconds(
