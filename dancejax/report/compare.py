@@ -48,8 +48,8 @@ class Difference:
 def label(entry: Entry) -> str:
     """Name an entry for people: its method's title, and the settings that tell it from others.
 
-    Those are the switches and choices (settings that are on, off or a word) that are not the
-    method's usual ones, the amounts that the papers' tables vary (experts, factor), and whatever
+    Those are, on the papers' data sets, the switches and choices (settings that are on, off or a
+    word) that are not the paper's, the amounts that the papers' tables vary (experts, factor), and whatever
     else varies between the entries of a report (`Entry.varying`).
     """
     method = methods.title(entry.method)
@@ -62,7 +62,7 @@ def variation(entry: Entry) -> list[str]:
     """Say, setting by setting, what a name has beside the method's title."""
     named = papers.ablated(entry.method) | entry.varying | {"condensed on"}
     found = deviations(entry)
-    if found:
+    if found and not is_own(entry.dataset):
         types = {**methods.setting_types(entry.method), "init": str}
         named |= {name for name, kind in types.items() if kind in (bool, str)}
     said = [_spoken(d) for d in found if d.name in named]
