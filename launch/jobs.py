@@ -14,7 +14,6 @@ from typing import Any
 import jax
 from absl import flags
 
-from dancejax import runs
 from dancejax.errors import UserError
 from dancejax.report.progress import Watch
 from dancejax.runs import jobs, slurm
@@ -227,10 +226,9 @@ def drive(how: How, parts: Sequence[Job], workdir: Path) -> list[State]:
     Returns:
       Where each part stands at the end.
     """
-    jobs.note(workdir, sys.orig_argv)
     if how.engine == "local":
+        jobs.note(workdir, sys.orig_argv)
         return jobs.run(parts, how.parallel or min(2, os.cpu_count() or 1), say=guard.say)
-    runs.begin()
     options = slurm.options(how.slurm, how.sbatch)
     slurm.submit(parts, options, workdir / "slurm", parallel=how.parallel, say=guard.say)
     return _states(parts)

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 LOG, FAILED = "log.txt", "failed.json"
 LINES = 5
@@ -20,6 +19,8 @@ LINES = 5
 LINGER = 120.0
 """Seconds to wait for the cluster's own end of a job whose child it has stopped."""
 _PAUSE = 0.2
+_CLUSTER = (signal.SIGUSR1, signal.SIGUSR2)
+"""Either of them is submitit's."""
 
 
 class Child:
@@ -37,8 +38,11 @@ class Child:
     def __call__(self) -> None:
         """Run the program to its end; exit with its status where that is not 0."""
         folder = Path(self.folder)
+        # Slurm sends its signals to the child, too, which USR2 would kill.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _CLUSTER)
         self._process = process = start(self.argv, folder)
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _CLUSTER)
             # Neither wait() nor anything else that locks: a handler may come in between.
             while process.poll() is None:
                 time.sleep(_PAUSE)
@@ -52,7 +56,7 @@ class Child:
             fail(folder, status)
             sys.exit(1)
 
-    def checkpoint(self) -> Any:
+    def checkpoint(self) -> object:
         """Have the child save and end; return what submitit is to call next, the same."""
         from submitit.helpers import DelayedSubmission
 
