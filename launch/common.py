@@ -121,11 +121,17 @@ def accuracy(mean: float, std: float, networks: int, digits: int = 2) -> str:
     return f"{text} +- {std:.{digits}f} %" if networks > 1 else f"{text} %"
 
 
-def run(main: Callable[[], None], *, backend: bool = True) -> None:
+def run(main: Callable[[], None], *, backend: Callable[[], bool] | bool = True) -> None:
     """Run a program's main function: flags, devices, and every end in one sentence.
 
     Args:
       main: reads the settings and does the work.
-      backend: start JAX before, and say so where it does not start.
+      backend: start JAX before, and say so where it does not start; a function is called with the
+        flags parsed.
     """
-    guard.run(main, (lambda: start_devices(machine())) if backend else lambda: None)
+
+    def prepare() -> None:
+        if backend() if callable(backend) else backend:
+            start_devices(machine())
+
+    guard.run(main, prepare)

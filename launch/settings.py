@@ -70,17 +70,18 @@ def machine() -> Machine | None:
     return Machine(**{name: FLAGS[name].value if name in FLAGS else None for name in names})
 
 
-def work(default: Path | None = None) -> Work:
+def work(default: Path | None = None, *, shared: bool = False) -> Work:
     """The work folder; it can be written to, but nothing is made yet.
 
     Args:
       default: the folder where --workdir is not given.
+      shared: whether another process may have it.
     """
     fields = [field.name for field in dataclasses.fields(runs.Run)]
     own = {name: FLAGS[name].value for name in FLAGS}
     how: dict[str, Any] = {k: v for k, v in own.items() if k in fields and v is not None}
     where = Path(FLAGS.workdir or default or "")
-    run = runs.Run(runs.check_workdir(where), **how)
+    run = runs.Run(runs.check_workdir(where, shared=shared), **how)
     names = set(FLAGS) - flagtypes.RENAMED.keys()
     given = {name: plain(FLAGS[name].value) for name in sorted(names) if FLAGS[name].present}
     return Work(where, run, FLAGS.seed, given)

@@ -4,24 +4,30 @@
         --methods=dm,m3d,dance,random --ipcs=1,10 --epochs=300,100 --workdir=runs/sweep
 
 One pool of experts serves all cells. The same command goes on after an interruption; more methods,
-IPCs or seeds add to what is there. An ablation is the same command with variants:
+IPCs or seeds add to what is there. Cells are made one after another, side by side with
+--engine=local --parallel=N, or as jobs of a Slurm cluster with --engine=slurm; --status says how
+far they are. An ablation is the same command with variants:
 
     ... --methods=dance --ipcs=10 --variant=factor=1 --variant=calibration=false --variant=experts=1
 """
 
 from absl import flags
 
-from dancejax import coreset, methods
-from dancejax.applications import grid
+from dancejax import coreset, methods, runs
+from dancejax.applications import grid, grid_table
+from dancejax.applications.cell import Cell
 from dancejax.applications.settings import EvaluationSettings
+from dancejax.errors import UserError
+from dancejax.runs.jobs import Job, State
+from dancejax.text import meant
 
-from . import common, flagtypes, settings
+from . import common, flagtypes, jobs, settings
 
 FLAGS = flags.FLAGS
 
 
-def read() -> tuple[grid.Settings, settings.Work]:
-    """The grid, and the work folder."""
+def read(*, shared: bool) -> tuple[grid.Settings, settings.Work]:
+    """The grid, and the work folder; shared: other processes may have it."""
     cells = grid.Settings(
         settings.data(),
         FLAGS.methods,
@@ -36,18 +42,101 @@ def read() -> tuple[grid.Settings, settings.Work]:
         epochs=FLAGS.epochs or (),
         seed=FLAGS.seed,
     )
-    return cells, settings.work()
+    return cells, settings.work(shared=shared)
 
 
 def main() -> None:
-    cells, work = read()
-    rows = grid.sweep(
-        cells,
-        run=work.run,
-        say=common.say,
-        begin=lambda train: common.start(work, {}, train),
-    )
-    common.show(grid.table(rows))
+    how = jobs.read()
+    if FLAGS.cells is not None:
+        make(FLAGS.cells, how)
+    elif how.computes:
+        cells, work = read(shared=False)
+        rows = grid.sweep(
+            cells,
+            run=work.run,
+            say=common.say,
+            begin=lambda train: common.start(work, {}, train),
+        )
+        common.show(grid_table.table(rows))
+    else:
+        jobs.stay_on_cpu()
+        cells, work = read(shared=how.looks)
+        if how.looks:
+            jobs.look(how, parts(cells, work), work.path, describe)
+        else:
+            drive(how, cells, work)
+
+
+def make(names: list[str], how: jobs.How) -> None:
+    """Make some cells, each in its folder, which alone is this process's."""
+    if not how.computes:
+        raise UserError("--cells makes these cells in this process; give it without --engine.")
+    every, work = read(shared=True)
+    by_name = {cell.name: cell for cell in every.cells()}
+    for name in names:
+        if name not in by_name and not (name == grid.EXPERTS and every.own_experts):
+            known = [*by_name, *([grid.EXPERTS] if every.own_experts else [])]
+            raise UserError(
+                f"--cells names {name!r}, which is none of this grid's: {', '.join(known)}."
+                f"{meant(name, known)}"
+            )
+    cells = [by_name[name] for name in names if name in by_name]
+    opened = grid.open_grid(every, cells, run=work.run, say=common.say)
+    for name in names:
+        if name == grid.EXPERTS:
+            common.make_workdir(opened.expert_dir)
+            grid.make_experts(opened, common.say)
+        else:
+            grid.check_experts(by_name[name], opened)
+            common.make_workdir(by_name[name].folder(opened.folder))
+            common.show(grid.complete(by_name[name], opened))
+
+
+def drive(how: jobs.How, cells: grid.Settings, work: settings.Work) -> None:
+    """Have others make the cells, and show the table of those that are finished."""
+    jobs.check(how)
+    every = cells.cells()
+    opened = grid.open_grid(cells, every, run=work.run, say=common.say)
+    common.start(work, {}, opened.train)
+    states: list[State] = jobs.drive(how, parts(cells, work), work.path)
+    rows = grid_table.write(work.path, every, common.say)
+    if rows:
+        common.show(grid_table.table(rows))
+    jobs.end(states)
+
+
+def parts(cells: grid.Settings, work: settings.Work) -> list[Job]:
+    """The experts, if they are trained here, and the cells: each with its command."""
+    found = []
+    if cells.own_experts:
+        argv = jobs.command({"workdir": [work.path], "cells": [grid.EXPERTS]})
+        found.append(Job(grid.EXPERTS, work.path / grid.EXPERTS, argv, "result.json"))
+    usual = cells.experts.used or 1
+    for cell in cells.cells():
+        needed = cells.own_experts and cell.experts_needed(usual) > 0
+        after = (grid.EXPERTS,) if needed else ()
+        argv = jobs.command({"workdir": [work.path], **flags_of(cell, cells)})
+        found.append(Job(cell.name, cell.folder(work.path), argv, grid_table.ROW, after))
+    return found
+
+
+def flags_of(cell: Cell, cells: grid.Settings) -> dict[str, list[object]]:
+    """The grid of one cell, whose command stays the same when the grid grows."""
+    epochs = cells.evaluation_of(cell.ipc).epochs
+    return {
+        "methods": [cell.method],
+        "ipcs": [cell.ipc],
+        "seeds": [cell.seed],
+        "variant": [cell.variant] if cell.variant else [],
+        "epochs": [] if epochs is None else [epochs],
+        "cells": [cell.name],
+    }
+
+
+def describe(job: Job) -> str:
+    """What a finished part came to: its accuracy."""
+    found = runs.read_json(job.folder / job.result)
+    return f"{found['accuracy_mean']:.1f} %"
 
 
 if __name__ == "__main__":
@@ -77,4 +166,10 @@ if __name__ == "__main__":
         lower_bound=1,
         repeats=True,
     )
-    common.run(main)
+    flagtypes.define_texts(
+        "cells",
+        "make only these cells, by the names of their folders, each in its folder: dm-ipc10-seed0; "
+        f"{grid.EXPERTS}: the experts, which come first",
+    )
+    jobs.define()
+    common.run(main, backend=lambda: jobs.read().computes)

@@ -31,9 +31,15 @@ class Cell:
             raise UserError(f"unknown method {self.method!r}; choose among {', '.join(known)}.")
         self.settings()
 
-    def folder(self, workdir: Path) -> Path:
+    @property
+    def name(self) -> str:
+        """Of its folder below the grid's."""
         variant = f"-{self.variant.replace(',', '-')}" if self.variant else ""
-        return workdir / f"{self.method}-ipc{self.ipc}-seed{self.seed}{variant}"
+        return f"{self.method}-ipc{self.ipc}-seed{self.seed}{variant}"
+
+    def folder(self, workdir: Path) -> Path:
+        """Its folder below the grid's."""
+        return workdir / self.name
 
     def experts_needed(self, usual: int) -> int:
         """How many experts it uses; usual: where its variant does not say."""

@@ -1,11 +1,12 @@
 """A grid of condensed sets and coresets over one data set, made, evaluated and put in one table.
 
-Every cell has its own folder with all that a single run writes; what is finished is left alone, so
-that the same call goes on after an interruption, and a wider grid adds to a narrower one.
+Every cell has its own folder with all that a single run writes, and can be made alone there. What
+is finished is left alone, so that the same call goes on after an interruption, and a wider grid
+adds to a narrower one.
 """
 
+import contextlib
 import dataclasses
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +19,10 @@ from dancejax import (
     coreset,
     initialisation,
     methods,
-    names,
     records,
     runs,
 )
-from dancejax.applications import assess, coresets, pool
+from dancejax.applications import assess, coresets, grid_table, pool
 from dancejax.applications.assess import Tested
 from dancejax.applications.cell import Cell, plan_of, variants_of
 from dancejax.applications.settings import (
@@ -42,6 +42,9 @@ from dancejax.methods import Paper
 from dancejax.runs import Run, integrity
 from dancejax.training import experts
 from dancejax.types import Json
+
+EXPERTS = "experts"
+"""The folder of the pool that serves all cells, and the name of what trains it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +98,17 @@ class Settings:
                 Cell(self.methods[0], self.ipcs[0], 0, variant)
         return cells
 
+    @property
+    def experts_needed(self) -> int:
+        """How many experts the cells need."""
+        usual = self.experts.used or 1
+        return max(cell.experts_needed(usual) for cell in self.cells())
+
+    @property
+    def own_experts(self) -> bool:
+        """Whether experts are needed and are trained for the grid, in its folder."""
+        return self.experts.folder is None and self.experts_needed > 0
+
     def evaluation_of(self, ipc: int) -> EvaluationSettings:
         """How sets of an IPC are evaluated."""
         if not self.epochs:
@@ -104,14 +118,29 @@ class Settings:
 
 
 class Grid(NamedTuple):
-    """A grid with its data, network and pool."""
+    """A grid with its data and network; `run` has its folder."""
 
     settings: Settings
     train: Dataset
     test: Dataset
     network: nn.Module
-    expert_dir: Path
     run: Run
+
+    @property
+    def folder(self) -> Path:
+        """Of the grid."""
+        assert self.run.folder is not None
+        return self.run.folder
+
+    @property
+    def own_experts(self) -> bool:
+        """Whether the grid's folder holds the experts, and they are needed."""
+        return self.settings.own_experts
+
+    @property
+    def expert_dir(self) -> Path:
+        """The pool that serves all cells."""
+        return self.settings.experts.folder or self.folder / EXPERTS
 
 
 def sweep(
@@ -126,40 +155,89 @@ def sweep(
       begin: called with the training set when everything is checked and nothing is written yet.
 
     Returns:
-      A line for each cell, as `table` takes them, and those of earlier calls for other cells.
+      A line for each cell, as `grid_table.table` takes them, and those of earlier calls for other
+      cells.
 
     Raises:
       UserError: a cell that cannot be made, or that is there and was made otherwise.
     """
-    cells, workdir = settings.cells(), run.folder
-    if workdir is None:
+    cells = settings.cells()
+    grid = open_grid(settings, cells, run=run, say=say)
+    if begin is not None:
+        begin(grid.train)
+    if grid.own_experts:
+        make_experts(grid, say)
+    rows: list[Json] = []
+    for number, cell in enumerate(cells, 1):
+        say(f"{number}/{len(cells)} {cell.name}")
+        with contextlib.ExitStack() as stack:
+            folder = runs.open_workdir(cell.folder(grid.folder))
+            if (lock := runs.lock(folder)) is not None:
+                stack.enter_context(lock)
+            complete(cell, grid)
+        rows = grid_table.write(grid.folder, cells, say)
+    return rows
+
+
+def open_grid(settings: Settings, cells: Sequence[Cell], *, run: Run, say: Say = quiet) -> "Grid":
+    """Read the data of a grid and check what is to be made of it; nothing is written.
+
+    Args:
+      settings: the grid.
+      cells: those that are to be made.
+      run: with the grid's folder.
+      say: takes what is chosen, in sentences.
+
+    Raises:
+      UserError: a cell that cannot be made.
+    """
+    if run.folder is None:
         raise UserError("a grid needs a folder; give Run(FOLDER).")
     source = settings.source.sized(say)
+    settings = dataclasses.replace(settings, source=source)
     train, test = source.load("train"), source.load("test")
     network = settings.network.create(train)
-    needed = _check(settings, cells, train, network)
-    kept = _earlier_rows(workdir, cells, say)
-    if begin is not None:
-        begin(train)
-    expert_dir = workdir / "experts"
-    if needed:
-        pooled = dataclasses.replace(settings.experts, count=needed)
-        own = run.within("experts")
-        expert_dir = pool.ready(
-            train, source, settings.network, pooled, seed=settings.seed, say=say, run=own
-        )
-    grid = Grid(settings, train, test, network, expert_dir, run)
-    rows: list[dict[str, Any]] = []
-    for number, cell in enumerate(cells, 1):
-        say(f"{number}/{len(cells)} {cell.folder(Path()).name}")
-        rows.append(row(cell, make(cell, grid), grid))
-        runs.write_json(workdir / "result.json", rows + kept)
-        runs.write_bytes(workdir / "table.md", (table(rows + kept) + "\n").encode())
-    return rows + kept
+    _check(settings, cells, train, network)
+    return Grid(settings, train, test, network, run)
 
 
-def _check(settings: Settings, cells: Sequence[Cell], dataset: Dataset, network: nn.Module) -> int:
-    """Check every cell before the first is made; returns how many experts the grid needs."""
+def make_experts(grid: Grid, say: Say = quiet) -> None:
+    """Train the experts of a grid in its folder experts, those that are not there yet."""
+    settings = grid.settings
+    pooled = dataclasses.replace(settings.experts, count=settings.experts_needed)
+    pool.ready(
+        grid.train,
+        settings.source,
+        settings.network,
+        pooled,
+        seed=settings.seed,
+        say=say,
+        run=grid.run.within(EXPERTS),
+    )
+
+
+def check_experts(cell: Cell, grid: Grid) -> None:
+    """Raise UserError if experts that a cell needs are not there: they are made before."""
+    needed = cell.experts_needed(grid.settings.experts.used or 1)
+    if needed and grid.own_experts:
+        wanted = dataclasses.replace(grid.settings.experts, count=needed)
+        seed = grid.settings.seed
+        pool.check_ready(grid.train, grid.network, wanted, grid.expert_dir, seed=seed)
+
+
+def complete(cell: Cell, grid: Grid) -> Json:
+    """Make a cell's set and evaluate it, both in the cell's folder, which is this process's.
+
+    Returns:
+      The cell's line of the table, which is in row.json, too.
+    """
+    line = row(cell, make(cell, grid), grid)
+    runs.write_json(cell.folder(grid.folder) / grid_table.ROW, line)
+    return line
+
+
+def _check(settings: Settings, cells: Sequence[Cell], dataset: Dataset, network: nn.Module) -> None:
+    """Raise UserError if a cell cannot be made, or the pool that is given does not serve them."""
     for cell in cells:
         coreset.check_ipc(dataset, cell.ipc)
         if cell.method in methods.METHODS:
@@ -167,30 +245,9 @@ def _check(settings: Settings, cells: Sequence[Cell], dataset: Dataset, network:
             method = methods.create(cell.method, network=network, **config)
             initialisation.initial_pixels(dataset, cell.ipc, method.factor)
     usual = settings.experts.used or 1
-    most = max(cell.experts_needed(usual) for cell in cells)
+    most = max((cell.experts_needed(usual) for cell in cells), default=0)
     if most:
         pool.check(settings.experts, settings.network, dataset, most)
-    return most
-
-
-def _earlier_rows(workdir: Path, cells: Sequence[Cell], say: Say) -> list[dict[str, Any]]:
-    """Lines of an earlier call's table for cells that are not among these.
-
-    Lines that are none of this version's are left out, and that is said.
-    """
-    if not (workdir / "result.json").exists():
-        return []
-    rows = runs.read_json(workdir / "result.json")
-    fields = [field.name for field in dataclasses.fields(Cell)]
-    kept = []
-    for line in rows if isinstance(rows, list) else [rows]:
-        try:
-            table([line])
-            if Cell(**{n: line[n] for n in fields if n in line}) not in cells:
-                kept.append(line)
-        except (KeyError, TypeError, ValueError, AttributeError, UserError):
-            say(f"left out of {workdir / 'result.json'}: an entry that is no line of a grid")
-    return kept
 
 
 def make(cell: Cell, grid: Grid) -> CondensedSet:
@@ -200,7 +257,7 @@ def make(cell: Cell, grid: Grid) -> CondensedSet:
       UserError: a finished set was made otherwise.
     """
     settings, dataset = grid.settings, grid.train
-    run = dataclasses.replace(grid.run, folder=cell.folder(grid.run.folder or Path())).opened()
+    run = grid.run.within(cell.name).opened()
     folder = run.folder
     assert folder is not None
     is_method = cell.method in methods.METHODS
@@ -246,10 +303,10 @@ def _condense(cell: Cell, grid: Grid, plan: Paper, run: Run) -> CondensedSet:
 
 def row(cell: Cell, made: CondensedSet, grid: Grid) -> Json:
     """Evaluate a cell's set in its folder, and return its line of the table."""
-    folder = cell.folder(grid.run.folder or Path())
-    own = dataclasses.replace(grid.run, folder=folder / "evaluation")
+    folder = cell.folder(grid.folder)
     tested = Tested(made, grid.test, grid.network, cell.method)
     how = grid.settings.evaluation_of(cell.ipc)
+    own = grid.run.within(cell.name).within("evaluation")
     found = assess.assess(tested, how, seed=cell.seed, run=own)
     result = found.evaluation
     cost = runs.read_json(folder / "result.json") if (folder / "result.json").exists() else {}
@@ -265,61 +322,6 @@ def row(cell: Cell, made: CondensedSet, grid: Grid) -> Json:
         "seconds_per_iteration": cost.get("seconds_per_iteration"),
         "step_memory_mb": cost.get("step_memory_mb"),
     }
-
-
-def table(rows: list[Json]) -> str:
-    """Show lines of `row` as a Markdown table, the seeds of one cell together in a line.
-
-    The deviation is over the sets of several seeds (of their means over networks), or over the
-    networks of the one set; a column says which.
-    """
-    head = (
-        "method",
-        "variant",
-        "IPC",
-        "accuracy, last epoch (%)",
-        "deviation over",
-        "seeds",
-        "protocol, epochs",
-        "iterations",
-        "s/iteration",
-        "step memory (MB)",
-    )
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for r in rows:
-        keys = ("method", "ipc", "protocol", "epochs", "repeats", "iterations")
-        groups.setdefault((*(r.get(k) for k in keys), r.get("variant") or ""), []).append(r)
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for group in groups.values():
-        lines.append("| " + " | ".join(map(names.markdown, _table_line(group))) + " |")
-    return "\n".join(lines)
-
-
-def _table_line(group: list[dict[str, Any]]) -> list[str]:
-    """A cell's line of the table, from its rows of one seed each."""
-    first = group[0]
-    seconds = [r["seconds_per_iteration"] for r in group if r.get("seconds_per_iteration")]
-    memory = [r["step_memory_mb"] for r in group if r.get("step_memory_mb")]
-    means = [r["accuracy_mean"] for r in group]
-    several = first["repeats"] > 1
-    if len(group) > 1:
-        over = f"{len(group)} sets, {first['repeats']} network{'s' if several else ''} each"
-        std: float | None = statistics.stdev(means)
-    else:
-        over = f"{first['repeats']} network{'s' if several else ''}"
-        std = first["accuracy_std"] if several else None
-    return [
-        methods.title(first["method"]),
-        first.get("variant") or "-",
-        str(first["ipc"]),
-        f"{statistics.fmean(means):.1f}" + ("" if std is None else f" +- {std:.1f}"),
-        over,
-        ", ".join(str(r["seed"]) for r in group),
-        f"{first['protocol']}, {first['epochs']}",
-        str(first["iterations"] or "-"),
-        f"{statistics.fmean(seconds):.3f}" if seconds else "-",
-        f"{max(memory):.0f}" if memory else "-",
-    ]
 
 
 def _check_made(

@@ -73,6 +73,30 @@ def ready(
     return run.folder
 
 
+def check_ready(
+    train_set: Dataset,
+    network: nn.Module,
+    settings: ExpertSettings,
+    folder: Path,
+    *,
+    seed: int = 0,
+) -> None:
+    """Check that a folder holds the pool that `ready` would train there; nothing is written.
+
+    Raises:
+      UserError: it is not finished, or it is another pool.
+    """
+    available = experts.finished(folder)
+    if available < settings.number:
+        raise UserError(
+            f"the experts in {folder} are not finished ({available} of {settings.number}); make "
+            "them first, with --cells=experts."
+        )
+    config = settings.training(train_set)
+    wanted = experts.describe(train_set, network, config, seed, settings.snapshots)
+    experts.check_description(folder, wanted)
+
+
 def train(
     train_set: Dataset,
     test: Dataset,

@@ -1,6 +1,7 @@
 from .folder import (
     check_space as check_space,
     check_workdir as check_workdir,
+    held as held,
     lock as lock,
     open_workdir as open_workdir,
     read_json as read_json,

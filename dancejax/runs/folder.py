@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,8 +19,12 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
-def check_workdir(path: str | os.PathLike[str]) -> Path:
+def check_workdir(path: str | os.PathLike[str], *, shared: bool = False) -> Path:
     """Return a run's folder as an absolute path, without making it.
+
+    Args:
+      path: of the folder.
+      shared: whether another process may have it.
 
     Raises:
       UserError: it can't be made or written to, or another process has it.
@@ -32,10 +37,10 @@ def check_workdir(path: str | os.PathLike[str]) -> Path:
             reason = os.strerror(errno.ENOTDIR)
         elif not os.access(there, os.W_OK | os.X_OK):
             reason = os.strerror(errno.EACCES)
-        elif workdir.exists():
-            held = lock(workdir) if (workdir / ".lock").exists() else None
-            if held is not None:
-                held.close()
+        elif not shared and (workdir / ".lock").exists():
+            taken = lock(workdir)
+            if taken is not None:
+                taken.close()
     except OSError as error:
         reason = error.strerror or str(error)
     if reason:
@@ -76,7 +81,7 @@ def lock(workdir: Path) -> TextIO | None:
             f"cannot write to the folder {workdir} ({error.strerror}); choose another --workdir."
         ) from error
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(file)
     except BlockingIOError as error:
         file.seek(0)
         owner = file.read().strip() or "another process"
@@ -92,6 +97,33 @@ def lock(workdir: Path) -> TextIO | None:
         os.ftruncate(file.fileno(), 0)
         os.write(file.fileno(), f"process {os.getpid()}\n".encode())
     return file
+
+
+def _take(file: TextIO) -> None:
+    """Take a lock; raise BlockingIOError if it stays another's: `held` has it for a moment only."""
+    until = time.monotonic() + 0.2
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.02)
+
+
+def held(workdir: Path) -> bool:
+    """Return whether a process has a folder; False where there are no such locks."""
+    if fcntl is None or not (workdir / ".lock").exists():
+        return False
+    try:
+        with open(workdir / ".lock", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def check_space(folder: Path, needed: float) -> None:

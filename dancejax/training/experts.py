@@ -128,14 +128,18 @@ def train_pool(
     return found
 
 
-def _describe_folder(folder: Path, description: dict[str, Any]) -> None:
+def _describe_folder(folder: Path, description: Json) -> None:
     """Write pool.json, or compare with the one that is there."""
-    path = folder / "pool.json"
-    if path.exists():
-        wanted = integrity.plain(description)
-        integrity.check_same(read_description(folder), wanted, path, missing=training.EARLIER)
+    if (folder / "pool.json").exists():
+        check_description(folder, description)
     else:
-        runs.write_json(path, integrity.seal(description))
+        runs.write_json(folder / "pool.json", integrity.seal(description))
+
+
+def check_description(folder: Path, description: Json) -> None:
+    """Raise UserError if a pool is not of what `describe` says, or pool.json is missing."""
+    found, wanted = read_description(folder), integrity.plain(description)
+    integrity.check_same(found, wanted, folder / "pool.json", missing=training.EARLIER)
 
 
 def _bytes(network: nn.Module, shape: tuple[int, int, int]) -> int:

@@ -1,6 +1,6 @@
 """The sweep's own tables."""
 
-from dancejax.applications import cross, grid
+from dancejax.applications import cross, grid_table
 
 
 def row(seed, mean, repeats=2, variant="", **changes):
@@ -19,7 +19,7 @@ def cells(text):
 
 def test_seeds_of_a_cell_are_one_line_with_the_deviation_over_sets():
     rows = [row(0, 60.0), row(1, 62.0), row(2, 64.0), row(0, 50.0, variant="pltda=false")]
-    several, one = cells(grid.table(rows))
+    several, one = cells(grid_table.table(rows))
     assert several["accuracy, last epoch (%)"] == "62.0 +- 2.0"
     assert several["deviation over"] == "3 sets, 2 networks each" and several["seeds"] == "0, 1, 2"
     assert one["accuracy, last epoch (%)"] == "50.0 +- 0.5"
@@ -27,7 +27,7 @@ def test_seeds_of_a_cell_are_one_line_with_the_deviation_over_sets():
 
 
 def test_one_network_has_no_deviation():
-    (line,) = cells(grid.table([row(0, 60.0, repeats=1)]))
+    (line,) = cells(grid_table.table([row(0, 60.0, repeats=1)]))
     assert line["accuracy, last epoch (%)"] == "60.0" and line["deviation over"] == "1 network"
     found = cross.table([
         {"set": "a|b", "network": "n", "accuracy_mean": 1.0, "accuracy_std": 0.0, "repeats": 1}

@@ -38,7 +38,7 @@ PROGRAMS = {
 }
 PROGRAMS["herding"] += SMALL
 PROGRAMS["forgetting"] += (*SMALL, "--expert_batch_size=16")
-PASSING = {"config.json", "result.json", ".lock", "best_over_checkpoints.json"}
+PASSING = {"config.json", "result.json", "row.json", ".lock", "best_over_checkpoints.json"}
 """Names of files that hold times, paths or process numbers, as do pages of reports."""
 
 

@@ -28,7 +28,7 @@ from .conftest import ROOT
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 NETWORK = ("--width=4", "--depth=2")
-_TIMES = ("result.json", "config.json", ".lock", "report.html", "table.md")
+_TIMES = ("result.json", "row.json", "config.json", ".lock", "report.html", "table.md")
 """Files that hold times, or the time at which they were made."""
 
 

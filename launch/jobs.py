@@ -1,0 +1,254 @@
+"""Flags of programs whose parts can run side by side, and what these flags ask for.
+
+A program with such parts makes its list of `Job`s with `command`, and hands it to `drive`.
+"""
+
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import flags
+
+from dancejax.errors import UserError
+from dancejax.report.progress import Watch
+from dancejax.runs import jobs, slurm
+from dancejax.runs.jobs import Job, State
+
+from . import flagtypes, guard
+
+FLAGS = flags.FLAGS
+OWN = (
+    "cancel",
+    "cells",
+    "engine",
+    "flagfile",
+    "parallel",
+    "print_commands",
+    "sbatch",
+    "slurm",
+    "status",
+    "watch",
+)
+"""Flags that say who makes the parts, which the parts' own commands do not have."""
+REFRESH = 5.0
+"""Seconds between two looks of --watch."""
+
+
+@dataclasses.dataclass(frozen=True)
+class How:
+    """Who makes the parts of a program, or what is asked about them: flags of the same names."""
+
+    engine: str
+    parallel: int | None
+    print_commands: bool
+    status: bool
+    watch: bool
+    cancel: bool
+    slurm: Path | None
+    sbatch: Sequence[str]
+
+    def __post_init__(self) -> None:
+        if self.parallel is not None and self.engine == "serial":
+            raise UserError(
+                f"--parallel={self.parallel} is for --engine=local or --engine=slurm; give one of "
+                "them, too."
+            )
+        if (self.slurm or self.sbatch) and self.engine != "slurm":
+            raise UserError("--slurm and --sbatch are for --engine=slurm; give that, too.")
+        if self.watch and not self.status:
+            raise UserError("--watch is for --status; give that, too.")
+        asked = ("print_commands", "status", "cancel")
+        given = [f"--{name}" for name in asked if getattr(self, name)]
+        if len(given) > 1:
+            raise UserError(f"{' and '.join(given)} are different things; give one of them.")
+
+    @property
+    def computes(self) -> bool:
+        """Whether this process makes the parts itself."""
+        return self.engine == "serial" and not self.looks
+
+    @property
+    def looks(self) -> bool:
+        """Whether parts are listed, looked at or cancelled, so that nothing is made."""
+        return self.print_commands or self.status or self.cancel
+
+
+def define() -> None:
+    """Define the flags."""
+    flags.DEFINE_enum(
+        "engine",
+        "serial",
+        ["serial", "local", "slurm"],
+        "what makes the parts: this process one after another, processes of this machine side by "
+        "side, or jobs of a Slurm cluster",
+    )
+    flags.DEFINE_integer(
+        "parallel",
+        None,
+        "parts at a time: processes of --engine=local, each with a GPU or a share of the cores "
+        "(default: 2), or jobs of an array of --engine=slurm (default: as many as Slurm lets run)",
+        lower_bound=1,
+        upper_bound=1000,
+    )
+    flagtypes.define_path(
+        "slurm",
+        None,
+        "file with sbatch's options, as JSON or lines KEY=VALUE by their long names (partition, "
+        "mem, gpus-per-node, cpus-per-task, account, ...); time is the limit of a job, and setup a "
+        "line of the shell before the command, which may be repeated",
+    )
+    flags.DEFINE_multi_string("sbatch", [], "such a line, KEY=VALUE; may be repeated")
+    flags.DEFINE_bool(
+        "print_commands", False, "print a command for each part, for any other scheduler, and end"
+    )
+    flags.DEFINE_bool("status", False, "say where each part stands, and end")
+    flags.DEFINE_bool("watch", False, "with --status: again every few seconds, until all are done")
+    flags.DEFINE_bool("cancel", False, "have all parts that are under way save and stop, and end")
+
+
+def read() -> How:
+    """What the flags ask for."""
+    fields = dataclasses.fields(How)
+    values: dict[str, Any] = {field.name: FLAGS[field.name].value for field in fields}
+    return How(**values)
+
+
+def stay_on_cpu() -> None:
+    """Keep this process off the accelerators, which are the parts'; before JAX is in use."""
+    jax.config.update("jax_platforms", "cpu")
+
+
+def command(changes: Mapping[str, Sequence[object]]) -> tuple[str, ...]:
+    """Return the program's command as it was given, for one part.
+
+    Args:
+      changes: values of flags in place of those given, one `--name=value` each.
+    """
+    words = [sys.executable, "-m", f"{__package__}.{guard.program()}"]
+    for name in sorted(set(FLAGS) - flagtypes.RENAMED.keys() - {*OWN} - changes.keys()):
+        flag = FLAGS[name]
+        if flag.present and isinstance(flag, flags.MultiFlag):
+            words += [f"--{name}={value}" for value in flag.value or ()]
+        elif flag.present and flag.value is not None:
+            words.append(flag.serialize())
+    words += [f"--{name}={value}" for name, values in changes.items() for value in values]
+    return tuple(words)
+
+
+def look(how: How, parts: Sequence[Job], workdir: Path, describe: Callable[[Job], str]) -> None:
+    """List, look at or cancel parts; nothing is made and no data is read.
+
+    Args:
+      how: what is asked for.
+      parts: all of them.
+      workdir: the program's folder.
+      describe: what there is to say of a finished part.
+    """
+    if how.print_commands:
+        guard.show("\n".join(jobs.commands(parts)))
+    elif how.cancel:
+        _cancel(how, parts, workdir)
+    else:
+        _status(how, parts, workdir, describe)
+
+
+def _cancel(how: How, parts: Sequence[Job], workdir: Path) -> None:
+    """Stop the process that starts the parts, then those that are left, and jobs of Slurm."""
+    stopped = jobs.cancel([workdir])
+    if stopped:
+        guard.say("the process that starts the parts stops them, and itself, when they have saved")
+        return
+    found = [path.name for path in jobs.cancel([job.folder for job in parts])]
+    if any("slurm" in jobs.record(job.folder) for job in parts):
+        slurm.check()
+        found += [job.name for job in slurm.cancel(parts)]
+    guard.say(f"cancelled: {', '.join(found)}" if found else "nothing is under way")
+
+
+def _status(how: How, parts: Sequence[Job], workdir: Path, describe: Callable[[Job], str]) -> None:
+    watch = Watch([workdir])
+    while True:
+        states = [_with_more(state, watch, describe) for state in _states(parts)]
+        if how.watch and sys.stdout.isatty():
+            guard.show("\x1b[2J\x1b[H")
+        guard.show(_listing(states))
+        if not how.watch or all(state.word in ("finished", "failed") for state in states):
+            return
+        sys.stdout.flush()
+        time.sleep(REFRESH)
+
+
+def _states(parts: Sequence[Job]) -> list[State]:
+    """Where all parts stand; Slurm is asked only where it was given some."""
+    on_slurm = any("slurm" in jobs.record(job.folder) for job in parts)
+    if on_slurm:
+        slurm.check()
+    queued = slurm.queued() if on_slurm else {}
+    return [jobs.state(job, queued) for job in parts]
+
+
+def _with_more(state: State, watch: Watch, describe: Callable[[Job], str]) -> State:
+    """Say what a finished part came to, and how far one without a log of its own is."""
+    if state.word == "finished":
+        return state._replace(text=describe(state.job))
+    if state.word != "running" or state.text:
+        return state
+    for seen in watch.look():
+        if Path(seen.name).is_relative_to(state.job.folder):
+            steps = f"{seen.kind}: {seen.step}" + (f"/{seen.steps}" if seen.steps else "")
+            rate = [f"{seen.rate:.3g}/s"] if seen.rate else []
+            left = [f"{seen.left} left"] if seen.left else []
+            return state._replace(text=", ".join([steps, *rate, *left]))
+    return state
+
+
+def _listing(states: Sequence[State]) -> str:
+    width = max(len(state.job.name) for state in states)
+    lines = [f"{s.job.name:<{width}}  {s.word:<8}  {s.text}".rstrip() for s in states]
+    words = [state.word for state in states]
+    counts = [f"{words.count(word)} {word}" for word in dict.fromkeys(words)]
+    return "\n".join([*lines, "", ", ".join(counts)])
+
+
+def drive(how: How, parts: Sequence[Job], workdir: Path) -> list[State]:
+    """Have the parts made by processes of this machine, or submit them to Slurm.
+
+    Args:
+      how: by what.
+      parts: all of them, in an order in which they can run.
+      workdir: the program's folder, which is this process's.
+
+    Returns:
+      Where each part stands at the end.
+    """
+    if how.engine == "local":
+        jobs.note(workdir, sys.orig_argv)
+        return jobs.run(parts, how.parallel or min(2, os.cpu_count() or 1), say=guard.say)
+    options = slurm.options(how.slurm, how.sbatch)
+    slurm.submit(parts, options, workdir / "slurm", parallel=how.parallel, say=guard.say)
+    return _states(parts)
+
+
+def check(how: How) -> None:
+    """Raise UserError for what `drive` cannot do here, before anything is written."""
+    if FLAGS.coordinator is not None:
+        raise UserError(f"--engine={how.engine} starts processes itself; leave --coordinator out.")
+    if how.engine == "local":
+        jobs.places(how.parallel or 1)
+    else:
+        slurm.check()
+        slurm.options(how.slurm, how.sbatch)
+
+
+def end(states: Sequence[State]) -> None:
+    """Say what failed, and end the program with status 1 if something did."""
+    failed = [state for state in states if state.word == "failed"]
+    for state in failed:
+        guard.say(f"failed: {state.job.name}: {state.text} (log: {state.job.folder})")
+    if failed:
+        sys.exit(1)
