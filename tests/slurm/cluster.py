@@ -90,9 +90,14 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
     try:
         for words in daemons:
             with open(folder / f"{words[0]}.out", "wb") as output:
-                started.append(
-                    subprocess.Popen(words, stdout=output, stderr=output, env=environment)
+                daemon = subprocess.Popen(
+                    words,
+                    stdout=output,
+                    stderr=output,
+                    env=environment,
+                    start_new_session=True,  # Slurm's signal their group as they end
                 )
+                started.append(daemon)
             time.sleep(1)
         _wait_for_node(environment)
         yield environment
