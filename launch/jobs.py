@@ -51,6 +51,8 @@ class How:
     cancel: bool
     slurm: Path | None
     sbatch: Sequence[str]
+    coordinator: str | None
+    cells: Sequence[str] | None
 
     def __post_init__(self) -> None:
         if self.parallel is not None and self.engine == "serial":
@@ -78,8 +80,12 @@ class How:
         return self.print_commands or self.status or self.cancel
 
 
-def define() -> None:
-    """Define the flags."""
+def define(examples: str) -> None:
+    """Define the flags; examples: of the parts' names, for the help of --cells."""
+    flagtypes.define_texts(
+        "cells",
+        f"make only these parts, by the names of their folders, each in its folder: {examples}",
+    )
     flags.DEFINE_enum(
         "engine",
         "serial",
@@ -236,7 +242,7 @@ def drive(how: How, parts: Sequence[Job], workdir: Path) -> list[State]:
 
 def check(how: How) -> None:
     """Raise UserError for what `drive` cannot do here, before anything is written."""
-    if FLAGS.coordinator is not None:
+    if how.coordinator is not None:
         raise UserError(f"--engine={how.engine} starts processes itself; leave --coordinator out.")
     if how.engine == "local":
         jobs.places(how.parallel or 1)

@@ -11,6 +11,8 @@ far they are. An ablation is the same command with variants:
     ... --methods=dance --ipcs=10 --variant=factor=1 --variant=calibration=false --variant=experts=1
 """
 
+from collections.abc import Sequence
+
 from absl import flags
 
 from dancejax import coreset, methods, runs
@@ -47,8 +49,8 @@ def read(*, shared: bool) -> tuple[grid.Settings, settings.Work]:
 
 def main() -> None:
     how = jobs.read()
-    if FLAGS.cells is not None:
-        make(FLAGS.cells, how)
+    if how.cells is not None:
+        make(how.cells, how)
     elif how.computes:
         cells, work = read(shared=False)
         rows = grid.sweep(
@@ -67,7 +69,7 @@ def main() -> None:
             drive(how, cells, work)
 
 
-def make(names: list[str], how: jobs.How) -> None:
+def make(names: Sequence[str], how: jobs.How) -> None:
     """Make some cells, each in its folder, which alone is this process's."""
     if not how.computes:
         raise UserError("--cells makes these cells in this process; give it without --engine.")
@@ -166,10 +168,5 @@ if __name__ == "__main__":
         lower_bound=1,
         repeats=True,
     )
-    flagtypes.define_texts(
-        "cells",
-        "make only these cells, by the names of their folders, each in its folder: dm-ipc10-seed0; "
-        f"{grid.EXPERTS}: the experts, which come first",
-    )
-    jobs.define()
+    jobs.define(f"dm-ipc10-seed0; {grid.EXPERTS}: the experts, which come first")
     common.run(main, backend=lambda: jobs.read().computes)

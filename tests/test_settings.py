@@ -18,8 +18,8 @@ from dancejax.runs import Run
 
 LAUNCH = Path(__file__).parents[1] / "launch"
 PROGRAMS = sorted(p for p in LAUNCH.glob("*.py") if "common.run(" in p.read_text())
-READERS = {"guard.py": ("parse", "_describe")}
-"""Functions that read flags beside those that make settings."""
+READERS = {"guard.py": ("parse", "_describe"), "jobs.py": ("command",)}
+"""Functions that read flags beside those that make settings, which repeat the command."""
 
 
 def functions_with_flags(path):

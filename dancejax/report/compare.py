@@ -49,8 +49,8 @@ def label(entry: Entry) -> str:
     """Name an entry for people: its method's title, and the settings that tell it from others.
 
     Those are, on the papers' data sets, the switches and choices (settings that are on, off or a
-    word) that are not the paper's, the amounts that the papers' tables vary (experts, factor), and whatever
-    else varies between the entries of a report (`Entry.varying`).
+    word) that are not the paper's, the amounts that the papers' tables vary (experts, factor), and
+    whatever else varies between the entries of a report (`Entry.varying`).
     """
     method = methods.title(entry.method)
     if entry.protocol == experts.PROTOCOL:
