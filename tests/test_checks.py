@@ -58,7 +58,7 @@ def test_counts_of_condense(name, value, train, network):
 @pytest.mark.parametrize("value", WRONG_COUNTS)
 def test_counts_of_others(value, train, test, network, tmp_path, pool_folder):
     config = experts.expert_training(28, epochs=1)
-    for name in ("repeats", "seed", "points"):
+    for name in ("repeats", "seed", "test_points"):
         with pytest.raises(UserError, match=name):
             evaluation.evaluate(train, test, network, CONFIG, **{"repeats": 1, name: value})
     for name in ("count", "seed", "snapshots"):

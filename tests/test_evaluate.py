@@ -24,7 +24,7 @@ def run(train, test, network, workdir=None, **options):
     about = Run(workdir, progress=False, placement=options.pop("placement", "device"))
     return evaluation.evaluate(
         train, test, network, options.pop("config", config()),
-        **{"repeats": 3, "points": 2, "run": about, **options},
+        **{"repeats": 3, "test_points": 2, "run": about, **options},
     ).to_dict()  # fmt: skip
 
 
