@@ -137,6 +137,11 @@ def sweep(
     source = settings.source.sized(say)
     train, test = source.load("train"), source.load("test")
     network = settings.network.create(train)
+    needs = [
+        methods.needs_trajectories(cell.method) for cell in cells if cell.method in methods.METHODS
+    ]
+    own_experts = dataclasses.replace(settings.experts, trajectories=any(needs))
+    settings = dataclasses.replace(settings, experts=own_experts)
     needed = _check(settings, cells, train, network)
     kept = _earlier_rows(workdir, cells, say)
     if begin is not None:
@@ -223,14 +228,18 @@ def make(cell: Cell, grid: Grid) -> CondensedSet:
     return made
 
 
-def _experts(grid: Grid, count: int | None) -> experts.Experts:
-    return experts.load_pool(grid.expert_dir, count=count, dataset=grid.train)
+def _experts(grid: Grid, count: int | None, *, trajectories: bool = False) -> experts.Experts:
+    return experts.load_pool(
+        grid.expert_dir, count=count, dataset=grid.train, trajectories=trajectories
+    )
 
 
 def _condense(cell: Cell, grid: Grid, plan: Paper, run: Run) -> CondensedSet:
     found, network = None, grid.network
     if methods.needs_experts(cell.method):
-        found = _experts(grid, cell.settings().get("experts", grid.settings.experts.used))
+        count = cell.settings().get("experts", grid.settings.experts.used)
+        needed = methods.needs_trajectories(cell.method)
+        found = _experts(grid, count, trajectories=needed)
         network = found.network
     return condensation.condense(
         methods.create(cell.method, network=network, **plan.settings),
