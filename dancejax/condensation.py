@@ -30,11 +30,20 @@ from dancejax.training.experts import Experts, fingerprint
 
 
 def make_context(
-    dataset: Dataset, pool: ExpertPool | None = None, *, placement: str = "device"
+    dataset: Dataset,
+    pool: ExpertPool | None = None,
+    trajectories: networks.Variables | None = None,
+    *,
+    placement: str = "device",
 ) -> Context:
-    """Moves a data set and a pool of experts to the device.
+    """Move a data set and a pool of experts to the device.
 
-    placement "host" leaves the images where they are: what each step draws takes their place.
+    Args:
+      dataset: what is condensed.
+      pool: its experts.
+      trajectories: of the experts; those that take more than `backend.trajectory_budget` stay on
+        the host, and what each step draws takes their place.
+      placement: "host" leaves the images where they are, likewise.
     """
     on_device = placement == "device"
     return Context(
@@ -42,6 +51,7 @@ def make_context(
         mean=jnp.asarray(dataset.mean, jnp.float32),
         std=jnp.asarray(dataset.std, jnp.float32),
         experts=pool,
+        trajectories=prefetch.placed_trajectories(trajectories),
     )
 
 
@@ -92,10 +102,11 @@ def start(
     checks.whole("ipc", ipc, 1)
     checks.whole("seed", seed)
     pool = experts.pool if isinstance(experts, Experts) else experts
+    trajectories = records.trajectories_of(method, experts)
     records.check_parts(method, dataset, pool)
     if not dataset.flip:
         method = methods.without_flips(method)
-    context = make_context(dataset, pool, placement=runs.of(run).placement)
+    context = make_context(dataset, pool, trajectories, placement=runs.of(run).placement)
     pixels = initialisation.initial_pixels(dataset, ipc, method.factor, init=init, seed=seed)
     return Start(method, method.init(jax.random.key(seed), pixels, context), context)
 
@@ -106,6 +117,7 @@ def steps(
     context: Context,
     *,
     batches: Iterator[ClassData] | None = None,
+    visited: Iterator[networks.Variables | None] | None = None,
 ) -> Iterator[Step]:
     """Iterate a method without end, from where its state is.
 
@@ -114,6 +126,7 @@ def steps(
       state: as `start` makes it; the first iteration uses it up.
       context: what stays the same.
       batches: real images of each iteration; None: those in the context.
+      visited: snapshots of experts of each iteration; None: those in the context.
 
     Yields:
       Each iteration, which can be looked at before the next is asked for.
@@ -121,6 +134,8 @@ def steps(
     for number in itertools.count(int(state.step) + 1):
         if batches is not None:
             context = context._replace(real=next(batches))
+        if visited is not None:
+            context = context._replace(visited=next(visited))
         state, metrics = update(state, context)
         yield Step(number, state, metrics)
 
@@ -167,7 +182,7 @@ def condense(
         method, dataset, ipc, init, seed, records.settings_of(method, experts)
     )
     work = _Condensing(method, dataset, record, run.opened(), total=steps)
-    state = work.restored(state, context.experts)
+    state = work.restored(state, context)
     return work.run_to_end(state, context)
 
 
@@ -187,11 +202,13 @@ class _Condensing:
         self.window = Window(dataset.classes)
         self.watch = Stopwatch()
 
-    def restored(self, state: State, pool: ExpertPool | None) -> State:
+    def restored(self, state: State, context: Context) -> State:
         """The state to go on from: the newest checkpoint's, or the one given."""
         self.identity = {**self.record, "log_every": self.run.log_every}
-        if pool is not None:
-            self.identity["pool"] = fingerprint(pool)
+        if context.experts is not None:
+            self.identity["pool"] = fingerprint(context.experts)
+        if context.trajectories is not None:
+            self.identity["trajectories"] = fingerprint(context.trajectories)
         if self.method.network is not None:
             self.identity["network"] = networks.identity(self.method.network)
         self.first = 0
@@ -239,6 +256,9 @@ class _Condensing:
             run.working(name, self.total, parallel.CLASSES, done=self.step) as session,
         ):
             log.rewind(name, self.step)
+            visited, context = prefetch.visited(
+                context, self.method.visits, state.key, self.step, session.mesh
+            )
             state, context = parallel.place((state, context), session.mesh)
             batches = prefetch.Batches.same(context.real)
             if run.placement == "host":
@@ -248,20 +268,25 @@ class _Condensing:
             if self.step == 0:
                 self._picture_and_keep(state, context)
             update = None
-            with batches:
+            with batches, visited:
                 if self.step < self.total:
-                    first = next(batches)
-                    context = context._replace(real=first)
+                    first, own = next(batches), next(visited)
+                    context = context._replace(real=first, visited=own)
                     update = self._compiled(state, context, session.mesh)
-                    images = itertools.chain([first], batches)
-                    state = self._iterate(
-                        steps(update, state, context, batches=images), context, session, log
+                    taken = steps(
+                        update,
+                        state,
+                        context,
+                        batches=itertools.chain([first], batches),
+                        visited=itertools.chain([own], visited),
                     )
+                    state = self._iterate(taken, context, session, log)
                 self.watch.stop(state.pixels)
             self._save(state)
             signum = session.signal(self.step)
         if update is not None:
-            self._write_result(update, batches.waited, session.mesh.size)
+            waited = batches.waited + visited.waited
+            self._write_result(update, waited, session.mesh.size)
         session.interrupt(signum)  # in the last iteration: the same call only reads what is saved
         return self.artifact(state, context)
 

@@ -12,6 +12,7 @@ from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.methods import Method
 from dancejax.methods.base import ExpertPool
+from dancejax.methods.trajectories import NO_TRAJECTORIES
 from dancejax.runs import checkpoint, integrity
 from dancejax.training.experts import Experts
 from dancejax.types import Json
@@ -43,6 +44,22 @@ def settings_of(method: Method, experts: Experts | ExpertPool | None) -> Json:
     if isinstance(experts, Experts) and method.needs_experts:
         settings["experts"] = experts.settings()
     return settings
+
+
+def trajectories_of(
+    method: Method, experts: Experts | ExpertPool | None
+) -> networks.Variables | None:
+    """The trajectories that a method needs of its experts, leaves [N, T, ...]; else None.
+
+    Raises:
+      UserError: it needs them, and the experts come without.
+    """
+    if method.visits is None or experts is None:
+        return None
+    found = experts.trajectories if isinstance(experts, Experts) else None
+    if found is None:
+        raise UserError(NO_TRAJECTORIES)
+    return found
 
 
 def describe(

@@ -256,7 +256,11 @@ def define_training() -> None:
     flagtypes.rename("expert_batch", "expert_batch_size")
     flagtypes.rename("expert_rate", "expert_learning_rate")
     flags.DEFINE_integer(
-        "snapshots", 0, "intermediate parameters to store per expert", lower_bound=0
+        "snapshots",
+        None,
+        "intermediate parameters to store per expert (default: what the method needs: those after "
+        "every epoch, or none)",
+        lower_bound=0,
     )
     define_placement()
 
@@ -336,17 +340,20 @@ def define_other_data() -> None:
 def define_config() -> None:
     """A flag for each setting of the methods."""
     meanings: dict[str, str] = {}
+    limits: dict[str, dict[str, float]] = {}
     for method in methods.METHODS:
         meanings |= methods.setting_meanings(method)
+        limits |= methods.setting_limits(method)
     for name, (kind, users) in config_fields().items():
         whose = "" if len(users) == len(methods.METHODS) else f"{', '.join(users)}: "
         help_text = f"{whose}{meanings[name]} (default: the preset's{usual(name, users)})"
         if kind is bool:
             flags.DEFINE_bool(name, None, help_text)
         elif kind is int:
-            flags.DEFINE_integer(name, None, help_text, lower_bound=LEAST.get(name, 1))
+            least = int(limits[name].get("least", 1))
+            flags.DEFINE_integer(name, None, help_text, lower_bound=least)
         elif kind is float:
-            flagtypes.define_number(name, None, help_text, **RANGES.get(name, {"above": 0}))
+            flagtypes.define_number(name, None, help_text, **(limits[name] or {"above": 0}))
         else:
             flags.DEFINE_string(name, None, help_text)
     flags.DEFINE_enum(
@@ -377,18 +384,6 @@ def config() -> Json:
     """The settings of methods that were given by hand."""
     names = (*config_fields(), "optimizer")
     return {name: FLAGS[name].value for name in names if FLAGS[name].present}
-
-
-LEAST = {"accuracy_window": 0}
-"""The least that settings may be which count something and may be none; all others are positive."""
-RANGES: dict[str, dict[str, float]] = {
-    "momentum": {"least": 0, "below": 1},
-    "train_momentum": {"least": 0, "below": 1},
-    "train_decay": {"least": 0},
-    "regularisation": {"least": 0},
-    "offset": {"least": 0},
-}
-"""The ranges of settings that are numbers; rates, which are all others, are positive."""
 
 
 def config_fields() -> dict[str, tuple[type, list[str]]]:

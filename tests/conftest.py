@@ -17,7 +17,7 @@ from dancejax import data, networks
 from dancejax.data import Dataset
 from dancejax.runs import backend
 from dancejax.training import experts
-from dancejax.training.experts import ExpertPool
+from dancejax.training.experts import ExpertPool, Experts
 
 backend.tune_allocator()
 
@@ -69,13 +69,19 @@ def pool_folder(
 ) -> Path:
     folder = tmp_path_factory.mktemp("experts")
     config = experts.expert_training(28, epochs=3, batch_size=16)
-    experts.train_pool(train, network, config, count=2, run=folder)
+    experts.train_pool(train, network, config, count=2, snapshots=2, run=folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def pool(pool_folder: Path) -> ExpertPool:
-    return experts.load_pool(pool_folder).pool
+def trained(pool_folder: Path) -> Experts:
+    """Experts with their parameters after every epoch."""
+    return experts.load_pool(pool_folder, trajectories=True)
+
+
+@pytest.fixture(scope="session")
+def pool(trained: Experts) -> ExpertPool:
+    return trained.pool
 
 
 @pytest.fixture(scope="module", autouse=True)

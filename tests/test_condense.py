@@ -24,6 +24,7 @@ OPTIONS = {
     "idm": {"queue_size": 3, "push_every": 2, "train_batch": 8, "train_steps": 1},
     "m3d": {},
     "dance": {},
+    "tgdd": {},
 }
 
 
@@ -52,17 +53,21 @@ def interrupt_after(monkeypatch, count):
 
 @pytest.mark.parametrize(
     "name",
-    ["dance", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dm", "idm", "m3d"))],
+    [
+        "dance",
+        "tgdd",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("dm", "idm", "m3d")),
+    ],
 )
-def test_resumed_run_ends_in_the_same_bytes(name, monkeypatch, tmp_path, network, train, pool):
-    whole = run(name, network, train, pool, workdir=runs.open_workdir(tmp_path / "whole"))
+def test_resumed_run_ends_in_the_same_bytes(name, monkeypatch, tmp_path, network, train, trained):
+    whole = run(name, network, train, trained, workdir=runs.open_workdir(tmp_path / "whole"))
     workdir = runs.open_workdir(tmp_path / "stopped")
     with monkeypatch.context() as patch:
         interrupt_after(patch, 1)
         with pytest.raises(runs.Interrupted):
-            run(name, network, train, pool, workdir=workdir)
+            run(name, network, train, trained, workdir=workdir)
     assert [path.name for path in (workdir / "checkpoints").iterdir()] == ["step_000000002"]
-    resumed = run(name, network, train, pool, workdir=workdir)
+    resumed = run(name, network, train, trained, workdir=workdir)
     np.testing.assert_array_equal(whole.images, resumed.images)
     logs = [(tmp_path / folder / "metrics.jsonl").read_text() for folder in ("whole", "stopped")]
     assert logs[0] == logs[1]
@@ -296,7 +301,9 @@ def test_condensed_images_beat_those_they_start_from(name, network, train, test)
     network = networks.create("convnet", 10, (28, 28, 1), width=16)
     with tempfile.TemporaryDirectory() as folder:
         config = experts.expert_training(28, epochs=8)
-        pool = experts.train_experts(network, train, count=2, config=config, run=folder)
+        pool = experts.train_experts(
+            network, train, count=2, config=config, trajectories=True, run=folder
+        )
     options = {"queue_size": 8, "train_batch": 64, "push_every": 10} if name == "idm" else {}
     method = methods.create(name, network=network, batch_real=64, factor=2, **options)
     made = condensation.condense(method, train, ipc=1, steps=150, experts=pool)

@@ -24,7 +24,8 @@ def run(name, train):
     network = make.make_network(dataset)
     method = methods.create(name, network=network, **make.SETTINGS[name])
     pool = make.make_pool(network, dataset.image_shape) if method.needs_experts else None
-    context = condensation.make_context(dataset, pool)
+    paths = make.make_trajectories(network, dataset.image_shape) if method.visits else None
+    context = condensation.make_context(dataset, pool, paths)
     start = initialisation.initial_pixels(dataset, make.IPC, method.factor, seed=make.SEED)
     state = method.init(jax.random.key(make.SEED), start, context)
     update = jax.jit(method.update)
@@ -34,7 +35,7 @@ def run(name, train):
         history.append(jax.device_get(metrics))
         if step in (1, 5, make.STEPS):
             # What an update leaves, before the clamp of the next iteration.
-            free = name in ("dance", "m3d")
+            free = name not in ("dm", "idm")
             found[f"pixels_{step}"] = state.pixels if free else method.pixels(state, context)
     return found | {m: np.array([line[m] for line in history]) for m in history[0]}
 

@@ -154,7 +154,7 @@ def _pool_record(settings: Settings, material: Material) -> Json:
         description = experts.read_description(folder)
         return {**description, "count": settings.experts.used or experts.finished(folder)}
     network, training = material.network, material.training
-    snapshots, seed = settings.experts.snapshots, UNSEEN + settings.seed
+    snapshots, seed = settings.experts.snapshots or 0, UNSEEN + settings.seed
     description = experts.describe(material.train, network, training, seed, snapshots)
     return {**description, "count": settings.experts.number}
 

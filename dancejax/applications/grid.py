@@ -105,6 +105,12 @@ class Settings:
         return max(cell.experts_needed(usual) for cell in self.cells())
 
     @property
+    def needs_trajectories(self) -> bool:
+        """Whether a cell needs the experts' parameters after every epoch."""
+        names = [name for name in self.methods if name in methods.METHODS]
+        return any(map(methods.needs_trajectories, names))
+
+    @property
     def own_experts(self) -> bool:
         """Whether experts are needed and are trained for the grid, in its folder."""
         return self.experts.folder is None and self.experts_needed > 0
@@ -194,7 +200,8 @@ def open_grid(settings: Settings, cells: Sequence[Cell], *, run: Run, say: Say =
     if run.folder is None:
         raise UserError("a grid needs a folder; give Run(FOLDER).")
     source = settings.source.sized(say)
-    settings = dataclasses.replace(settings, source=source)
+    own = dataclasses.replace(settings.experts, trajectories=settings.needs_trajectories)
+    settings = dataclasses.replace(settings, source=source, experts=own)
     train, test = source.load("train"), source.load("test")
     network = settings.network.create(train)
     _check(settings, cells, train, network)
@@ -280,14 +287,18 @@ def make(cell: Cell, grid: Grid) -> CondensedSet:
     return made
 
 
-def _experts(grid: Grid, count: int | None) -> experts.Experts:
-    return experts.load_pool(grid.expert_dir, count=count, dataset=grid.train)
+def _experts(grid: Grid, count: int | None, *, trajectories: bool = False) -> experts.Experts:
+    return experts.load_pool(
+        grid.expert_dir, count=count, dataset=grid.train, trajectories=trajectories
+    )
 
 
 def _condense(cell: Cell, grid: Grid, plan: Paper, run: Run) -> CondensedSet:
     found, network = None, grid.network
     if methods.needs_experts(cell.method):
-        found = _experts(grid, cell.settings().get("experts", grid.settings.experts.used))
+        count = cell.settings().get("experts", grid.settings.experts.used)
+        needed = methods.needs_trajectories(cell.method)
+        found = _experts(grid, count, trajectories=needed)
         network = found.network
     return condensation.condense(
         methods.create(cell.method, network=network, **plan.settings),

@@ -284,7 +284,12 @@ def ready_experts(job: Job, *, say: Say = quiet) -> Experts | None:
         say=say,
         run=job.run.within("experts"),
     )
-    return load_pool(folder, count=job.used, dataset=job.train)
+    return load_pool(
+        folder,
+        count=job.used,
+        dataset=job.train,
+        trajectories=settings.experts.trajectories,
+    )
 
 
 def make(job: Job, experts: Experts | None) -> CondensedSet:

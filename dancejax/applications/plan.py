@@ -231,12 +231,14 @@ def _time_training(
 
 def _time_condensation(work: Work, run: runs.Run) -> tuple[float, int]:
     """(seconds, bytes) of an iteration; experts have random parameters."""
-    method, dataset, pool = work.method, work.dataset, None
+    method, dataset = work.method, work.dataset
+    pool: experts.Experts | None = None
     if method.needs_experts:
         key = jax.random.key(0)
         one = training.init_state(key, work.network, dataset.image_shape, work.expert_training)
         parameters = interpolate.stack([one.variables] * work.pool_size)
-        pool = base.ExpertPool(parameters, parameters)
+        paths = jax.tree.map(lambda x: np.stack([x, x], 1), parameters)
+        pool = experts.Experts(base.ExpertPool(parameters, parameters), work.network, {}, paths)
     if run.placement == "host":
         # What is sent ahead does not make the step slower; a few images of each class will do.
         first = [np.flatnonzero(dataset.labels == c)[:256] for c in range(dataset.num_classes)]

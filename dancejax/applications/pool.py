@@ -11,6 +11,7 @@ from dancejax import evaluation, networks, runs
 from dancejax.applications.settings import ExpertSettings, NetworkSettings, Say, Source, quiet
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
+from dancejax.runs import parallel
 from dancejax.training import experts
 from dancejax.types import Json
 
@@ -46,6 +47,8 @@ def check(
             f"({list(dataset.image_shape)}); give the same data set and --image_size, or train a "
             "pool of its own with launch.pretrain."
         )
+    if settings.trajectories:
+        experts.check_trajectories(settings.folder, about)
     available = experts.finished(settings.folder)
     if available < (count or 1):
         raise UserError(
@@ -93,7 +96,8 @@ def check_ready(
             "them first, with --cells=experts."
         )
     config = settings.training(train_set)
-    wanted = experts.describe(train_set, network, config, seed, settings.snapshots)
+    snapshots = _snapshots(settings, config.epochs, runs.Run(folder))
+    wanted = experts.describe(train_set, network, config, seed, snapshots)
     experts.check_description(folder, wanted)
 
 
@@ -122,6 +126,7 @@ def train(
       What result.json says.
     """
     config = settings.training(train_set)
+    snapshots = parallel.primary_says(lambda: _snapshots(settings, config.epochs, run))
     say(
         f"{settings.number} experts on {train_set.name}: {len(train_set.labels)} images, "
         f"{train_set.num_classes} classes, {config.epochs} epochs, into {run.folder}"
@@ -132,7 +137,7 @@ def train(
         config,
         count=settings.number,
         seed=seed,
-        snapshots=settings.snapshots,
+        snapshots=snapshots,
         test=test,
         run=run,
     )
@@ -150,3 +155,25 @@ def train(
     assert run.folder is not None
     runs.write_json(run.folder / "result.json", result)
     return result
+
+
+def _snapshots(settings: ExpertSettings, epochs: int, run: runs.Run) -> int:
+    """How many snapshots the experts keep: as given, else as those already there, or as needed.
+
+    Raises:
+      UserError: they are too few for the method.
+    """
+    needed = epochs - 1 if settings.trajectories else 0
+    if settings.snapshots is not None:
+        if settings.snapshots < needed:
+            raise UserError(
+                f"the method needs the experts' parameters after every epoch, {needed} snapshots "
+                f"and not {settings.snapshots}; leave --snapshots out."
+            )
+        return settings.snapshots
+    if run.folder is None or not (run.folder / "pool.json").exists():
+        return needed
+    about = experts.read_description(run.folder)
+    if settings.trajectories:
+        experts.check_trajectories(run.folder, about)
+    return int(about["snapshots"])

@@ -88,7 +88,9 @@ class Chosen(NamedTuple):
 
 def choose(settings: Settings, train: Dataset, say: Say) -> Chosen:
     """Fill what is not given by the preset's."""
-    whole_pool = settings.experts.used is None
+    needed = methods.needs_trajectories(settings.method)
+    experts = dataclasses.replace(settings.experts, trajectories=needed)
+    settings, whole_pool = dataclasses.replace(settings, experts=experts), experts.used is None
     preset = settings.preset or ("paper" if plan.published(train.name) else "auto")
     published = methods.paper(settings.method, train, settings.ipc)
     config, steps, init, chosen = {**published.settings}, published.steps, published.init, None

@@ -173,7 +173,8 @@ class ExpertSettings:
       epochs: of an expert (None: the paper's).
       batch_size: of an expert (None: the paper's).
       learning_rate: of SGD.
-      snapshots: intermediate parameters kept of each.
+      snapshots: intermediate parameters kept of each (None: what the method needs).
+      trajectories: whether the method needs the parameters after every epoch.
       folder: of a pool that is there (None: they are trained).
       default_count: how many are trained if nobody says.
     """
@@ -182,7 +183,8 @@ class ExpertSettings:
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float = 0.01
-    snapshots: int = 0
+    snapshots: int | None = None
+    trajectories: bool = False
     folder: Path | None = None
     default_count: int = 5
 

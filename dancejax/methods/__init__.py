@@ -10,7 +10,7 @@ import optax
 
 from dancejax import augment, checks, names
 from dancejax.errors import UserError
-from dancejax.methods import dance, dm, idm, m3d, optimizers
+from dancejax.methods import dance, dm, idm, m3d, optimizers, tgdd
 from dancejax.methods.base import Context, Method, State
 from dancejax.methods.optimizers import OPTIMIZERS
 from dancejax.methods.papers import DatasetFacts, DatasetLike, Paper, unmirrored
@@ -29,15 +29,17 @@ __all__ = [
     "cpu_settings",
     "create",
     "needs_experts",
+    "needs_trajectories",
     "paper",
     "protocol_of",
+    "setting_limits",
     "setting_meanings",
     "setting_types",
     "title",
     "without_flips",
 ]
 
-METHODS: dict[str, ModuleType] = {"dm": dm, "idm": idm, "m3d": m3d, "dance": dance}
+METHODS: dict[str, ModuleType] = {"dm": dm, "idm": idm, "m3d": m3d, "dance": dance, "tgdd": tgdd}
 
 
 def create(
@@ -137,6 +139,12 @@ def needs_experts(name: str) -> bool:
     return bool(getattr(_module(name), "NEEDS_EXPERTS", False))
 
 
+def needs_trajectories(name: str) -> bool:
+    """Whether a method needs its experts' parameters after every epoch, by NEEDS_TRAJECTORIES of
+    its file, which may lack it."""
+    return bool(getattr(_module(name), "NEEDS_TRAJECTORIES", False))
+
+
 def cpu_settings(name: str, batch_real: int) -> Json:
     """Return the settings that a method's `cpu_settings`, where its file has it, gives for a CPU.
 
@@ -183,10 +191,19 @@ def setting_defaults(name: str) -> dict[str, Any]:
 
 def setting_meanings(name: str) -> dict[str, str]:
     """Return what each setting of a method means, in a line; "" where its Config does not say."""
-    found: dict[str, str] = {}
+    return {field: about.get("meaning", "") for field, about in _setting_metadata(name).items()}
+
+
+def setting_limits(name: str) -> dict[str, dict[str, float]]:
+    """Return the limits of each setting of a method; {} where its Config gives none."""
+    return {field: about.get("limits", {}) for field, about in _setting_metadata(name).items()}
+
+
+def _setting_metadata(name: str) -> dict[str, Json]:
+    """What `base.setting` says of each setting, by those that a Config only gives a new default."""
+    found: dict[str, Json] = {}
     for kind in reversed(METHODS[name].Config.__mro__):
         if dataclasses.is_dataclass(kind):
             for field in dataclasses.fields(kind):
-                meaning = field.metadata.get("meaning", found.get(field.name, ""))
-                found[field.name] = meaning
+                found[field.name] = {**found.get(field.name, {}), **field.metadata}
     return found

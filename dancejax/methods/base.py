@@ -33,6 +33,18 @@ class ExpertPool(NamedTuple):
     final: networks.Variables
 
 
+class Visits(NamedTuple):
+    """Which snapshots of experts in training a step uses.
+
+    Attributes:
+      experts: int32 [k].
+      epochs: int32 [k], 0 for the initial variables.
+    """
+
+    experts: Array
+    epochs: Array
+
+
 class Context(NamedTuple):
     """What stays the same during a run, on the device.
 
@@ -40,12 +52,17 @@ class Context(NamedTuple):
       real: the data set, or the images of one step where it stays on the host.
       mean, std: normalisation constants of pixels in [0, 1], float32 [c].
       experts: a pool of experts; None for methods that need none.
+      trajectories: the experts' variables before training and after each epoch, leaves [N, T, ...];
+        None for methods that need none, and where they stay on the host.
+      visited: those of one step, leaves [k, ...], where the trajectories stay on the host.
     """
 
     real: ClassData
     mean: Array
     std: Array
     experts: ExpertPool | None = None
+    trajectories: networks.Variables | None = None
+    visited: networks.Variables | None = None
 
 
 class State(NamedTuple):
@@ -98,6 +115,8 @@ class Method(NamedTuple):
       network: what it was made for; None where it can't be told.
       resolved: (IPC, image shape) -> the settings that hold for them; None: those of config.
       optimizer: of the pixels.
+      visits: (run's key, step, experts N, snapshots T of each) -> which of `Context.trajectories`
+        the step uses; None for a method that uses none.
     """
 
     name: str
@@ -111,6 +130,7 @@ class Method(NamedTuple):
     network: nn.Module | None = None
     resolved: Callable[[int, tuple[int, int, int]], dict[str, Any]] | None = None
     optimizer: Optimizer = SGD
+    visits: Callable[[Array, Array, int, int], Visits] | None = None
 
     def settings(self, ipc: int, image_shape: tuple[int, int, int]) -> Json:
         """Return every setting that holds for a run, as JSON values.
@@ -191,14 +211,19 @@ NORMALISED = Space(
 """Normalised by the data set's mean and deviation, not clamped (DM, IDM)."""
 
 
-def setting(default: Tree, meaning: str) -> Tree:
+def setting(default: Tree, meaning: str, **limits: float) -> Tree:
     """Return a field of a Config.
 
     Args:
       default: the setting's value where none is given.
       meaning: what it means, in a line; --help shows it.
+      **limits: of a flag's values, for numbers that may be others than positive ones: least, above,
+        below.
     """
-    return dataclasses.field(default=default, metadata={"meaning": meaning})
+    metadata: dict[str, Any] = {"meaning": meaning}
+    return dataclasses.field(
+        default=default, metadata=metadata | ({"limits": limits} if limits else {})
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,7 +236,7 @@ class Config:
         None, "decoded synthetic images per class in an iteration at most"
     )
     learning_rate: float | None = setting(None, "of the pixels, in the method's own pixel space")
-    momentum: float = setting(0.5, "of the pixels")
+    momentum: float = setting(0.5, "of the pixels", least=0, below=1)
     augmentation: str = setting(
         "color_crop_cutout_flip_scale_rotate", "operations, joined by _, or empty for none"
     )

@@ -75,7 +75,7 @@ def paper(dataset: DatasetLike, ipc: int) -> Paper:
     )
 
 
-def pixel_rate(config: Config, ipc: int, image_shape: tuple[int, ...]) -> float:
+def pixel_rate(config: base.Config, ipc: int, image_shape: tuple[int, ...]) -> float:
     """Return the learning rate of the pixels: the setting, or the paper's rule.
 
     Args:

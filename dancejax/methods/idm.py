@@ -31,21 +31,24 @@ class Config(base.Config):
         "classwise", "classwise steps the optimiser after each class, joint once for all classes"
     )
     regularisation: float = base.setting(
-        0.5, "lambda_reg of the cross-entropy, which the network's accuracy in percent multiplies"
+        0.5,
+        "lambda_reg of the cross-entropy, which the network's accuracy in percent multiplies",
+        least=0,
     )
     queue_start: int = base.setting(3, "networks in the queue at the start")
     queue_size: int = base.setting(100, "networks in the queue at most")
     accuracy_window: int = base.setting(
         100,
         "iterations that the network's running accuracy looks back on; 0: all since it was new",
+        least=0,
     )
     push_every: int = base.setting(30, "iterations between new networks in the queue")
     networks_trained: int = base.setting(2, "networks of the queue trained in an iteration")
     train_steps: int = base.setting(10, "steps that each of them is trained")
     train_batch: int = base.setting(256, "batch size of that training")
     train_rate: float = base.setting(0.01, "learning rate of that training")
-    train_momentum: float = base.setting(0.9, "momentum of that training")
-    train_decay: float = base.setting(5e-4, "weight decay of that training")
+    train_momentum: float = base.setting(0.9, "momentum of that training", least=0, below=1)
+    train_decay: float = base.setting(5e-4, "weight decay of that training", least=0)
 
 
 def paper(dataset: DatasetLike, ipc: int) -> Paper:

@@ -31,7 +31,7 @@ class Config(dm.MatchingConfig):
         "gaussian (five bands around the mean squared distance of the batch), linear, or "
         "polynomial, (x'y + offset)^degree",
     )
-    offset: float = base.setting(1.0, "of the polynomial kernel")
+    offset: float = base.setting(1.0, "of the polynomial kernel", least=0)
     degree: int = base.setting(2, "of the polynomial kernel")
 
 

@@ -61,6 +61,15 @@ def memory_budget() -> int:
     return int(stats.get("bytes_limit", 2**33)) // 2
 
 
+def trajectory_budget() -> int:
+    """Bytes that trajectories of experts may take on a device: a quarter of what it has.
+
+    CPU devices, each of which has a copy, share that.
+    """
+    share = memory_budget() // 2
+    return share // jax.local_device_count() if is_cpu() else share
+
+
 def classes_per_call(num_classes: int, real: int, syn: int, bytes_per_image: int) -> int:
     """How many classes one block of a condensation step holds, when the user does not say.
 

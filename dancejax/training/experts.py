@@ -176,10 +176,10 @@ def _test(
     return found
 
 
-def fingerprint(pool: ExpertPool) -> str:
+def fingerprint(parameters: ExpertPool | networks.Variables) -> str:
     """sha256 over all the parameters of a pool: which experts a run was made with."""
     digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(pool):
+    for leaf in jax.tree.leaves(parameters):
         digest.update(integrity.digest(leaf).encode())
     return digest.hexdigest()
 
@@ -197,11 +197,14 @@ class Experts:
       pool: stacked variables before and after training, leaves [N, ...].
       network: whose variables they are.
       description: as `describe` gives it.
+      trajectories: variables before training and after each epoch, leaves [N, T, ...], NumPy
+        arrays; None where they were not asked for.
     """
 
     pool: ExpertPool
     network: nn.Module
     description: dict[str, Any]
+    trajectories: networks.Variables | None = None
 
     @property
     def count(self) -> int:
@@ -220,6 +223,7 @@ def load_pool(
     count: int | None = None,
     dataset: Dataset | None = None,
     network: nn.Module | None = None,
+    trajectories: bool = False,
 ) -> Experts:
     """Read and verify a pool of experts.
 
@@ -229,10 +233,11 @@ def load_pool(
       dataset: what the experts must have been trained on; None: anything.
       network: that of the experts; needed where it is a module of one's own, which cannot be made
         from its name.
+      trajectories: whether to read the parameters after every epoch, too.
 
     Raises:
-      UserError: the pool is missing or damaged, has too few experts, or is of another data set or
-        network.
+      UserError: the pool is missing or damaged, has too few experts or snapshots, or is of another
+        data set or network.
     """
     folder = checks.path("folder", folder)
     if count is not None:
@@ -244,6 +249,8 @@ def load_pool(
             f"the experts in {folder} were trained on {description['dataset']['name']!r}, "
             f"not on this {dataset.name!r}; train a pool of its own with launch.pretrain."
         )
+    if trajectories:
+        check_trajectories(folder, description)
     network = networks.from_identity(description["network"], shape, network=network)
     available = finished(folder)
     wanted = available if count is None else count
@@ -258,7 +265,39 @@ def load_pool(
         path = expert_path(Path(folder), n)
         trees.append(checkpoint.load_tree(path, _with_trajectory(target, description["snapshots"])))
     stacked = [interpolate.stack([tree[part] for tree in trees]) for part in ("init", "final")]
-    return Experts(ExpertPool(*stacked), network, description)
+    paths = _stacked_on_host([_path(tree) for tree in trees]) if trajectories else None
+    return Experts(ExpertPool(*stacked), network, description, paths)
+
+
+def check_trajectories(folder: Path, description: Json) -> None:
+    """Raise UserError for a pool that does not keep the parameters after every epoch.
+
+    Args:
+      folder: of the pool.
+      description: what `read_description` says of it.
+    """
+    kept, wanted = description["snapshots"], description["training"]["epochs"] - 1
+    if kept != wanted:
+        raise UserError(
+            f"the experts in {folder} keep {kept} snapshots, but their parameters after every "
+            f"epoch are needed; train a pool with --snapshots={wanted}."
+        )
+
+
+def _path(tree: dict[str, Any]) -> networks.Variables:
+    """A stored expert's variables from the initial to the final ones, leaves [T, ...]."""
+    ends = [jax.tree.map(lambda x: x[None], tree[end]) for end in ("init", "final")]
+    middle = [tree["trajectory"]] if "trajectory" in tree else []
+    return _joined(ends[0], *middle, ends[1])
+
+
+def _joined(*parts: networks.Variables) -> networks.Variables:
+    """Parts of a trajectory after each other, as NumPy arrays."""
+    return jax.tree.map(lambda *x: np.concatenate([np.asarray(part) for part in x]), *parts)
+
+
+def _stacked_on_host(paths: list[networks.Variables]) -> networks.Variables:
+    return jax.tree.map(lambda *x: np.stack(x), *paths)
 
 
 def load_trajectory(
@@ -283,9 +322,7 @@ def load_trajectory(
     tree = checkpoint.load_tree(
         expert_path(Path(folder), member), _with_trajectory(target, description["snapshots"])
     )
-    ends = [jax.tree.map(lambda x: x[member][None], end) for end in found.pool]
-    middle = [tree["trajectory"]] if "trajectory" in tree else []
-    return jax.tree.map(lambda *x: jnp.concatenate(x), ends[0], *middle, ends[1])
+    return jax.tree.map(jnp.asarray, _path(tree))
 
 
 def train_experts(
@@ -295,6 +332,7 @@ def train_experts(
     count: int = 5,
     config: TrainConfig | None = None,
     seed: int = 0,
+    trajectories: bool = False,
     run: Run | str | os.PathLike[str] | None = None,
     **settings: Any,
 ) -> Experts:
@@ -306,6 +344,7 @@ def train_experts(
       count: how many.
       config: how they are trained; None is DANCE's training (`expert_training`).
       seed: of their initialisation and training; expert n depends on it and n alone.
+      trajectories: whether to keep their parameters after every epoch, too.
       run: with a folder, experts that are there already are read, and the rest is added.
       **settings: fields of TrainConfig that differ from that, such as epochs.
 
@@ -318,19 +357,24 @@ def train_experts(
     run = runs.of(run)
     usual = config or expert_training(min(dataset.image_shape[:2]))
     config = training.changed(usual, settings)
+    snapshots = config.epochs - 1 if trajectories else 0
     if run.folder is not None:
-        train_pool(dataset, network, config, count=count, seed=seed, run=run)
-        return load_pool(run.folder, count=count, dataset=dataset, network=network)
+        train_pool(dataset, network, config, count=count, seed=seed, snapshots=snapshots, run=run)
+        return load_pool(
+            run.folder, count=count, dataset=dataset, network=network, trajectories=trajectories
+        )
     checks.whole("count (of experts)", count, 1)
     checks.whole("seed", seed)
     _check_parts(dataset, network, config, None)
-    description = describe(dataset, network, config, seed, 0)
+    description = describe(dataset, network, config, seed, snapshots)
     data = training.train_data(dataset)
     job = loop.Job("experts", network, config, data, count, seed, keys.EXPERTS, description)
-    made = InMemory()
+    made = InMemory(config.epochs, snapshots)
     loop.train(job, list(range(count)), made, run)
-    stacked = [interpolate.stack([pair[end] for pair in made.found]) for end in (0, 1)]
-    return Experts(ExpertPool(*stacked), network, description)
+    trees = made.found
+    stacked = [interpolate.stack([tree[part] for tree in trees]) for part in ("init", "final")]
+    paths = _stacked_on_host([_path(tree) for tree in trees]) if trajectories else None
+    return Experts(ExpertPool(*stacked), network, description, paths)
 
 
 def _image_shape(description: dict[str, Any]) -> tuple[int, int, int]:

@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dancejax import training
+from dancejax import networks, training
 from dancejax.data import sampling
 from dancejax.data.dataset import Dataset
 from dancejax.data.sampling import ClassData, Draws
-from dancejax.runs import parallel
+from dancejax.methods.base import Context, Visits
+from dancejax.runs import backend, parallel
 from dancejax.training import TrainData
 
 T = TypeVar("T")
@@ -146,6 +147,51 @@ def class_batches(
         return cast(ClassData, parallel.place(step_data, mesh))
 
     return Batches(make, start)
+
+
+def placed_trajectories(
+    trajectories: networks.Variables | None,
+) -> networks.Variables | None:
+    """Experts' trajectories on the device, or as NumPy arrays if they are too large for it."""
+    size = sum(x.nbytes for x in jax.tree.leaves(trajectories))
+    put = jnp.asarray if size <= backend.trajectory_budget() else np.asarray
+    return jax.tree.map(put, trajectories)
+
+
+def visited(
+    context: Context,
+    visits: Callable[[jax.Array, jax.Array, int, int], Visits] | None,
+    key: jax.Array,
+    start: int,
+    mesh: jax.sharding.Mesh,
+) -> tuple[Batches[networks.Variables | None], Context]:
+    """Return the snapshots that each iteration uses, where trajectories stay on the host.
+
+    Args:
+      context: of the run.
+      visits: a method's.
+      key: of the run.
+      start: iterations done.
+      mesh: where they are sent.
+
+    Returns:
+      (None for each iteration where the device has the trajectories, or leaves [k, ...] sent ahead
+      of it; the context without the trajectories that are on the host).
+    """
+    leaves = jax.tree.leaves(context.trajectories)
+    if visits is None or not leaves or isinstance(leaves[0], jax.Array):
+        return Batches.same(None), context
+    whole, (count, snapshots) = context.trajectories, leaves[0].shape[:2]
+    key, host = _on_host(key)
+    compute = jax.jit(lambda step: visits(key, step, count, snapshots))
+
+    def make(step: int) -> networks.Variables:
+        with jax.default_device(host):
+            taken = jax.tree.map(np.asarray, compute(np.int32(step)))
+        own = jax.tree.map(lambda x: x[taken.experts, taken.epochs], whole)
+        return cast(networks.Variables, parallel.place(own, mesh))
+
+    return Batches(make, start), context._replace(trajectories=None)
 
 
 def _on_host(tree: Any) -> tuple[Any, jax.Device]:

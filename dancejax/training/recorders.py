@@ -6,29 +6,67 @@ from typing import Any
 import jax
 import numpy as np
 
-from dancejax import interpolate, networks, runs, training
+from dancejax import interpolate, runs, training
 from dancejax.data.dataset import Dataset
 from dancejax.runs import checkpoint, parallel
 from dancejax.training import TrainState, loop
 from dancejax.types import Json, Tree
 
 
-class InMemory(loop.Observer):
-    """Keeps the variables of finished experts."""
-
-    def __init__(self) -> None:
-        self.found: list[tuple[networks.Variables, networks.Variables]] = []
-
-    def finish(self, team: loop.Team, state: TrainState, extra: Tree) -> bool:
-        ends = parallel.fetch((team.state.variables, state.variables))
-        for i in range(len(team.members)):
-            self.found.append(tuple(interpolate.select(end, i) for end in ends))
-        return True
-
-
 def snapshot_epochs(epochs: int, snapshots: int) -> list[int]:
     """Return the epochs after which an expert's snapshots are taken, evenly spread between."""
     return [round((i + 1) * epochs / (snapshots + 1)) for i in range(snapshots)]
+
+
+class Snapshots:
+    """The variables of a team after some of its epochs, leaves [N, T, ...].
+
+    Attributes:
+      epochs: those after which they are kept, evenly spread.
+    """
+
+    def __init__(self, epochs: int, count: int) -> None:
+        self.epochs = snapshot_epochs(epochs, count)
+
+    def room(self, team: loop.Team) -> Tree:
+        """Room for those of a team; () where none are kept."""
+        count, members = len(self.epochs), len(team.members)
+
+        def empty(x: Any) -> np.ndarray:
+            return np.zeros((members, count, *x.shape[1:]), x.dtype)
+
+        return jax.tree.map(empty, team.state.variables) if count else ()
+
+    def after_epoch(self, epoch: int, state: TrainState, kept: Tree) -> Tree:
+        """Put the variables after an epoch into `kept`, if they are to be kept."""
+        if epoch not in self.epochs:
+            return kept
+        slot = self.epochs.index(epoch)
+        return jax.tree.map(lambda s, x: _put(s, slot, x), kept, parallel.fetch(state.variables))
+
+    def trees(self, team: loop.Team, state: TrainState, kept: Tree) -> list[dict[str, Any]]:
+        """What is stored of each finished expert: "init", "final" and "trajectory"."""
+        first, final, kept = parallel.fetch((team.state.variables, state.variables, kept))
+        whole = {"init": first, "final": final, **({"trajectory": kept} if self.epochs else {})}
+        return [interpolate.select(whole, i) for i in range(len(team.members))]
+
+
+class InMemory(loop.Observer):
+    """Keeps the variables of finished experts, as `Snapshots.trees` gives them."""
+
+    def __init__(self, epochs: int, snapshots: int) -> None:
+        self.snapshots = Snapshots(epochs, snapshots)
+        self.found: list[dict[str, Any]] = []
+
+    def begin(self, team: loop.Team, session: runs.Session) -> Tree:
+        return self.snapshots.room(team)
+
+    def after_epoch(self, epoch: int, state: TrainState, loss: float, extra: Tree) -> Tree:
+        return self.snapshots.after_epoch(epoch, state, extra)
+
+    def finish(self, team: loop.Team, state: TrainState, extra: Tree) -> bool:
+        self.found += self.snapshots.trees(team, state, extra)
+        return True
 
 
 class Recorder(loop.Observer):
@@ -43,31 +81,21 @@ class Recorder(loop.Observer):
         test: Dataset | None,
     ) -> None:
         self.job, self.folder, self.log, self.test = job, folder, log, test
-        self.snapshot_epochs = snapshot_epochs(job.config.epochs, snapshots)
+        self.snapshots = Snapshots(job.config.epochs, snapshots)
 
     def begin(self, team: loop.Team, session: runs.Session) -> Json:
-        """Room for the snapshots, leaves [N, T, ...], and the loss of the last epoch."""
+        """Room for the snapshots, and the loss of the last epoch."""
         self.session, self.rewound = session, False
         self.kind = "expert " + ",".join(map(str, team.members))
-        count, members = len(self.snapshot_epochs), len(team.members)
-
-        def room(x: Any) -> np.ndarray:
-            return np.zeros((members, count, *x.shape[1:]), x.dtype)
-
-        kept = jax.tree.map(room, team.state.variables) if count else ()
-        return {"loss": np.zeros((), np.float32), "snapshots": kept}
+        return {"loss": np.zeros((), np.float32), "snapshots": self.snapshots.room(team)}
 
     def after_epoch(self, epoch: int, state: TrainState, loss: float, extra: Tree) -> Tree:
         if not self.rewound:
             self.log.rewind(self.kind, epoch - 1)
             self.rewound = True
         self.log.write(self.kind, epoch, loss=loss)
-        snapshots = extra["snapshots"]
-        if epoch in self.snapshot_epochs:
-            slot = self.snapshot_epochs.index(epoch)
-            now = parallel.fetch(state.variables)
-            snapshots = jax.tree.map(lambda s, x: _put(s, slot, x), snapshots, now)
-        return {"loss": np.float32(loss), "snapshots": snapshots}
+        kept = self.snapshots.after_epoch(epoch, state, extra["snapshots"])
+        return {"loss": np.float32(loss), "snapshots": kept}
 
     def finish(self, team: loop.Team, state: TrainState, extra: Tree) -> bool:
         """Store the experts; `save_tree` leaves alone those that are there already."""
@@ -77,13 +105,9 @@ class Recorder(loop.Observer):
             accuracies = training.accuracy_in_parts(
                 state.variables, placed, network=self.job.network, mesh=self.session.mesh
             )
-        parts = team.state.variables, state.variables, extra
-        first, final, kept = parallel.fetch(parts)
-        for i, member in enumerate(team.members):
-            tree = interpolate.select({"init": first, "final": final}, i)
-            if self.snapshot_epochs:
-                tree["trajectory"] = interpolate.select(kept["snapshots"], i)
-            metadata: dict[str, Any] = {"member": member, "final_loss": float(kept["loss"])}
+        trees = self.snapshots.trees(team, state, extra["snapshots"])
+        for i, (member, tree) in enumerate(zip(team.members, trees, strict=True)):
+            metadata: dict[str, Any] = {"member": member, "final_loss": float(extra["loss"])}
             if accuracies is not None:
                 metadata["test_accuracy"] = float(accuracies[i])
             checkpoint.save_tree(expert_path(self.folder, member), tree, metadata)

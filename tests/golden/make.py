@@ -1,12 +1,13 @@
 """Makes the golden files: 20 iterations of each method by the plain statement.
 
-    python -m tests.golden.make
+    python -m tests.golden.make [METHOD ...]
 
 Needs PyTorch. The random numbers are the package's, drawn here as its documentation of keys says;
 everything computed from them is the statement's.
 """
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import jax
@@ -26,6 +27,13 @@ SETTINGS = {
     "dm": {"batch_real": BATCH},
     "m3d": {"batch_real": BATCH, "iterations_per_model": 5},
     "dance": {"batch_real": BATCH, "batch_syn": 6, "update_order": "joint"},
+    "tgdd": {
+        "batch_real": BATCH,
+        "batch_syn": 6,
+        "update_order": "joint",
+        "epoch_interval": 2,
+        "alpha": 0.5,
+    },
     "idm": {"batch_real": BATCH, "update_order": "joint", "accuracy_window": 0, **IDM_QUEUE},
 }
 
@@ -45,6 +53,12 @@ def make_pool(network, shape):
     """Two "experts" of random parameters."""
     made = [networks.init(network, jax.random.key(100 + n), shape) for n in range(4)]
     return experts.ExpertPool(interpolate.stack(made[:2]), interpolate.stack(made[2:]))
+
+
+def make_trajectories(network, shape):
+    """Two "experts" of four snapshots of random parameters, leaves [2, 4, ...]."""
+    made = [networks.init(network, jax.random.key(200 + n), shape) for n in range(8)]
+    return interpolate.stack([interpolate.stack(made[:4]), interpolate.stack(made[4:])])
 
 
 def import_statement():
@@ -155,6 +169,31 @@ def dance(drawn, factor):
         yield {"pltda": pltda, "calibration": calibration}, pixels.values
 
 
+def tgdd(drawn, factor):
+    statement = import_statement()
+    paths = make_trajectories(drawn.network, drawn.dataset.image_shape)
+    k_real, k_run = jax.random.split(drawn.key)
+    pixels = statement.Pixels(drawn.start(factor), 0.01 * IPC)
+    own, epochs, decoded = drawn.settings, 4, IPC * factor**2
+    for step in range(STEPS):
+        k_visits, k_subset, k_augment = jax.random.split(jax.random.fold_in(k_run, step), 3)
+        k_expert, k_first, k_second = jax.random.split(k_visits, 3)
+        expert = int(jax.random.randint(k_expert, (), 0, 2))
+        first = int(jax.random.randint(k_first, (), 0, epochs))
+        end = min(first + own["epoch_interval"], epochs)
+        second = int(jax.random.randint(k_second, (), first, end))
+        matched, classifier = (
+            drawn.variables(jax.tree.map(lambda x, e=expert, t=t: x[e, t], paths))
+            for t in (first, second)
+        )
+        distances, entropies = statement.tgdd_step(
+            pixels, matched, classifier, own["alpha"], drawn.reals(k_real, step),
+            drawn.augmentations(k_augment), drawn.subsets(k_subset, decoded, own["batch_syn"]),
+            factor,
+        )  # fmt: skip
+        yield {"matching": distances, "cross_entropy": entropies}, pixels.values
+
+
 def idm(drawn, factor):
     statement = import_statement()
     own = drawn.settings
@@ -206,7 +245,9 @@ def make(name, train):
     network = make_network(dataset)
     config = methods.create(name, network=network, **SETTINGS[name]).config
     drawn = Drawn(dataset, network, dataclasses.asdict(config))
-    run = {"dance": dance, "idm": idm}.get(name) or (lambda d, f: matching(name, d, f))
+    run = {"dance": dance, "idm": idm, "tgdd": tgdd}.get(name) or (
+        lambda d, f: matching(name, d, f)
+    )
     found = {"start": drawn.start(config.factor).permute(0, 1, 3, 4, 2).numpy()}
     history = []
     for step, (metrics, pixels) in enumerate(run(drawn, config.factor), 1):
@@ -222,5 +263,5 @@ def make(name, train):
 if __name__ == "__main__":
     from tests.conftest import cut
 
-    for name in SETTINGS:
+    for name in sys.argv[1:] or SETTINGS:
         np.savez_compressed(FOLDER / f"{name}.npz", **make(name, cut("train", 24)))

@@ -165,6 +165,21 @@ def dance_step(pixels, first, final, lam, reals, draws, again, taken, factor):
     return pltda, pixels.update(losses)
 
 
+def tgdd_step(pixels, matched, classifier, alpha, reals, draws, taken, factor):
+    """TGDD: both losses on one augmented batch, each by its own snapshot; one update."""
+    with torch.no_grad():
+        pixels.values.clamp_(0, 1)
+    distances, entropies, losses = [], [], []
+    for c, real in enumerate(reals):
+        target = features(matched, augment(normalise(real), draws[c]))
+        images = augment(normalise(decode(pixels.values[c], factor)[taken[c]]), draws[c])
+        distances.append(mean_distance(target, features(matched, images)))
+        entropies.append(cross_entropy(classifier, images, torch.full((len(images),), c)))
+        losses.append(distances[-1] + alpha * entropies[-1])
+    pixels.update(losses)
+    return [d.item() for d in distances], [e.item() for e in entropies]
+
+
 class QueuedNetwork:
     """A network of IDM's queue with its optimiser and running accuracy."""
 

@@ -90,11 +90,15 @@ def test_a_method_without_a_paper_runs_by_its_defaults(moments, train, monkeypat
 
 
 def test_titles_and_protocols_of_any_name():
-    assert [methods.title(name) for name in methods.METHODS] == ["DM", "IDM", "M3D", "DANCE"]
+    assert [methods.title(name) for name in methods.METHODS] == [
+        "DM", "IDM", "M3D", "DANCE", "TGDD",
+    ]  # fmt: skip
     assert methods.title("kcenter") == "k-center" and methods.title("their\nown") == "their own"
     found = [methods.protocol_of(name) for name in (*methods.METHODS, "herding", "unknown")]
-    assert found == ["dm", "dm", "dance", "dance", "dance", "dance"]
-    assert [methods.needs_experts(name) for name in methods.METHODS] == [False, False, False, True]
+    assert found == ["dm", "dm", "dance", "dance", "dance", "dance", "dance"]
+    needs = {name for name in methods.METHODS if methods.needs_experts(name)}
+    assert needs == {"dance", "tgdd"}
+    assert [name for name in methods.METHODS if methods.needs_trajectories(name)] == ["tgdd"]
 
 
 def test_every_setting_says_what_it_means():
@@ -138,6 +142,7 @@ def test_unknown_names_are_said(network):
         ("dance", "cifar10", 32, 1, 10_000, {"factor": 2, "learning_rate": 0.01}),
         ("dance", "cifar10", 32, 50, 10_000, {"factor": 2, "learning_rate": 0.5}),
         ("dance", "nette", 128, 10, 10_000, {"factor": 3, "learning_rate": 1.0}),
+        ("tgdd", "cifar10", 32, 50, 10_000, {"factor": 2, "learning_rate": 0.5}),
     ],
 )  # fmt: skip
 def test_settings_are_the_papers(method, dataset, side, ipc, steps, config, network):
@@ -168,12 +173,13 @@ def test_settings_in_the_cases_that_papers_treat_apart():
     starts = {name: paper(name, "cifar10", 32, 10).init for name in methods.METHODS}
     assert starts == {
         "dm": "real", "idm": "real_mean", "m3d": "real", "dance": "first_nearest",
+        "tgdd": "first_nearest",
     }  # fmt: skip
     assert paper("m3d", "imagenet10", 224, 10).architecture == "resnetap10"
     assert paper("dance", "cifar10", 32, 10).experts == 5
 
 
-@pytest.mark.parametrize("method", ["dm", "idm", "m3d", "dance"])
+@pytest.mark.parametrize("method", list(methods.METHODS))
 def test_papers_do_not_mirror_digits(method, network):
     settings = paper(method, "mnist", 28, 10, flip=False).settings
     made = methods.create(method, network, **settings)

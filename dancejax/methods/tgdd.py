@@ -1,0 +1,190 @@
+"""TGDD: DANCE under snapshots of the experts' training (Ran et al., AAAI 2026)."""
+
+import dataclasses
+from functools import partial
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dancejax import interpolate, mmd, networks
+from dancejax.errors import UserError
+from dancejax.methods import base, dance, descent, trajectories
+from dancejax.methods.base import Array, Context, Method, Metrics, State, Visits
+from dancejax.methods.descent import Descent
+from dancejax.methods.optimizers import Optimizer
+from dancejax.methods.papers import DatasetLike, Paper
+from dancejax.types import Json
+
+NEEDS_EXPERTS = True
+NEEDS_TRAJECTORIES = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(base.Config):
+    """TGDD's settings: those of all methods (`base.Config`), and of its joint loss.
+
+    A learning_rate of None is the paper's, as DANCE's: 0.01 * IPC (0.1 * IPC from 128 pixels on).
+    """
+
+    factor: int = 2
+    batch_real: int = 128
+    batch_syn: int | None = 200
+    augmentation: str = "color_crop_cutout"
+    mode: str = "multi"
+    update_order: str = base.setting(
+        "classwise", "classwise steps the optimiser after each class, joint once for all classes"
+    )
+    alpha: float = base.setting(
+        1.0, "weight of the later snapshot's cross-entropy on the synthetic images", least=0
+    )
+    epoch_interval: int = base.setting(
+        7,
+        "epochs that the later snapshot, whose cross-entropy counts, is drawn from, beginning with "
+        "the earlier one's, whose features are matched; 0: all from there to the last",
+        least=0,
+    )
+
+
+def paper(dataset: DatasetLike, ipc: int) -> Paper:
+    """Return TGDD's published settings: those of the authors' setup, in which alpha is 1.
+
+    Args:
+      dataset: whose image size they depend on.
+      ipc: stored images per class.
+    """
+    return dataclasses.replace(dance.paper(dataset, ipc), title="TGDD")
+
+
+class _Setup(NamedTuple):
+    """The method as its functions need it."""
+
+    config: Config
+    network: nn.Module
+    optimizer: Optimizer
+
+    def descent(self, pixels: Array) -> Descent:
+        """How pixels [C, IPC, h, w, c] take steps."""
+        rate = dance.pixel_rate(self.config, pixels.shape[1], pixels.shape[2:])
+        return Descent(self.optimizer, rate, self.config.momentum, self.config.update_order)
+
+
+def create(config: Config, network: nn.Module, optimizer: Optimizer = base.SGD) -> Method:
+    """Return TGDD as a Method, which needs experts with their parameters after every epoch.
+
+    An iteration draws an expert, an epoch t of its training and an epoch u from t on, both from the
+    initial parameters (0) to the final ones. On one augmented batch it lowers, by one step, the
+    distance of mean features under the snapshot of t plus alpha times the cross-entropy of the
+    snapshot of u on the synthetic images.
+
+    Args:
+      config: the settings.
+      network: the experts'.
+      optimizer: of the pixels.
+
+    Raises:
+      UserError: a setting that makes no sense.
+
+    References:
+      Ran et al., "Trajectory Guided Dataset Distillation with Balanced Distribution", AAAI 2026,
+      arXiv 2512.02469.
+    """
+    base.check_settings(config)
+    for name in ("alpha", "epoch_interval"):
+        if not getattr(config, name) >= 0:
+            raise UserError(f"{name} must not be negative, but is {getattr(config, name)}.")
+    setup = _Setup(config, network, optimizer)
+    return Method(
+        name="tgdd",
+        config=config,
+        factor=config.factor,
+        needs_experts=NEEDS_EXPERTS,
+        init=partial(_init, setup),
+        update=partial(_update, setup),
+        pixels=base.stored(base.UNIT),
+        draw=base.draw_with(lambda key: _run_keys(key)[0], config.batch_real),
+        network=network,
+        resolved=partial(_resolved, config),
+        optimizer=optimizer,
+        visits=partial(_visits, config),
+    )
+
+
+def _resolved(config: Config, ipc: int, image_shape: tuple[int, ...]) -> Json:
+    """The settings that hold for a run."""
+    rate = dance.pixel_rate(config, ipc, image_shape)
+    return {**dataclasses.asdict(config), "learning_rate": rate}
+
+
+def _run_keys(key: Array) -> Array:
+    """The run's keys: of the epochs of real images, and of iterations."""
+    return jax.random.split(key)
+
+
+def _step_keys(key: Array, step: Array) -> Array:
+    """An iteration's keys: of snapshots, of the subset of synthetic images, of augmentation."""
+    return jax.random.split(jax.random.fold_in(_run_keys(key)[1], step), 3)
+
+
+def _visits(config: Config, key: Array, step: Array, count: int, snapshots: int) -> Visits:
+    """The snapshots of an iteration, of one expert: whose features count, whose cross-entropy."""
+    k_expert, k_first, k_second = jax.random.split(_step_keys(key, step)[0], 3)
+    expert = jax.random.randint(k_expert, (), 0, count)
+    first = jax.random.randint(k_first, (), 0, snapshots)
+    reach = config.epoch_interval or snapshots
+    second = jax.random.randint(k_second, (), first, jnp.minimum(first + reach, snapshots))
+    return Visits(jnp.stack([expert, expert]), jnp.stack([first, second]))
+
+
+class _Shared(NamedTuple):
+    """What all classes of an iteration share."""
+
+    matched: networks.Variables
+    classifier: networks.Variables
+    keys: base.ImageKeys
+    step: Array
+    context: Context
+
+
+def _init(setup: _Setup, key: Array, pixels: Array, context: Context) -> State:
+    stored = base.UNIT.enter(pixels, context)
+    opt_state = descent.init(setup.descent(stored), stored)
+    return State(jnp.zeros((), jnp.int32), key, stored, opt_state)
+
+
+def _update(
+    setup: _Setup, state: State, context: Context, *, class_chunk: int | None = None
+) -> tuple[State, Metrics]:
+    config, network = setup.config, setup.network
+    _, *k_images = _step_keys(state.key, state.step)
+    both = trajectories.snapshots_of(context, partial(_visits, config, state.key, state.step))
+    shared = _Shared(
+        interpolate.select(both, 0),
+        interpolate.select(both, 1),
+        base.ImageKeys(_run_keys(state.key)[0], *k_images),
+        state.step,
+        context._replace(experts=None, trajectories=None, visited=None),
+    )
+    loss, size = partial(_loss, setup), descent.block_size(network, state, config, class_chunk)
+    pixels, opt_state, metrics = descent.descend(
+        setup.descent(state.pixels),
+        base.UNIT.constrain(state.pixels),
+        state.opt_state,
+        lambda own, classes: descent.class_gradients(loss, own, classes, shared, size),
+    )
+    return State(state.step + 1, state.key, pixels, opt_state), metrics
+
+
+def _loss(setup: _Setup, pixels: Array, classes: Array, shared: _Shared) -> tuple[Array, Metrics]:
+    """The distance of mean features and the weighted cross-entropy of each class, [k]."""
+    config, network = setup.config, setup.network
+    matched, classifier, keys, step, context = shared
+    real = base.real_batch(config, keys, step, classes, context)
+    syn = base.synthetic(config, base.UNIT, keys, pixels, classes, context)
+    _, real_features = base.forward_classes(network, matched, real)
+    _, features = base.forward_classes(network, matched, syn)
+    distances = mmd.mean_discrepancy(jax.lax.stop_gradient(real_features), features)
+    logits, _ = base.forward_classes(network, classifier, syn)
+    entropy = base.cross_entropy(logits, classes)
+    return distances + config.alpha * entropy, {"matching": distances, "cross_entropy": entropy}
