@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -186,11 +185,6 @@ def condense(
     return work.run_to_end(state, context)
 
 
-def kept_set(folder: Path, iteration: int) -> Path:
-    """Return where a run in a folder keeps its set of an iteration."""
-    return folder / "kept" / f"step_{iteration:06d}"
-
-
 class _Condensing:
     """A condensation at work: its log, checkpoints, pictures and measurements."""
 
@@ -233,20 +227,9 @@ class _Condensing:
                 f"{folder} has done {self.step} iterations already, more than the {self.total} "
                 "asked for; choose another --workdir."
             )
-        self._check_kept(folder)
+        if self.step == self.total:
+            records.check_kept(folder, self.step, self.run.keep_every)
         return saved.tree
-
-    def _check_kept(self, folder: Path) -> None:
-        """Raise UserError if a finished run is asked for sets that it has not kept."""
-        every = self.run.keep_every
-        if self.step < self.total or not every:
-            return
-        last = self.step - self.step % every
-        if last and not kept_set(folder, last).exists():
-            raise UserError(
-                f"{folder} is finished and kept no set after {last} iterations; choose another "
-                "--workdir to keep sets on the way."
-            )
 
     def run_to_end(self, state: State, context: Context) -> CondensedSet:
         """Iterate, save and measure; returns the condensed set."""
@@ -354,7 +337,7 @@ class _Condensing:
             save_grid(path, self.artifact(state, context), note=f"iteration {self.step}")
         if folder is not None and self.step and self._due(self.run.keep_every):
             (folder / "kept").mkdir(exist_ok=True)
-            condensed.save(self.artifact(state, context), kept_set(folder, self.step))
+            condensed.save(self.artifact(state, context), records.kept_set(folder, self.step))
 
     def _save(self, state: State) -> None:
         if self.run.folder is not None:

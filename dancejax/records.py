@@ -131,6 +131,27 @@ def check_set(folder: Path, wanted: Json) -> None:
     _check_same(record, {**wanted, "settings": both}, folder)
 
 
+def kept_set(folder: Path, iteration: int) -> Path:
+    """Return where a run in a folder keeps its set of an iteration."""
+    return folder / "kept" / f"step_{iteration:06d}"
+
+
+def check_kept(folder: Path, steps: int, every: int) -> None:
+    """Raise UserError if a finished run is asked for sets that it has not kept.
+
+    Args:
+      folder: of the run.
+      steps: iterations that it has done.
+      every: iterations between sets that are to be kept (0: none).
+    """
+    last = steps - steps % every if every else 0
+    if last and not kept_set(folder, last).exists():
+        raise UserError(
+            f"{folder} is finished and kept no set after {last} iterations; choose another "
+            "--workdir to keep sets on the way."
+        )
+
+
 def _check_same(found: Json, wanted: Json, folder: Path) -> None:
     """Compare the settings that are wanted, and all else."""
     settings = found.get("settings") or {}
