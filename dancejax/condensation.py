@@ -177,9 +177,8 @@ def condense(
     method, state, context = start(
         method, dataset, ipc=ipc, experts=experts, init=init, seed=seed, run=run
     )
-    record = records.describe(
-        method, dataset, ipc, init, seed, records.settings_of(method, experts)
-    )
+    own = records.settings_of(method, experts)
+    record = records.describe(method, dataset, ipc, init, seed, own)
     work = _Condensing(method, dataset, record, run.opened(), total=steps)
     state = work.restored(state, context)
     return work.run_to_end(state, context)
