@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from dancejax.data import Dataset
 from dancejax.errors import UserError
 
-_FEW, _MANY = 60, 500
+_FEW, _MANY = 60, 250
 
 
 def both(test: Callable[[st.DataObject], None]) -> Callable[..., None]:
