@@ -115,6 +115,11 @@ def start(work: Work, settings: Json, dataset: Dataset | None = None) -> Path:
     return guard.open_workdir(work.folder, config)
 
 
+def end_dry_run(work: Work) -> None:
+    """Say that nothing is written."""
+    say(f"a dry run: nothing is written; the work folder would be {work.folder}")
+
+
 def accuracy(mean: float, std: float, networks: int, digits: int = 2) -> str:
     """Mean and deviation of accuracies in percent; a single network has no deviation."""
     text = f"{mean:.{digits}f}"

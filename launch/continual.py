@@ -51,8 +51,9 @@ def read() -> tuple[continual.Settings, settings.Work, bool]:
 def main() -> None:
     given, work, dry_run = read()
     if dry_run:
-        common.show(continual.plan(continual.prepare(given, run=work.run, say=common.say)))
-        common.say(f"a dry run: nothing is written; the work folder would be {work.folder}")
+        job = continual.prepare(given, run=work.run, say=common.say)
+        common.show(continual.plan(job))
+        common.end_dry_run(work)
         return
     result = continual.learn(
         given, run=work.run, say=common.say, begin=lambda train: common.start(work, {}, train)

@@ -53,8 +53,9 @@ def read() -> tuple[nas.Settings, settings.Work, bool]:
 def main() -> None:
     given, work, dry_run = read()
     if dry_run:
-        common.show(nas.plan(nas.prepare(given, run=work.run, say=common.say)))
-        common.say(f"a dry run: nothing is written; the work folder would be {work.folder}")
+        job = nas.prepare(given, run=work.run, say=common.say)
+        common.show(nas.plan(job))
+        common.end_dry_run(work)
         return
     result = nas.search(
         given, run=work.run, say=common.say, begin=lambda train: common.start(work, {}, train)

@@ -32,7 +32,7 @@ SMALLER = {
                   "--orders=1", "--ipc=2", "--methods=dm,random"),
     "nas": ("--space=depth=1 width=4,8", *EXPERTS, "--epochs=1", "--whole_epochs=1", "--ipc=2"),
     "cross": ("--networks=convnet:width=4:depth=2,resnetap10:width=2", *ONCE),
-    "analyse": (*NETWORK, "--expert_epochs=1", "--expert_batch=32"),
+    "analyse": (*NETWORK, "--expert_epochs=1", "--expert_batch_size=32"),
 }  # fmt: skip
 
 
