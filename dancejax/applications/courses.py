@@ -30,8 +30,8 @@ class Course:
       classes: names of each step's classes.
       images: stored in the memory after each step.
       tests: test images of each step's classes.
-      accuracies: percent, [steps][networks][steps so far]: after each step, of each network, on the
-        test images of each step's classes so far.
+      accuracies: percent, by steps, networks and steps so far: after each step, of each network,
+        on the test images of each step's classes so far.
     """
 
     method: str
@@ -47,7 +47,7 @@ class Course:
         return len(self.accuracies[0])
 
     def of_network(self, number: int) -> list[tuple[float, ...]]:
-        """Return `accuracies` of one network, [steps][steps so far]."""
+        """Return `accuracies` of one network, by steps and steps so far."""
         return [after[number] for after in self.accuracies]
 
     def curve(self, number: int) -> list[float]:

@@ -59,7 +59,7 @@ class Outcome(NamedTuple):
     """What a trial came to.
 
     Attributes:
-      accuracies: of each network on each test set, percent, [networks][tests].
+      accuracies: percent, a tuple for each network with a number for each test set.
       seconds: that training took, summed over networks; without compiling, where the call trained
         for more than one epoch.
     """
