@@ -9,9 +9,12 @@ IPCs or seeds add to what is there. Cells are made one after another, side by si
 far they are. An ablation is the same command with variants:
 
     ... --methods=dance --ipcs=10 --variant=factor=1 --variant=calibration=false --variant=experts=1
+
+--ablation=dance-components makes a table of the papers, theirs beside.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
@@ -26,16 +29,20 @@ from dancejax.text import meant
 from . import common, flagtypes, jobs, settings
 
 FLAGS = flags.FLAGS
+ABLATIONS = {
+    f"{method}-{name}": (method, table)
+    for method in methods.METHODS
+    for name, table in methods.ablations(method).items()
+}
+"""The tables of the papers that vary a method, by the names that --ablation takes."""
 
 
 def read(*, shared: bool) -> tuple[grid.Settings, settings.Work]:
     """The grid, and the work folder; shared: other processes may have it."""
     cells = grid.Settings(
         settings.data(),
-        FLAGS.methods,
-        FLAGS.ipcs,
-        FLAGS.seeds,
-        FLAGS.variant,
+        **columns(),
+        seeds=FLAGS.seeds,
         steps=FLAGS.steps,
         config=settings.config(),
         network=settings.network(),
@@ -45,6 +52,22 @@ def read(*, shared: bool) -> tuple[grid.Settings, settings.Work]:
         seed=FLAGS.seed,
     )
     return cells, settings.work(shared=shared)
+
+
+def columns() -> dict[str, Any]:
+    """Methods, IPCs and variants of the grid: those of --ablation, or of the flags so named."""
+    if FLAGS.ablation is None:
+        return {"methods": FLAGS.methods, "ipcs": FLAGS.ipcs, "variants": FLAGS.variant}
+    method, table = ABLATIONS[FLAGS.ablation]
+    if settings.by_hand("methods") is not None:
+        raise UserError("--ablation names the methods; leave --methods out.")
+    rows = [",".join(f"{k}={v}".lower() for k, v in row.items()) for row in table.rows.values()]
+    return {
+        "methods": (*table.beside, method),
+        "ipcs": settings.by_hand("ipcs") or table.ipcs,
+        "variants": [*(f"{method}:{row}" for row in rows), *FLAGS.variant],
+        "plain": table.plain,
+    }
 
 
 def main() -> None:
@@ -129,9 +152,10 @@ def flags_of(cell: Cell, cells: grid.Settings) -> dict[str, list[object]]:
         "methods": [cell.method],
         "ipcs": [cell.ipc],
         "seeds": [cell.seed],
-        "variant": [cell.variant] if cell.variant else [],
+        "variant": [f"{cell.method}:{cell.variant}"] if cell.variant else [],
         "epochs": [] if epochs is None else [epochs],
         "cells": [cell.name],
+        "ablation": [],
     }
 
 
@@ -156,7 +180,15 @@ if __name__ == "__main__":
         "variant",
         [],
         "settings that differ from the rest, as name=value,name=value: a further column of the "
-        "grid for the methods that have them; may be repeated. experts=N uses N of the pool",
+        "grid for the methods that have them, or with METHOD: before it for that one; may be "
+        "repeated. experts=N uses N of the pool, iterations=N makes so many",
+    )
+    flags.DEFINE_enum(
+        "ablation",
+        None,
+        [*ABLATIONS],
+        "a table of the papers as the grid, with its methods, IPCs and variants: "
+        + "; ".join(f"{name}: {table.source}" for name, (_, table) in ABLATIONS.items()),
     )
     flags.DEFINE_integer("steps", None, "iterations (default: the paper's)", lower_bound=1)
     flags.DEFINE_integer("repeats", 3, "networks per evaluation", lower_bound=1)

@@ -17,7 +17,7 @@ class Cell:
     """One entry of the grid: a method or coreset, images per class, seed.
 
     variant: settings of the method that differ from the rest of the grid, "name=value,name=value";
-    beside the fields of its Config, "experts" for how many of the pool it uses.
+    beside the fields of its Config, "iterations", and "experts" for how many of the pool it uses.
     """
 
     method: str
@@ -59,6 +59,8 @@ class Cell:
                     f"{self.method} has no setting {name!r}; it has {', '.join(types) or 'none'}."
                 )
             found[name] = _parse_setting(name, text, types[name])
+            if name in ("experts", "iterations") and found[name] < 1:
+                raise UserError(f"{name} must be at least 1, not {text}.")
         return found
 
 
@@ -66,18 +68,24 @@ def setting_types(method: str) -> dict[str, type]:
     """What a variant can set of a method or coreset, with the types."""
     if method not in methods.METHODS:
         return {}
-    types = {**methods.setting_types(method), "optimizer": str}
+    types = {**methods.setting_types(method), "optimizer": str, "iterations": int}
     return {**types, "experts": int} if methods.needs_experts(method) else types
 
 
 def variants_of(method: str, variants: Sequence[str]) -> list[str]:
-    """Those of the variants that a method has the settings for; the plain one is always there."""
+    """Those of the variants that are a method's: "METHOD:name=value,..." are of that one alone,
+    others of all that have the settings."""
     types = setting_types(method)
 
     def fits(variant: str) -> bool:
         return all(part.partition("=")[0] in types for part in variant.split(","))
 
-    return ["", *(variant for variant in variants if variant and fits(variant))]
+    found = []
+    for variant in variants:
+        whose, colon, own = variant.rpartition(":")
+        if own and (whose == method if colon else fits(own)):
+            found.append(own)
+    return found
 
 
 def _parse_setting(name: str, text: str, kind: type) -> Any:
@@ -95,6 +103,8 @@ def plan_of(cell: Cell, dataset: Dataset, steps: int | None, settings: Json) -> 
     published = methods.paper(cell.method, dataset, cell.ipc)
     types = setting_types(cell.method)
     given = {**settings, **cell.settings()}
-    own = {name: value for name, value in given.items() if name in types and name != "experts"}
+    others = ("experts", "iterations")
+    own = {name: value for name, value in given.items() if name in types and name not in others}
     found = {**published.settings, **own}
-    return dataclasses.replace(published, steps=steps or published.steps, settings=found)
+    steps = cell.settings().get("iterations", steps or published.steps)
+    return dataclasses.replace(published, steps=steps, settings=found)

@@ -20,6 +20,7 @@ from dancejax import (
     initialisation,
     methods,
     records,
+    report,
     runs,
 )
 from dancejax.applications import assess, coresets, grid_table, pool
@@ -39,6 +40,7 @@ from dancejax.coreset import Means
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.methods import Paper
+from dancejax.report import compare
 from dancejax.runs import Run, integrity
 from dancejax.training import experts
 from dancejax.types import Json
@@ -56,7 +58,9 @@ class Settings:
       methods: methods and coresets.
       ipcs: images per class.
       seeds: a condensed set each.
-      variants: further columns, as `Cell.variant`, for the methods that have the settings.
+      variants: further columns, as `Cell.variant`, for the methods that have the settings; with
+        "METHOD:" before it for that one alone.
+      plain: whether methods with variants have a column without any, too.
       steps: iterations (None: each paper's).
       config: settings given by hand, for the methods that have them.
       network: of all cells.
@@ -78,6 +82,7 @@ class Settings:
     evaluation: EvaluationSettings = dataclasses.field(default_factory=EvaluationSettings)
     epochs: Sequence[int] = ()
     seed: int = 0
+    plain: bool = True
 
     def __post_init__(self) -> None:
         if len(self.epochs) not in (0, 1, len(self.ipcs)):
@@ -90,13 +95,19 @@ class Settings:
             Cell(method, ipc, seed, variant)
             for ipc in self.ipcs
             for method in self.methods
-            for variant in variants_of(method, self.variants)
+            for variant in self._columns(method)
             for seed in self.seeds
         ]
-        for variant in self.variants:
+        for given in self.variants:
+            whose, _, variant = given.rpartition(":")
             if not any(cell.variant == variant for cell in cells):
-                Cell(self.methods[0], self.ipcs[0], 0, variant)
+                Cell(whose or self.methods[0], self.ipcs[0], 0, variant)
+                raise UserError(f"the variant {given!r} is of a method that the grid has not.")
         return cells
+
+    def _columns(self, method: str) -> list[str]:
+        variants = variants_of(method, self.variants)
+        return ["", *variants] if self.plain or not variants else variants
 
     @property
     def experts_needed(self) -> int:
@@ -332,7 +343,17 @@ def row(cell: Cell, made: CondensedSet, grid: Grid) -> Json:
         "iterations": cost.get("iterations"),
         "seconds_per_iteration": cost.get("seconds_per_iteration"),
         "step_memory_mb": cost.get("step_memory_mb"),
+        "published": _published(folder),
     }
+
+
+def _published(folder: Path) -> Json | None:
+    """The papers' number for what a cell's folder holds; None where they have none."""
+    entries = report.collect([folder / "condensed", folder / "evaluation"], notes=[])
+    found = compare.published(entries[0])
+    if found is None:
+        return None
+    return {"accuracy": found.accuracy, "std": found.std, "source": found.source}
 
 
 def _check_made(

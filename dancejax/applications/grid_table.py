@@ -72,9 +72,10 @@ def table(rows: list[Json]) -> str:
     """Show lines of `row` as a Markdown table, the seeds of one cell together in a line.
 
     The deviation is over the sets of several seeds (of their means over networks), or over the
-    networks of the one set; a column says which.
+    networks of the one set; a column says which. The papers' numbers are beside, where they have
+    some.
     """
-    head = (
+    head: tuple[str, ...] = (
         "method",
         "variant",
         "IPC",
@@ -86,13 +87,16 @@ def table(rows: list[Json]) -> str:
         "s/iteration",
         "step memory (MB)",
     )
+    if compared := any(r.get("published") for r in rows):
+        head += ("published",)
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for r in rows:
         keys = ("method", "ipc", "protocol", "epochs", "repeats", "iterations")
         groups.setdefault((*(r.get(k) for k in keys), r.get("variant") or ""), []).append(r)
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for group in groups.values():
-        lines.append("| " + " | ".join(map(names.markdown, _table_line(group))) + " |")
+        line = _table_line(group) + ([_published(group[0])] if compared else [])
+        lines.append("| " + " | ".join(map(names.markdown, line)) + " |")
     return "\n".join(lines)
 
 
@@ -121,3 +125,12 @@ def _table_line(group: list[dict[str, Any]]) -> list[str]:
         f"{statistics.fmean(seconds):.3f}" if seconds else "-",
         f"{max(memory):.0f}" if memory else "-",
     ]
+
+
+def _published(line: Json) -> str:
+    """The papers' number beside a line, with its place."""
+    found = line.get("published")
+    if not found:
+        return "-"
+    std = "" if found["std"] is None else f" +- {found['std']:.1f}"
+    return f"{found['accuracy']:.1f}{std} ({found['source']})"

@@ -13,19 +13,21 @@ from dancejax.errors import UserError
 from dancejax.methods import dance, dm, idm, m3d, optimizers, tgdd
 from dancejax.methods.base import Context, Method, State
 from dancejax.methods.optimizers import OPTIMIZERS
-from dancejax.methods.papers import DatasetFacts, DatasetLike, Paper, unmirrored
+from dancejax.methods.papers import Ablation, DatasetFacts, DatasetLike, Paper, unmirrored
 from dancejax.text import meant
 from dancejax.types import Json
 
 __all__ = [
     "METHODS",
     "OPTIMIZERS",
+    "Ablation",
     "Context",
     "DatasetFacts",
     "DatasetLike",
     "Method",
     "Paper",
     "State",
+    "ablations",
     "cpu_settings",
     "create",
     "needs_experts",
@@ -122,6 +124,12 @@ def paper(name: str, dataset: DatasetLike, ipc: int) -> Paper:
         title=names.clean(name).upper(),
         published=False,
     )
+
+
+def ablations(name: str) -> dict[str, Ablation]:
+    """Return the tables of the papers that vary a method, by name: ABLATIONS of its file, which may
+    lack it."""
+    return dict(getattr(_module(name), "ABLATIONS", {}))
 
 
 def protocol_of(name: str) -> str:

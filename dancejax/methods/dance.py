@@ -16,7 +16,7 @@ from dancejax.methods import base, descent
 from dancejax.methods.base import Array, Context, Method, Metrics, State
 from dancejax.methods.descent import Descent
 from dancejax.methods.optimizers import Optimizer
-from dancejax.methods.papers import LARGE, DatasetLike, Paper, side
+from dancejax.methods.papers import LARGE, Ablation, DatasetLike, Paper, side
 from dancejax.types import Json
 
 NEEDS_EXPERTS = True
@@ -52,6 +52,25 @@ class Config(base.Config):
 
 WITHOUT_PLTDA = ("random", "expert")
 _FIXED_NETWORK = zlib.crc32(b"fixed network")
+
+
+ABLATIONS = {
+    "components": Ablation(
+        "DANCE Table 5",
+        {
+            "dance_no_factor": {"factor": 1},
+            "dance_no_pltda": {"pltda": False},
+            "dance_no_calibration": {"calibration": False},
+        },
+        ipcs=(10, 50),
+    ),
+    "experts": Ablation(
+        "DANCE Table 6",
+        {f"dance_experts_{n}": {"experts": n} for n in (1, 2, 3, 4, 5, 10, 15, 20)},
+        plain=False,  # that is the row of 5
+    ),
+}
+"""Tables of the paper that vary its settings."""
 
 
 def paper(dataset: DatasetLike, ipc: int) -> Paper:

@@ -15,7 +15,7 @@ from dancejax.methods import base, descent
 from dancejax.methods.base import Array, Context, Method, Metrics, State
 from dancejax.methods.descent import Descent
 from dancejax.methods.optimizers import Optimizer
-from dancejax.methods.papers import LARGE, TINY, DatasetLike, Paper, side, unmirrored
+from dancejax.methods.papers import LARGE, TINY, Ablation, DatasetLike, Paper, side, unmirrored
 
 Discrepancy = Callable[[Array, Array], Array]
 
@@ -41,6 +41,17 @@ class Config(MatchingConfig):
     """
 
     moments: int = base.setting(1, "moments of the features that are matched, 1 (the mean) to 3")
+
+
+ABLATIONS = {
+    "ipc": Ablation("DM Figure 5", ipcs=(1, 10, 50, 100, 200, 500, 1000, 1250)),
+    "moments": Ablation(
+        "M3D Table 1",
+        {"dm_2nd_moment": {"moments": 2}, "dm_2nd_3rd_moment": {"moments": 3}},
+        beside=("m3d",),
+    ),
+}
+"""Tables and figures of the papers that vary its settings."""
 
 
 def paper(dataset: DatasetLike, ipc: int) -> Paper:

@@ -17,7 +17,7 @@ from dancejax.methods.base import Array, Context, Method, Metrics, State
 from dancejax.methods.descent import Descent
 from dancejax.methods.idm_queue import Queue, Training
 from dancejax.methods.optimizers import Optimizer
-from dancejax.methods.papers import LARGE, TINY, DatasetLike, Paper, side, unmirrored
+from dancejax.methods.papers import LARGE, TINY, Ablation, DatasetLike, Paper, side, unmirrored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +49,22 @@ class Config(base.Config):
     train_rate: float = base.setting(0.01, "learning rate of that training")
     train_momentum: float = base.setting(0.9, "momentum of that training", least=0, below=1)
     train_decay: float = base.setting(5e-4, "weight decay of that training", least=0)
+
+
+ABLATIONS = {
+    "components": Ablation(
+        "IDM Table 2",
+        {
+            "idm_queue": {"factor": 1, "regularisation": 0.0},
+            "idm_queue_reg": {"factor": 1},
+        },
+        beside=("dm",),
+    ),
+    "partition": Ablation(
+        "IDM Table 3", {"idm_queue_reg": {"factor": 1}, "idm_factor_3": {"factor": 3}}
+    ),
+}
+"""Tables of the paper that vary its settings."""
 
 
 def paper(dataset: DatasetLike, ipc: int) -> Paper:

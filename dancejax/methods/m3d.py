@@ -10,7 +10,7 @@ from dancejax.errors import UserError
 from dancejax.methods import base, dm
 from dancejax.methods.base import Method
 from dancejax.methods.optimizers import Optimizer
-from dancejax.methods.papers import LARGE, DatasetLike, Paper, side
+from dancejax.methods.papers import LARGE, Ablation, DatasetLike, Paper, side
 
 KERNELS = ("gaussian", "linear", "polynomial")
 
@@ -33,6 +33,20 @@ class Config(dm.MatchingConfig):
     )
     offset: float = base.setting(1.0, "of the polynomial kernel", least=0)
     degree: int = base.setting(2, "of the polynomial kernel")
+
+
+ABLATIONS = {
+    "kernel": Ablation(
+        "M3D Figure 6", {f"m3d_{name}": {"kernel": name} for name in ("linear", "polynomial")}
+    ),
+    "sampling": Ablation(
+        "M3D Figure 6", {f"m3d_ipm_{n}": {"iterations_per_model": n} for n in (1, 2, 10, 20, 50)}
+    ),
+    "iterations": Ablation(
+        "M3D Figure 3", {f"m3d_iterations_{n}": {"iterations": n} for n in (1000, 2000, 5000)}
+    ),
+}
+"""Tables and figures of the paper that vary its settings."""
 
 
 def paper(dataset: DatasetLike, ipc: int) -> Paper:

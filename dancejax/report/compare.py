@@ -30,6 +30,8 @@ _OWN_CHOICES = ("seed", "ipc", "num_classes")
 
 
 EXPERTS = "number of experts"
+_SPELLED = {"experts": EXPERTS}
+"""Settings of ablations that differences call otherwise."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +62,7 @@ def label(entry: Entry) -> str:
 
 def variation(entry: Entry) -> list[str]:
     """Say, setting by setting, what a name has beside the method's title."""
-    named = papers.ablated(entry.method) | entry.varying | {"condensed on"}
+    named = _ablated(entry.method).keys() | entry.varying | {"condensed on"}
     found = deviations(entry)
     if found and not is_own(entry.dataset):
         types = {**methods.setting_types(entry.method), "init": str}
@@ -122,17 +124,16 @@ def is_own(dataset: str) -> bool:
 
 def tabled(entry: Entry) -> str | None:
     """The name in the papers' tables of an entry's method, or of its ablation."""
-    tabled = papers.ablated(entry.method)
-    changed = [d for d in differences(entry) if d.name in tabled]
+    tabled = _ablated(entry.method)
+    changed = {tabled[d.name]: d.here for d in differences(entry) if d.name in tabled}
     if not changed:
         return _ALIASES.get(entry.method, entry.method)
-    if len(changed) > 1:
-        return None
-    name, here = changed[0].name, changed[0].here
-    if name == EXPERTS:
-        return f"{entry.method}_experts_{here}"
-    off = here is False or (name, here) == ("factor", 1)
-    return f"{entry.method}_no_{name}" if off else None
+    return papers.ablation_row(entry.method, changed)
+
+
+def _ablated(method: str) -> dict[str, str]:
+    """The settings that tables vary for a method, by their names in differences."""
+    return {_SPELLED.get(name, name): name for name in papers.ablated(method)}
 
 
 def differences(entry: Entry) -> list[Difference]:

@@ -126,5 +126,11 @@ def test_evaluations_of_one_set_that_differ_have_different_names(tmp_path):
 
 
 def test_settings_that_tables_vary_are_read_from_the_tables():
-    assert papers.ablated("dance") == {"pltda", "calibration", "factor", "number of experts"}
-    assert papers.ablated("dm") == papers.ablated("random") == frozenset()
+    assert papers.ablated("dance") == {"pltda", "calibration", "factor", "experts"}
+    assert papers.ablated("dm") == {"moments"} and papers.ablated("random") == frozenset()
+    assert papers.ablation_row("idm", {"factor": 1}) == "idm_queue_reg"
+    assert papers.ablation_row("m3d", {"kernel": "linear"}) is None  # no number in print
+    stray = {row.method for row in papers.accuracies() if row.method.startswith(
+        tuple(f"{name}_" for name in methods.METHODS))}  # fmt: skip
+    tables = [table for name in methods.METHODS for table in methods.ablations(name).values()]
+    assert stray <= {row for table in tables for row in table.rows}

@@ -6,6 +6,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from dancejax import methods
+from dancejax.types import Json
 
 
 class Accuracy(NamedTuple):
@@ -130,14 +131,26 @@ def published(method: str, dataset: str, ipc: int | None, networks: set[str]) ->
     return min(found, key=lambda row: order.index(row.paper), default=None)
 
 
-@functools.cache
 def ablated(method: str) -> frozenset[str]:
-    """The settings that tables vary for a method, by rows as dance_no_pltda, dance_experts_3."""
-    begin = f"{method}_"
-    rows = {row.method[len(begin) :] for row in accuracies() if row.method.startswith(begin)}
-    found = {row.removeprefix("no_") for row in rows if row.startswith("no_")}
-    counts = {row.rpartition("_")[0] for row in rows if row.rpartition("_")[2].isdecimal()}
-    return frozenset(found | {f"number of {name}" for name in counts})
+    """The settings that tables with numbers vary for a method."""
+    return frozenset(name for settings in _rows_of(method).values() for name in settings)
+
+
+def ablation_row(method: str, settings: Json) -> str | None:
+    """The row of the tables in which a method has such settings, all others being the paper's."""
+    found = (name for name, own in _rows_of(method).items() if own == settings)
+    return next(found, None)
+
+
+def _rows_of(method: str) -> dict[str, Json]:
+    """The rows with numbers that vary a method: what settings each has."""
+    if method not in methods.METHODS:
+        return {}
+    known = {row.method for row in accuracies()}
+    tables = methods.ablations(method).values()
+    return {
+        name: dict(own) for table in tables for name, own in table.rows.items() if name in known
+    }
 
 
 def published_cost(method: str, dataset: str, ipc: int) -> Cost | None:
