@@ -11,6 +11,7 @@ from pathlib import Path
 import flax.linen as nn
 import jax
 import matplotlib
+import psutil
 import pytest
 
 from dancejax import data, networks
@@ -86,9 +87,10 @@ def pool(trained: Experts) -> ExpertPool:
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs() -> Iterator[None]:
-    """What a module compiled is of no use to the next, and takes gigabytes in the end."""
+    """What modules compiled takes gigabytes in the end."""
     yield
-    jax.clear_caches()
+    if psutil.Process().memory_info().rss > 3e9:
+        jax.clear_caches()
 
 
 @pytest.fixture

@@ -143,19 +143,6 @@ def test_a_network_of_ones_own_that_does_not_fit(wrong, train, test):
         condensation.condense(method, train, ipc=1, steps=1)
 
 
-def test_a_network_of_ones_own(train, test, tmp_path):
-    """It condenses, is tested and gives experts, which are read back by giving it again."""
-    method = methods.create("dm", network=Mine(), batch_real=4)
-    made = condensation.condense(method, train, ipc=1, steps=1, run=tmp_path)
-    evaluation.evaluate(made, test, Mine(), CONFIG, repeats=1)
-    config = experts.expert_training(28, epochs=1)
-    made = experts.train_experts(Mine(), train, count=1, config=config, run=tmp_path / "pool")
-    assert made.network == Mine()
-    assert experts.load_pool(tmp_path / "pool", network=Mine()).network == Mine()
-    with pytest.raises(UserError, match="network"):
-        experts.load_pool(tmp_path / "pool")
-
-
 def test_experts_of_another_network(train, pool, network):
     other = networks.create("convnet", 3, train.image_shape, width=4, depth=2)
     method = methods.create("dance", network=other, batch_real=4)

@@ -68,6 +68,7 @@ def test_the_papers_data_sets_are_known(name, known):
     assert plan.published(name) is known
 
 
+@pytest.mark.slow
 def test_estimates_count_every_part(train, network):
     method = methods.create("dance", network=network, batch_real=8)
     work = plan.Work(

@@ -40,6 +40,13 @@ def test_steps_are_plain_sgd(reset, train, network):
     key = jax.random.key(5)
     k_order, _ = jax.random.split(key)
     params = state.variables["params"]
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss(p, images, labels):
+        logits, _ = network.apply({"params": p}, images)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
     buffer = jax.tree.map(jnp.zeros_like, params)
     assert training.steps_per_epoch(72, 20) == 4
     for step in range(10):
@@ -48,12 +55,7 @@ def test_steps_are_plain_sgd(reset, train, network):
         own = taken[20 * index : 20 * index + 20]
         assert len(own) == (12 if index == 3 else 20)
         images = sampling.normalise(data.images[own], data.mean, data.std)
-
-        def loss(p, images=images, own=own):
-            logits, _ = network.apply({"params": p}, images)
-            return optax.softmax_cross_entropy_with_integer_labels(logits, data.labels[own]).mean()
-
-        value, grads = jax.value_and_grad(loss)(params)
+        value, grads = loss(params, images, data.labels[own])
         rate = 0.01 * 0.1 ** ((epoch >= 1) + (epoch >= 2))
         keep = 0.0 if reset and step in (4, 8) else 0.9
         buffer = jax.tree.map(lambda b, g, p, m=keep: m * b + g + 5e-4 * p, buffer, grads, params)
@@ -87,7 +89,7 @@ def test_cutmix_mixes_the_losses_of_both_labels(train, network):
     np.testing.assert_allclose(found, lam * own + (1 - lam) * other, rtol=1e-4)
 
 
-@pytest.mark.parametrize("cpu", [True, False])
+@pytest.mark.parametrize("cpu", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_many_networks_at_once_are_each_alone(cpu, monkeypatch, train, network):
     """One after the other, as on CPU, or in one batch, as on accelerators."""
     monkeypatch.setattr(backend, "is_cpu", lambda: cpu)
@@ -183,12 +185,14 @@ def test_two_milestones_on_one_epoch_drop_the_rate_twice(train, network):
     taken, _ = training.batch_indices(key, jnp.int32(2), 72, 72)
     images = sampling.normalise(data.images[taken], data.mean, data.std)
 
-    def loss(p):
+    @jax.jit
+    @jax.grad
+    def gradient(p):
         logits, _ = network.apply({"params": p}, images)
         entropy = optax.softmax_cross_entropy_with_integer_labels
         return entropy(logits, data.labels[taken]).mean()
 
-    grads = jax.grad(loss)(state.variables["params"])
+    grads = gradient(state.variables["params"])
     after, _ = step_alone(state, key, data, network=network, config=config)
     moved = jax.tree.map(lambda a, b: a - b, state.variables["params"], after.variables["params"])
     chex.assert_trees_all_close(

@@ -147,6 +147,7 @@ def test_a_refused_command_leaves_everything_as_it_was(launch, dataset, expert_d
     launch(*command, f"--workdir={run}", "--log_every=7", "--checkpoint_seconds=1")
 
 
+@pytest.mark.slow
 def test_sizes_are_chosen_wherever_they_are_needed(launch, tmp_path):
     """A folder of pictures of several sizes, named relative to the home folder, from within it."""
     from PIL import Image

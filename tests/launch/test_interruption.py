@@ -84,7 +84,8 @@ def kill_often(environment, command, kills, longest=3.0):
     assert outcome["kills"] == kills, outcome
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [2, 50])
 def test_condense_survives_being_killed(
     kills, launch, whole, environment, dataset, expert_dir, tmp_path
 ):
@@ -132,6 +133,7 @@ def test_evaluate_and_forgetting_survive_being_killed(launch, environment, datas
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing(small_disk, launch, whole, dataset, expert_dir):
     """Filled up by others in the middle of a run; with room the same command goes on."""
     run = small_disk / "run"

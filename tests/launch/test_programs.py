@@ -107,6 +107,7 @@ def own_folder_command(photos, workdir):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_ones_own_folder_in_one_command(launch, photos, tmp_path):
     """Settings are chosen, experts trained, the result evaluated beside random images."""
     command = own_folder_command(photos, tmp_path / "run")
@@ -179,6 +180,7 @@ def test_doctor_says_what_is_there(launch):
     assert re.search(r"jax +0\.\d+", done.stdout) and "MISSING" not in done.stdout
 
 
+@pytest.mark.slow
 def test_tensorboard_events(launch, dataset, expert_dir, tmp_path):
     launch(
         "condense", dataset, "--preset=paper", "--method=dm", "--ipc=1", "--steps=2",

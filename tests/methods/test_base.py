@@ -76,9 +76,11 @@ def test_real_and_synthetic_images_share_the_augmentation(train):
     context = condensation.make_context(train)
     key, classes, step = jax.random.key(1), jnp.array([2, 0]), jnp.int32(4)
     keys = base.ImageKeys(jax.random.key(9), key, key)
-    real = base.real_batch(config(), keys, step, classes, context)
     raw = sampling.class_batch(jax.random.key(9), step, context.real, classes, 6)
-    syn = base.synthetic(config(), base.UNIT, keys, raw / 255.0, classes, context)
+    real = jax.jit(lambda: base.real_batch(config(), keys, step, classes, context))()
+    syn = jax.jit(lambda x: base.synthetic(config(), base.UNIT, keys, x, classes, context))(
+        raw / 255
+    )
     np.testing.assert_allclose(real, syn, atol=1e-5)
     assert not np.allclose(real, sampling.normalise(raw, context.mean, context.std))
 
@@ -88,15 +90,14 @@ def test_batches_do_not_depend_on_the_block_of_classes(train):
     key, step = jax.random.key(1), jnp.int32(0)
     pixels = jax.random.uniform(key, (3, 2, 28, 28, 1))
     few = config(factor=2, batch_syn=3)
-    together = base.synthetic(few, base.UNIT, same(key), pixels, jnp.arange(3), context)
+    synthetic = jax.jit(lambda *own: base.synthetic(few, base.UNIT, same(key), *own, context))
+    drawn = jax.jit(lambda classes: base.real_batch(config(), same(key), step, classes, context))
+    together, every = synthetic(pixels, jnp.arange(3)), drawn(jnp.arange(3))
     assert together.shape == (3, 3, 28, 28, 1)
     for label in range(3):
         own, number = pixels[label : label + 1], jnp.array([label])
-        alone = base.synthetic(few, base.UNIT, same(key), own, number, context)
-        np.testing.assert_allclose(alone[0], together[label], atol=1e-6)
-        real = base.real_batch(config(), same(key), step, number, context)
-        every = base.real_batch(config(), same(key), step, jnp.arange(3), context)
-        np.testing.assert_allclose(real[0], every[label], atol=1e-6)
+        np.testing.assert_allclose(synthetic(own, number)[0], together[label], atol=1e-6)
+        np.testing.assert_allclose(drawn(number)[0], every[label], atol=1e-6)
 
 
 def test_subset_of_decoded_images_has_no_repeats(train):

@@ -1,5 +1,6 @@
 """Each method against a plain statement of its paper, class by class."""
 
+import functools
 import zlib
 
 import chex
@@ -40,11 +41,17 @@ def begin(method, train, pool=None, seed=0):
     return method.init(jax.random.key(seed), start, context), context
 
 
+features = jax.jit(networks.features, static_argnums=0)
+init = jax.jit(networks.init, static_argnums=(0, 2))
+
+
+@jax.jit
 def real_images(k_real, step, label, context):
     images = sampling.class_batch(k_real, step, context.real, jnp.array([label]), BATCH)[0]
     return sampling.normalise(images, context.mean, context.std)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def decoded(pixels, factor, context):
     images = pixels
     if factor == 2:  # tiles, then jax's own half-pixel bilinear
@@ -60,7 +67,7 @@ def decoded(pixels, factor, context):
 
 
 def mean_feature(network, variables, images):
-    return networks.features(network, variables, images).mean(0)
+    return features(network, variables, images).mean(0)
 
 
 def sgd(pixels, buffer, grads, rate, momentum=0.5):
@@ -74,16 +81,18 @@ def test_dm_steps_as_its_paper_says(train, network):
     k_real, k_network, _ = jax.random.split(state.key, 3)
     pixels, buffer = np.asarray(state.pixels), np.zeros_like(state.pixels)
     update = jax.jit(method.update)
+
+    @jax.jit
+    @jax.value_and_grad
+    def distance(own, real, variables):
+        return jnp.sum((real - mean_feature(network, variables, own)) ** 2)
+
     for step in range(3):
-        variables = networks.init(network, jax.random.fold_in(k_network, step), train.image_shape)
+        variables = init(network, jax.random.fold_in(k_network, step), train.image_shape)
         grads = []
         for label in range(3):
             real = mean_feature(network, variables, real_images(k_real, step, label, context))
-
-            def loss(own, real=real, variables=variables):
-                return jnp.sum((real - mean_feature(network, variables, own)) ** 2)
-
-            value, grad = jax.value_and_grad(loss)(jnp.asarray(pixels[label]))
+            value, grad = distance(jnp.asarray(pixels[label]), real, variables)
             grads.append(grad)
         pixels, buffer = sgd(pixels, buffer, np.stack(grads), 1.0)
         state, metrics = update(state, context)
@@ -101,10 +110,10 @@ def test_dm_matches_more_moments_by_name(train, network):
         found.append((np.asarray(after.pixels), np.asarray(metrics["matching"])))
     chex.assert_trees_all_equal(found[0], found[1])
     k_real, k_network, _ = jax.random.split(state.key, 3)
-    variables = networks.init(network, jax.random.fold_in(k_network, 0), train.image_shape)
+    variables = init(network, jax.random.fold_in(k_network, 0), train.image_shape)
     for label in range(3):
         real, own = (
-            np.asarray(networks.features(network, variables, images), np.float64)
+            np.asarray(features(network, variables, images), np.float64)
             for images in (real_images(k_real, 0, label, context), state.pixels[label])
         )
         total = ((real.mean(0) - own.mean(0)) ** 2).sum()
@@ -153,15 +162,15 @@ def test_m3d_loss_is_the_mmd_of_the_features(kernel, train, network):
     method = make("m3d", network, kernel=kernel, factor=2)
     state, context = begin(method, train)
     k_real, k_network, _ = jax.random.split(state.key, 3)
-    variables = networks.init(network, jax.random.fold_in(k_network, 0), train.image_shape)
+    variables = init(network, jax.random.fold_in(k_network, 0), train.image_shape)
     _, metrics = jax.jit(method.update)(state, context)
     for label in range(3):
         x = np.asarray(
-            networks.features(network, variables, real_images(k_real, 0, label, context)),
+            features(network, variables, real_images(k_real, 0, label, context)),
             np.float64,
         )
         y = np.asarray(
-            networks.features(network, variables, decoded(state.pixels[label], 2, context)),
+            features(network, variables, decoded(state.pixels[label], 2, context)),
             np.float64,
         )
         z = np.concatenate([x, y])
@@ -194,6 +203,20 @@ def test_dance_steps_as_its_paper_says(pltda, calibration, train, network, pool)
     k_real, k_run = jax.random.split(state.key)
     pixels, buffer = np.asarray(state.pixels), np.zeros_like(state.pixels)
     update = jax.jit(method.update)
+
+    @jax.jit
+    @jax.value_and_grad
+    def align(own, label, step, mid, final):
+        real = mean_feature(network, mid, real_images(k_real, step, label, context))
+        syn = mean_feature(network, mid, decoded(own, 2, context))
+        return jnp.sum((real - syn) ** 2)
+
+    @jax.jit
+    @jax.value_and_grad
+    def calibrate(own, label, step, mid, final):
+        logits, _ = networks.forward(network, final, decoded(own, 2, context))
+        return -jnp.mean(jax.nn.log_softmax(logits)[:, label])
+
     for step in range(3):
         k_expert, k_lambda, *_ = jax.random.split(jax.random.fold_in(k_run, step), 6)
         chosen = int(jax.random.randint(k_expert, (), 0, 2))
@@ -201,18 +224,8 @@ def test_dance_steps_as_its_paper_says(pltda, calibration, train, network, pool)
         first, final = (interpolate.select(tree, chosen) for tree in pool)
         mid = jax.tree.map(lambda a, b, lam=lam: lam * a + (1 - lam) * b, first, final)
         pixels = np.clip(pixels, 0, 1)
-
-        def align(own, label, mid=mid, step=step):
-            real = mean_feature(network, mid, real_images(k_real, step, label, context))
-            syn = mean_feature(network, mid, decoded(own, 2, context))
-            return jnp.sum((real - syn) ** 2)
-
-        def calibrate(own, label, final=final):
-            logits, _ = networks.forward(network, final, decoded(own, 2, context))
-            return -jnp.mean(jax.nn.log_softmax(logits)[:, label])
-
         for loss in (align, calibrate) if calibration else (align,):
-            pairs = [jax.value_and_grad(loss)(jnp.asarray(p), c) for c, p in enumerate(pixels)]
+            pairs = [loss(jnp.asarray(p), c, step, mid, final) for c, p in enumerate(pixels)]
             pixels, buffer = sgd(pixels, buffer, np.stack([g for _, g in pairs]), 0.3)
         state, metrics = update(state, context)
         assert set(metrics) == ({"pltda", "calibration"} if calibration else {"pltda"})
@@ -231,7 +244,7 @@ def test_dance_without_pltda_matches_under_one_random_network(train, network, po
     update = jax.jit(method.update)
     (after, metrics), (again, _) = update(state, context), update(state, other)
     np.testing.assert_array_equal(after.pixels, again.pixels)
-    fixed = networks.init(network, jax.random.fold_in(state.key, zlib.crc32(b"fixed network")),
+    fixed = init(network, jax.random.fold_in(state.key, zlib.crc32(b"fixed network")),
                           train.image_shape)  # fmt: skip
     k_real, _ = jax.random.split(state.key)
     for label in range(3):
@@ -271,7 +284,7 @@ def test_classwise_steps_are_those_of_one_class_after_the_other(momentum):
     np.testing.assert_allclose(state[0].trace, buffer, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["dm", "dance"])
+@pytest.mark.parametrize("name", [pytest.param("dm", marks=pytest.mark.slow), "dance"])
 def test_the_pixel_optimiser_is_given_to_the_method(name, train, network, pool):
     """Adam's first step of a tensor is rate * sign(gradient), whatever the gradient's size."""
     rate = 0.01
@@ -303,7 +316,7 @@ def test_records_name_an_optimiser_that_is_not_the_papers(train, network):
             methods.create("dm", network, optimizer=wrong)
 
 
-@pytest.mark.parametrize("name", ["idm", "dance"])
+@pytest.mark.parametrize("name", [pytest.param("idm", marks=pytest.mark.slow), "dance"])
 def test_classwise_with_any_optimiser_steps_after_each_class(name, train, network, pool):
     """SGD by the loop over classes, which any transformation gets, and by its closed form."""
     rate = 0.1
@@ -321,7 +334,7 @@ def test_classwise_with_any_optimiser_steps_after_each_class(name, train, networ
     chex.assert_trees_all_close(*found, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["idm", "dance"])
+@pytest.mark.parametrize("name", [pytest.param("idm", marks=pytest.mark.slow), "dance"])
 def test_both_orders_of_steps_are_there(name, train, network, pool):
     found = []
     for order in ("joint", "classwise"):
@@ -392,14 +405,14 @@ def test_each_method_lowers_its_own_objective(name, train, network, pool):
         units = method.pixels(state, context)
         total = 0.0
         for number in range(5):
-            variables = networks.init(network, jax.random.key(100 + number), train.image_shape)
+            variables = init(network, jax.random.key(100 + number), train.image_shape)
             for label in range(3):
                 own = sampling.normalise(units[label], context.mean, context.std)
                 real = train.images[train.labels == label]
                 real = sampling.normalise(jnp.asarray(real), context.mean, context.std)
                 total += float(mmd.mean_discrepancy(
-                    networks.features(network, variables, real),
-                    networks.features(network, variables, own),
+                    features(network, variables, real),
+                    features(network, variables, own),
                 ))  # fmt: skip
         return total
 

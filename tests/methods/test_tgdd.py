@@ -1,5 +1,7 @@
 """TGDD: which snapshots an iteration sees, its step, and where the trajectories live."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -41,7 +43,7 @@ def test_experts_epochs_and_what_follows_are_uniform(network):
     assert np.mean(second[first == 2] == 3) == pytest.approx(0.5, abs=0.05)
 
 
-@pytest.mark.parametrize("alpha", [0.0, 2.5])
+@pytest.mark.parametrize("alpha", [pytest.param(0.0, marks=pytest.mark.slow), 2.5])
 def test_the_step_is_one_of_both_losses(alpha, train, network, trained):
     """DM's distance under the earlier snapshot, the later one's cross-entropy, one update."""
     method = methods.create(
@@ -56,7 +58,9 @@ def test_the_step_is_one_of_both_losses(alpha, train, network, trained):
     )
     k_real, _ = jax.random.split(state.key)
 
-    def loss(own, label):
+    @jax.jit
+    @functools.partial(jax.grad, has_aux=True)
+    def gradient(own, label):
         real = sampling.class_batch(k_real, 0, context.real, jnp.array([label]), 8)[0]
         real, syn = (sampling.normalise(x, context.mean, context.std) for x in (real, own))
         means = [networks.features(network, matched, images).mean(0) for images in (real, syn)]
@@ -65,7 +69,7 @@ def test_the_step_is_one_of_both_losses(alpha, train, network, trained):
         distance = jnp.sum((means[0] - means[1]) ** 2)
         return distance + alpha * entropy, (distance, entropy)
 
-    pairs = [jax.grad(loss, has_aux=True)(own, label) for label, own in enumerate(state.pixels)]
+    pairs = [gradient(own, label) for label, own in enumerate(state.pixels)]
     after, metrics = jax.jit(method.update)(state, context)
     grads = jnp.stack([grad for grad, _ in pairs])
     np.testing.assert_allclose(after.pixels, state.pixels - 0.3 * grads, rtol=1e-4, atol=1e-5)

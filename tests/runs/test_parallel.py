@@ -56,7 +56,8 @@ def one_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workdir
 
 
-@pytest.mark.parametrize("placement", ["device", pytest.param("host", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("placement", ["device", "host"])
 def test_eight_devices_give_what_one_gives(placement, tmp_path, one_device):
     """Ten classes on eight devices, two experts on two: neither divides."""
     finish(start("condense", *SETTINGS, "--method=dance", "--steps=4", f"--workdir={tmp_path}",
