@@ -15,6 +15,8 @@ Array = jax.Array
 Kernel = Callable[[Array, Array], Array]
 _EXACT = jax.lax.Precision.HIGHEST
 """Losses are differences of large numbers, which lower precision would lose."""
+_TINY = 1e-12
+"""Below it squares of amplitudes and of phases count as equal."""
 RBF_MULTIPLIERS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Bandwidths of M3D's five Gaussians, in units of the mean squared distance."""
 
@@ -242,6 +244,46 @@ def mmd2(x: Array, y: Array, kernel: Kernel | None = None) -> Array:
         kernel = partial(rbf_kernel, bandwidth=jax.lax.stop_gradient(mean_bandwidth(x, y)))
     means = [jnp.mean(kernel(a, b), axis=(-2, -1)) for a, b in ((x, x), (y, y), (x, y))]
     return means[0] + means[1] - 2 * means[2]
+
+
+def characteristic_discrepancy(
+    real: Array, syn: Array, frequencies: Array, amplitude: float = 0.5
+) -> Array:
+    """Compute the distance of empirical characteristic functions, phi(t) = mean exp(i <t, f>).
+
+    At each frequency it is sqrt(amplitude * (A - A')^2 + (1 - amplitude) * p) with the amplitudes
+    A = |phi|, A' = |phi'| and the phase's part p = 2 (A A' - Re phi Re phi' - Im phi Im phi'); with
+    an amplitude of 0.5 that is |phi - phi'| / sqrt(2). The mean over frequencies is returned.
+
+    Args:
+      real: features of real images, [..., n, d].
+      syn: features of synthetic images, [..., m, d].
+      frequencies: t, [..., k, d].
+      amplitude: weight of the amplitudes, in [0, 1).
+
+    Returns:
+      [...], not negative.
+
+    Raises:
+      ValueError: shapes that do not fit, or an empty sample.
+
+    References:
+      Wang et al., "Dataset Distillation with Neural Characteristic Function", CVPR 2025,
+      equations 4 to 6.
+    """
+    _check_samples(real, syn)
+    parts = []
+    for features in (real, syn):
+        angles = jnp.einsum("...nd,...kd->...nk", features, frequencies, precision=_EXACT)
+        parts.append((jnp.cos(angles).mean(-2), jnp.sin(angles).mean(-2)))
+    (cos, sin), (own_cos, own_sin) = parts
+    # A square root has no gradient at 0, where the functions agree.
+    strength, own = (
+        jnp.sqrt(jnp.maximum(c**2 + s**2, _TINY)) for c, s in ((cos, sin), (own_cos, own_sin))
+    )
+    phase = 2 * (strength * own - cos * own_cos - sin * own_sin)
+    squared = amplitude * (strength - own) ** 2 + (1 - amplitude) * jnp.maximum(phase, _TINY)
+    return jnp.mean(jnp.sqrt(squared), axis=-1)
 
 
 def _check_samples(x: Array, y: Array) -> None:

@@ -290,7 +290,7 @@ def define_evaluation(repeats: int, meaning: str, *, test_points: int) -> None:
         "protocol",
         None,
         protocols.PROTOCOLS,
-        "default: the paper's of the set's method; dm for dm and idm, dance for the rest",
+        "default: that of the paper of the set's method",
     )
     flags.DEFINE_integer("epochs", None, "epochs (default: the protocol's)", lower_bound=1)
     flags.DEFINE_integer("batch_size", None, "batch size (default: the protocol's)", lower_bound=1)

@@ -14,7 +14,6 @@ far they are. An ablation is the same command with variants:
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 
@@ -25,6 +24,8 @@ from dancejax.applications.settings import EvaluationSettings
 from dancejax.errors import UserError
 from dancejax.runs.jobs import Job, State
 from dancejax.text import meant
+from dancejax.training import protocols
+from dancejax.types import Json
 
 from . import common, flagtypes, jobs, settings
 
@@ -39,9 +40,14 @@ ABLATIONS = {
 
 def read(*, shared: bool) -> tuple[grid.Settings, settings.Work]:
     """The grid, and the work folder; shared: other processes may have it."""
+    columns = {"methods": FLAGS.methods, "ipcs": FLAGS.ipcs, "variants": FLAGS.variant}
+    if FLAGS.ablation is not None:
+        if settings.by_hand("methods") is not None:
+            raise UserError("--ablation names the methods; leave --methods out.")
+        columns = ablation(FLAGS.ablation, settings.by_hand("ipcs"), FLAGS.variant)
     cells = grid.Settings(
         settings.data(),
-        **columns(),
+        **columns,
         seeds=FLAGS.seeds,
         steps=FLAGS.steps,
         config=settings.config(),
@@ -54,18 +60,14 @@ def read(*, shared: bool) -> tuple[grid.Settings, settings.Work]:
     return cells, settings.work(shared=shared)
 
 
-def columns() -> dict[str, Any]:
-    """Methods, IPCs and variants of the grid: those of --ablation, or of the flags so named."""
-    if FLAGS.ablation is None:
-        return {"methods": FLAGS.methods, "ipcs": FLAGS.ipcs, "variants": FLAGS.variant}
-    method, table = ABLATIONS[FLAGS.ablation]
-    if settings.by_hand("methods") is not None:
-        raise UserError("--ablation names the methods; leave --methods out.")
+def ablation(name: str, ipcs: Sequence[int] | None, variants: Sequence[str]) -> Json:
+    """Methods, IPCs and variants of a table of the papers; IPCs given by hand replace its own."""
+    method, table = ABLATIONS[name]
     rows = [",".join(f"{k}={v}".lower() for k, v in row.items()) for row in table.rows.values()]
     return {
         "methods": (*table.beside, method),
-        "ipcs": settings.by_hand("ipcs") or table.ipcs,
-        "variants": [*(f"{method}:{row}" for row in rows), *FLAGS.variant],
+        "ipcs": ipcs or table.ipcs,
+        "variants": [*(f"{method}:{row}" for row in rows), *variants],
         "plain": table.plain,
     }
 
@@ -192,7 +194,7 @@ if __name__ == "__main__":
     )
     flags.DEFINE_integer("steps", None, "iterations (default: the paper's)", lower_bound=1)
     flags.DEFINE_integer("repeats", 3, "networks per evaluation", lower_bound=1)
-    flags.DEFINE_enum("protocol", None, ["dm", "dance"], "default: the paper's of each method")
+    flags.DEFINE_enum("protocol", None, protocols.PROTOCOLS, "default: the paper's of each method")
     flagtypes.define_integers(
         "epochs",
         None,

@@ -23,6 +23,11 @@ NEUTRAL = augment.Draw(
     centre=jnp.zeros(2, jnp.int32),
 )
 
+apply = jax.jit(augment.apply, static_argnums=2)
+cutmix = jax.jit(augment.cutmix, static_argnums=2)
+independent = jax.jit(augment.independent, static_argnums=(2, 3))
+siamese = jax.jit(augment.siamese, static_argnums=(2, 3))
+
 
 def draws(strategy, mode, count=2000, side=16):
     keys = jax.random.split(jax.random.key(7), count)
@@ -43,21 +48,21 @@ def active(drawn):
 
 
 def test_neutral_draw_changes_nothing():
-    np.testing.assert_allclose(augment.apply(NEUTRAL, IMAGE, ALL), IMAGE, atol=1e-5)
-    exact = augment.apply(NEUTRAL, IMAGE, "crop_cutout_flip_scale_rotate")
+    np.testing.assert_allclose(apply(NEUTRAL, IMAGE, ALL), IMAGE, atol=1e-5)
+    exact = apply(NEUTRAL, IMAGE, "crop_cutout_flip_scale_rotate")
     np.testing.assert_array_equal(exact, IMAGE)
 
 
 @pytest.mark.parametrize("strategy", ["flip", "flip_rotate"])
 def test_flip_reverses_columns(strategy):
-    found = augment.apply(NEUTRAL._replace(flip=jnp.array(True)), IMAGE, strategy)
+    found = apply(NEUTRAL._replace(flip=jnp.array(True)), IMAGE, strategy)
     np.testing.assert_array_equal(found, IMAGE[:, ::-1])
 
 
 @pytest.mark.parametrize("strategy", ["crop", "crop_scale"])
 @pytest.mark.parametrize("shift", [(2, -1), (0, 2), (-2, -2)])
 def test_crop_shifts_whole_pixels_and_puts_in_zeros(strategy, shift):
-    found = augment.apply(NEUTRAL._replace(shift=jnp.array(shift)), IMAGE, strategy)
+    found = apply(NEUTRAL._replace(shift=jnp.array(shift)), IMAGE, strategy)
     expected = np.zeros_like(IMAGE)
     for y in range(16):
         for x in range(16):
@@ -69,7 +74,7 @@ def test_crop_shifts_whole_pixels_and_puts_in_zeros(strategy, shift):
 @pytest.mark.parametrize("centre", [(0, 0), (8, 8), (16, 3), (5, 16)])
 def test_cutout_zeroes_a_clipped_square_of_half_the_side(centre):
     params = NEUTRAL._replace(cutout=jnp.array(True), centre=jnp.array(centre))
-    found = np.asarray(augment.apply(params, IMAGE, "cutout"))
+    found = np.asarray(apply(params, IMAGE, "cutout"))
     expected = IMAGE.copy()
     low = [max(0, c - 4) for c in centre]
     expected[low[0] : centre[0] + 4, low[1] : centre[1] + 4] = 0
@@ -84,7 +89,7 @@ def test_colour_is_brightness_then_saturation_then_contrast():
     grey = x.mean(-1, keepdims=True)
     x = (x - grey) * 1.7 + grey
     x = (x - x.mean()) * 0.6 + x.mean()
-    np.testing.assert_allclose(augment.apply(params, IMAGE, "color"), x, atol=1e-5)
+    np.testing.assert_allclose(apply(params, IMAGE, "color"), x, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +97,7 @@ def test_colour_is_brightness_then_saturation_then_contrast():
 )
 def test_scale_and_rotation_against_scipy(scale, angle):
     params = NEUTRAL._replace(scale=jnp.array(scale), angle=jnp.array(angle))
-    found = np.asarray(augment.apply(params, IMAGE, "scale_rotate"))
+    found = np.asarray(apply(params, IMAGE, "scale_rotate"))
     sin, cos = np.sin(angle), np.cos(angle)
     matrix = np.diag(scale) @ np.array([[cos, sin], [-sin, cos]])
     middle = np.array([7.5, 7.5])
@@ -149,15 +154,15 @@ def test_siamese_batches_get_the_same_and_one_image_that_of_its_batch(mode):
     images = jnp.array(np.random.default_rng(1).normal(size=(4, 16, 16, 3)), jnp.float32)
     for seed in range(8):
         key = jax.random.key(seed)
-        batch = augment.siamese(key, images, ALL, mode)
+        batch = siamese(key, images, ALL, mode)
         for i in range(4):
-            alone = augment.siamese(key, images[i : i + 1], ALL, mode)
+            alone = siamese(key, images[i : i + 1], ALL, mode)
             np.testing.assert_allclose(batch[i], alone[0], atol=1e-5)
 
 
 def test_independent_draws_differ_from_image_to_image():
     images = jnp.broadcast_to(jnp.array(IMAGE), (16, *IMAGE.shape))
-    out = np.asarray(augment.independent(jax.random.key(0), images, "color_crop", "multi"))
+    out = np.asarray(independent(jax.random.key(0), images, "color_crop", "multi"))
     assert len(np.unique(out.reshape(16, -1), axis=0)) == 16
 
 
@@ -167,8 +172,8 @@ def test_gradients_are_those_of_an_affine_map(strategy):
     direction = jax.random.normal(jax.random.key(3), IMAGE.shape)
     for seed in range(4):
         params = augment.draw(jax.random.key(seed), strategy, "multi", 16, 16)
-        out, vjp = jax.vjp(lambda x, p=params: augment.apply(p, x, strategy), jnp.array(IMAGE))
-        moved = augment.apply(params, IMAGE + direction, strategy) - out
+        out, vjp = jax.vjp(lambda x, p=params: apply(p, x, strategy), jnp.array(IMAGE))
+        moved = apply(params, IMAGE + direction, strategy) - out
         weights = jax.random.normal(jax.random.key(9), IMAGE.shape)
         expected = jnp.vdot(direction, vjp(weights)[0])
         np.testing.assert_allclose(jnp.vdot(moved, weights), expected, rtol=1e-3, atol=1e-2)
@@ -187,7 +192,7 @@ def test_cutmix_takes_a_box_of_the_stated_area_from_the_partner():
     images = jnp.arange(6.0)[:, None, None, None] * jnp.ones((6, 16, 16, 1))
     shares = []
     for seed in range(60):
-        mixed, partner, lam = augment.cutmix(jax.random.key(seed), images, 1.0)
+        mixed, partner, lam = cutmix(jax.random.key(seed), images, 1.0)
         assert sorted(np.asarray(partner)) == list(range(6))
         for i, image in enumerate(np.asarray(mixed)[..., 0]):
             assert set(np.unique(image)) <= {float(i), float(partner[i])}
@@ -200,9 +205,9 @@ def test_cutmix_takes_a_box_of_the_stated_area_from_the_partner():
 
 def test_cutmix_is_used_with_its_probability():
     images = jnp.arange(4.0)[:, None, None, None] * jnp.ones((4, 8, 8, 1))
-    mixed, _, lam = augment.cutmix(jax.random.key(0), images, 0.0)
+    mixed, _, lam = cutmix(jax.random.key(0), images, 0.0)
     np.testing.assert_array_equal(mixed, images)
     assert float(lam) == 1
     keys = jax.random.split(jax.random.key(1), 2000)
-    lams = jax.vmap(lambda k: augment.cutmix(k, images, 0.5)[2])(keys)
+    lams = jax.vmap(lambda k: cutmix(k, images, 0.5)[2])(keys)
     assert 0.4 < float((lams < 1).mean()) < 0.52  # half, less the empty boxes

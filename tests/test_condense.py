@@ -153,6 +153,7 @@ def test_settings_that_do_not_fit_are_said(network, train, pool):
         condensation.condense(method, train, ipc=1, steps=1)
 
 
+@pytest.mark.slow
 def test_a_stop_between_lines_of_the_log_loses_nothing(monkeypatch, tmp_path, network, train):
     """The stop is seen in the same iteration, and the log's means are as if it had not been."""
     options = {"log_every": 4, "steps": 7}
@@ -196,6 +197,7 @@ def test_another_network_or_pool_does_not_continue_a_run(tmp_path, network, trai
         run("dance", network, train, extended, steps=2, workdir=tmp_path)
 
 
+@pytest.mark.slow
 def test_what_belongs_to_the_machine_is_no_part_of_a_run(tmp_path, network, train):
     def chunked(chunk, **options):
         return run("dm", network, train, None, workdir=tmp_path, class_chunk=chunk, **options)
@@ -318,6 +320,7 @@ def test_condensed_images_beat_those_they_start_from(name, network, train, test)
     assert accuracy(made) > accuracy(before) + 1
 
 
+@pytest.mark.slow
 def test_a_notebook_may_drive_the_loop(network, train, pool):
     """Iteration by iteration, with what it sees of each; the end is that of `condense`."""
     made = methods.create("dance", network, batch_real=8)

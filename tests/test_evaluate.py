@@ -70,6 +70,7 @@ def test_protocols_know_the_set(train, test):
     assert protocols.protocol("dm", "x", side=224).batch_size == 128
 
 
+@pytest.mark.slow
 def test_networks_are_not_the_experts_twins(train, test, network, monkeypatch):
     """Evaluation network n begins elsewhere than expert n, under which the set was made."""
     seen = []
@@ -90,6 +91,7 @@ def test_networks_are_not_the_experts_twins(train, test, network, monkeypatch):
         assert not np.array_equal(first, twin) or len(np.unique(first)) == 1
 
 
+@pytest.mark.slow
 def test_the_test_set_may_stay_on_the_host(train, test, network):
     device, host = (run(train, test, network, repeats=1, placement=p) for p in ("device", "host"))
     np.testing.assert_allclose(device["accuracies"], host["accuracies"], atol=100 / 60 + 1e-3)
@@ -113,6 +115,7 @@ def test_networks_learn(train, test, network):
     assert result["train"]["method"] == "random" and result["train"]["ipc"] == 8
 
 
+@pytest.mark.slow
 def test_accelerators_train_the_same_networks_side_by_side(monkeypatch, train, test, network):
     """One program for all networks, as on accelerators, gives what one after the other gives."""
     alone = run(train, test, network)
@@ -122,6 +125,7 @@ def test_accelerators_train_the_same_networks_side_by_side(monkeypatch, train, t
     np.testing.assert_allclose(together["accuracies"], alone["accuracies"], atol=100 / 60 + 1e-3)
 
 
+@pytest.mark.slow
 def test_best_over_checkpoints_is_selected_among_kept_sets(tmp_path, train, test, network):
     """The one with the best epoch of its scout; evaluated by the networks that any set gets."""
     empty = coreset.random(train, 2)
@@ -177,11 +181,13 @@ def test_what_does_not_fit_is_said(train, test, network):
         config(epochs=0)
 
 
+@pytest.mark.slow
 def test_diverging_training_is_said(train, test, network):
     with pytest.raises(UserError, match="network 0"):
         run(train, test, network, config=config(learning_rate=1e30), repeats=1)
 
 
+@pytest.mark.slow
 def test_settings_by_keyword_change_the_protocol(train, test, network):
     chosen = coreset.random(train, 2)
     result = evaluation.evaluate(chosen, test, network, repeats=1, epochs=3, batch_size=4)

@@ -88,6 +88,7 @@ def test_trajectory_runs_from_the_first_to_the_last(tmp_path, train, network):
     assert (np.diff(moved) > 0).all()  # away from the start, epoch by epoch
 
 
+@pytest.mark.slow
 def test_side_by_side_as_on_accelerators_gives_the_same_experts(
     tmp_path, monkeypatch, train, network
 ):

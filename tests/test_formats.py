@@ -78,6 +78,7 @@ def expert_config():
     return experts.expert_training(28, epochs=3, batch_size=16)
 
 
+@pytest.mark.slow
 def test_a_pool_of_the_first_edition_can_be_extended(first, train, test, small):
     before = experts.load_pool(first / "pool").pool
     found = experts.train_pool(
@@ -112,6 +113,7 @@ def test_a_run_of_the_first_edition_goes_on_to_the_same_bytes(first, train, smal
         condensation.condense(other, train, **common)
 
 
+@pytest.mark.slow
 def test_an_evaluation_of_the_first_edition_goes_on(first, train, test, small):
     """With the keys that its networks had; finished ones are taken as they are."""
     pool = experts.load_pool(first / "pool", count=2).pool

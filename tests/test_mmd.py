@@ -216,6 +216,7 @@ def test_distances_far_from_the_origin_do_not_cancel():
     np.testing.assert_allclose(grads, 2 * (6 * x - y.sum(0)), rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_a_bandwidth_of_zero_is_the_limit():
     """All features of a class equal, as under a dead network: MMD and gradient are zero."""
     x = jnp.ones((3, 4))

@@ -183,6 +183,7 @@ def test_own_convolution_inside_scan_and_vmap():
     np.testing.assert_allclose(jax.vmap(grad(convolution.conv_cpu))(x), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_near_and_means_stay_float32():
     shape = (32, 32, 3)
     full = networks.create("convnet", 10, shape, width=8)
@@ -251,6 +252,7 @@ class Own(nn.Module):
         return nn.Dense(self.num_classes)(features), features
 
 
+@pytest.mark.slow
 def test_a_module_of_ones_own_works_as_those_with_names_do(train, test, tmp_path):
     network = Own(3)
     config = experts.expert_training(28, epochs=1, batch_size=24)

@@ -71,6 +71,7 @@ def test_a_networks_options_are_filled_if_it_is_the_same_network():
     assert NetworkSettings().over({}) == NetworkSettings()
 
 
+@pytest.mark.slow
 def test_the_whole_job_is_one_call(train, test, tmp_path):
     small = {"width": 4, "experts": 1, "expert_epochs": 1, "steps": 2, "epochs": 1, "repeats": 2}
     settings = own_folder.settings_for(Splits(train, test), 1, **small)

@@ -89,7 +89,8 @@ def test_cutmix_mixes_the_losses_of_both_labels(train, network):
     np.testing.assert_allclose(found, lam * own + (1 - lam) * other, rtol=1e-4)
 
 
-@pytest.mark.parametrize("cpu", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.slow
+@pytest.mark.parametrize("cpu", [True, False])
 def test_many_networks_at_once_are_each_alone(cpu, monkeypatch, train, network):
     """One after the other, as on CPU, or in one batch, as on accelerators."""
     monkeypatch.setattr(backend, "is_cpu", lambda: cpu)
@@ -135,7 +136,7 @@ def test_prediction_in_blocks_is_prediction(monkeypatch, train, network):
     np.testing.assert_allclose(everywhere[1], features, atol=1e-5)
 
 
-@pytest.mark.parametrize("cutmix", [0.0, 1.0])
+@pytest.mark.parametrize("cutmix", [0.0, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_batches_in_blocks_give_the_same_step(cutmix, monkeypatch, train, network):
     """The last batch of an epoch, filled with repeats of weight 0, in blocks that do not divide."""
     results = []
@@ -225,3 +226,17 @@ def test_settings_that_make_no_sense():
         training.TrainConfig(epochs=0)
     with pytest.raises(UserError, match="unknown augmentation"):
         training.TrainConfig(epochs=1, augmentation="jitter")
+
+
+def test_adamw_decays_apart_from_the_gradient(train, network):
+    """Its first step: the rate times the sign of the gradient, and times weight decay."""
+    config, data, state = start(
+        train, network, batch_size=72, optimizer="adamw", weight_decay=0.1, learning_rate=1e-3
+    )
+    after, _ = step_alone(state, jax.random.key(1), data, network=network, config=config)
+    before, params = state.variables["params"], after.variables["params"]
+    moved = jax.tree.map(lambda a, p: (a - p * (1 - 1e-4)) / 1e-3, params, before)
+    sizes = np.concatenate([np.abs(np.ravel(leaf)) for leaf in jax.tree.leaves(moved)])
+    assert sizes.max() < 1.01 and np.median(sizes) > 0.99
+    with pytest.raises(UserError, match="optimizer"):
+        training.TrainConfig(epochs=1, optimizer="lion")

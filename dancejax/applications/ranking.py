@@ -215,7 +215,7 @@ class Result:
             row += [found.network, f"{found.validation:.1f}"]
             row += ["-" if found.accuracy is None else f"{found.accuracy:.1f}"]
             row += ["-" if value is None else str(value) for value in (found.top, found.every)]
-            row += [f"{found.minutes:.1f}"]
+            row += [f"{found.minutes:.{1 if found.minutes >= 1 else 2}f}"]
             row += [_published(self.task, found.proxy.published)] if self.task else []
             rows.append(list(map(names.markdown, row)))
         rows += [[], ["rank", *(names.markdown(p.title) for p in self.proxies)]]

@@ -97,7 +97,7 @@ def choose(settings: Settings, train: Dataset, say: Say) -> Chosen:
     by_hand = {**({"steps": settings.steps} if settings.steps else {}), **settings.config}
     coreset.check_ipc(train, settings.ipc)
     if preset == "auto":
-        usual = methods.METHODS[settings.method].Config(**config).factor
+        usual = methods.config_of(settings.method, config).factor
         chosen = plan.choose(train, settings.ipc, settings.config.get("factor", usual))
         steps, init = chosen.steps, plan.INIT
         config |= plan.method_settings(settings.method, chosen)

@@ -10,9 +10,9 @@ import optax
 
 from dancejax import augment, checks, names
 from dancejax.errors import UserError
-from dancejax.methods import dance, dm, idm, m3d, optimizers, tgdd
+from dancejax.methods import base, dance, dm, idm, m3d, ncfm, optimizers, tgdd
 from dancejax.methods.base import Context, Method, State
-from dancejax.methods.optimizers import OPTIMIZERS
+from dancejax.methods.optimizers import OPTIMIZERS, Optimizer
 from dancejax.methods.papers import Ablation, DatasetFacts, DatasetLike, Paper, unmirrored
 from dancejax.text import meant
 from dancejax.types import Json
@@ -28,6 +28,7 @@ __all__ = [
     "Paper",
     "State",
     "ablations",
+    "config_of",
     "cpu_settings",
     "create",
     "needs_experts",
@@ -38,10 +39,18 @@ __all__ = [
     "setting_meanings",
     "setting_types",
     "title",
+    "usual_optimizer",
     "without_flips",
 ]
 
-METHODS: dict[str, ModuleType] = {"dm": dm, "idm": idm, "m3d": m3d, "dance": dance, "tgdd": tgdd}
+METHODS: dict[str, ModuleType] = {
+    "dm": dm,
+    "idm": idm,
+    "m3d": m3d,
+    "dance": dance,
+    "ncfm": ncfm,
+    "tgdd": tgdd,
+}
 
 
 def create(
@@ -57,9 +66,9 @@ def create(
       name: one of METHODS.
       network: whose features are matched; a classifier as `networks.create` makes them, or a
         flax.linen module that returns (logits, features).
-      optimizer: of the pixels. None for SGD with the settings learning_rate and momentum, as in the
-        papers; one of OPTIMIZERS by name, with the setting learning_rate; or an optax
-        transformation, for instance optax.adam(0.01).
+      optimizer: of the pixels. None for the paper's, which is SGD with the settings learning_rate
+        and momentum unless the method's file has another OPTIMIZER; one of OPTIMIZERS by name, with
+        the setting learning_rate; or an optax transformation, for instance optax.adam(0.01).
       **settings: fields of the method's Config.
 
     Raises:
@@ -74,7 +83,21 @@ def create(
     made = module.Config(**settings)
     checks.fields(made, name)
     augment.parse(made.augmentation)
-    return module.create(made, network, optimizers.resolve(optimizer))
+    return module.create(made, network, optimizers.resolve(optimizer, usual_optimizer(name)))
+
+
+def usual_optimizer(name: str) -> Optimizer:
+    """Return the optimiser of a method where none is asked for: OPTIMIZER of its file, or SGD."""
+    found: Optimizer = getattr(_module(name), "OPTIMIZER", optimizers.SGD)
+    return found
+
+
+def config_of(name: str, settings: Json) -> base.Config:
+    """Return a method's Config of settings as `create` takes them, the optimiser left out."""
+    found: base.Config = _module(name).Config(
+        **{k: v for k, v in settings.items() if k != "optimizer"}
+    )
+    return found
 
 
 def without_flips(method: Method) -> Method:

@@ -35,18 +35,21 @@ OWN = "own"
 """What a record calls a transformation that a library user gave."""
 
 
-def resolve(optimizer: str | optax.GradientTransformation | Optimizer | None) -> Optimizer:
+def resolve(
+    optimizer: str | optax.GradientTransformation | Optimizer | None, usual: Optimizer = SGD
+) -> Optimizer:
     """Return the optimiser that a caller means.
 
     Args:
-      optimizer: None for SGD; one of OPTIMIZERS by name; or an optax transformation, with a
-        learning rate of its own.
+      optimizer: None for the usual one; one of OPTIMIZERS by name; or an optax transformation, with
+        a learning rate of its own.
+      usual: the method's.
 
     Raises:
       UserError: an unknown name, or something else.
     """
     if optimizer is None:
-        return SGD
+        return usual
     if isinstance(optimizer, Optimizer):
         return optimizer
     if isinstance(optimizer, str):

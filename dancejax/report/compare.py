@@ -6,6 +6,7 @@ from typing import Any
 from dancejax import methods, networks, records, training
 from dancejax.data import known
 from dancejax.methods import DatasetFacts, Paper
+from dancejax.methods.optimizers import SGD
 from dancejax.report import papers
 from dancejax.report.entry import Entry
 from dancejax.report.papers import Accuracy
@@ -161,7 +162,8 @@ def deviations(entry: Entry) -> list[Difference]:
 
 def _condensation(entry: Entry) -> list[Difference]:
     settings, paper, shape = entry.settings, _paper(entry), entry.runs[0].made.image_shape
-    config = methods.METHODS[entry.method].Config(**paper.settings)
+    config = methods.config_of(entry.method, paper.settings)
+    usual = paper.settings.get("optimizer", methods.usual_optimizer(entry.method).name)
     earlier = {k.removeprefix("settings."): v for k, v in records.EARLIER.items()}
     earlier = {k: v for k, v in earlier.items() if v is not integrity.UNKNOWN}
     # No rate means the method's own, which is the paper's.
@@ -169,8 +171,13 @@ def _condensation(entry: Entry) -> list[Difference]:
     if settings.get("pltda", True):
         earlier.pop("without_pltda")  # of no effect
     found = _compare(
-        {**earlier, **given, "iterations": settings["steps"]},
-        {**dataclasses.asdict(config), "init": paper.init, "iterations": paper.steps},
+        {"optimizer": SGD.name, **earlier, **given, "iterations": settings["steps"]},
+        {
+            **dataclasses.asdict(config),
+            "optimizer": usual,
+            "init": paper.init,
+            "iterations": paper.steps,
+        },
     )
     if "network" in settings:
         network = settings["network"]

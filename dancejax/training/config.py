@@ -8,10 +8,15 @@ from dancejax import augment, checks
 from dancejax.errors import UserError
 from dancejax.types import Record
 
+OPTIMIZERS = ("sgd", "adamw")
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """SGD with momentum and weight decay on augmented images.
+    """How a network is trained on augmented images.
+
+    optimizer: "sgd" with momentum, whose weight decay is part of the gradient, or "adamw", whose
+    weight decay is not (and which has no use for momentum).
 
     milestones: shares of the epochs after which the rate is multiplied by `decay`, rounded down to
     whole epochs. augmentation: strengths are drawn for each image; draw says whether the choice
@@ -31,6 +36,7 @@ class TrainConfig:
     mode: str = "multi"
     cutmix: float = 0.5
     draw: str = "batch"
+    optimizer: str = "sgd"
 
     def __post_init__(self) -> None:
         checks.fields(self, "training")
@@ -38,6 +44,11 @@ class TrainConfig:
         if self.draw not in augment.DRAWS:
             raise UserError(
                 f"unknown draw {self.draw!r}; choose one of {', '.join(augment.DRAWS)}."
+            )
+        if self.optimizer not in OPTIMIZERS:
+            raise UserError(
+                f"unknown optimizer {self.optimizer!r} in training; choose one of "
+                f"{', '.join(OPTIMIZERS)}."
             )
         limits = {"learning_rate": float("inf"), "momentum": 1.0, "weight_decay": float("inf")}
         for name, limit in limits.items():
@@ -68,7 +79,7 @@ def changed(config: TrainConfig, settings: Record) -> TrainConfig:
     return make_config(**{**dataclasses.asdict(config), **settings})
 
 
-EARLIER = {"training.draw": "image", "keys": "experts"}
+EARLIER = {"training.draw": "image", "training.optimizer": "sgd", "keys": "experts"}
 """What records of training by earlier versions mean by the entries that they lack."""
 
 

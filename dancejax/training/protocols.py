@@ -11,9 +11,11 @@ from dancejax.errors import UserError
 from dancejax.training.config import TrainConfig, make_config
 from dancejax.types import Json
 
-PROTOCOLS = ("dm", "dance", "gdumb")
+PROTOCOLS = ("dm", "dance", "gdumb", "ncfm")
 
 
+_TINY = 49
+"""Image side from which on, up to _LARGE, those for TinyImageNet hold."""
 _LARGE = 128
 """Image side from which on the papers' settings for ImageNet subsets hold."""
 
@@ -36,7 +38,9 @@ def protocol(
     64, rate x0.2 after 2/3 and 5/6, augmentation and CutMix; from 128 pixels on 3000, 2000, 1500,
     1000, 500 or 300 epochs for up to 1, 10, 50, 200, 500 or more decoded images per class, two
     thirds of that from 100 classes on. MNIST's tiles are not mixed by CutMix. gdumb (DM, IDM on
-    continual learning, after GDumb): as dm, with batch 256 at any size.
+    continual learning, after GDumb): as dm, with batch 256 at any size. ncfm (NCFM): AdamW, 2000
+    epochs, batch 128, rate x0.5 after each fifth, augmentation and CutMix as dance; on TinyImageNet
+    2000, 300 or 40 epochs for 1, 10 or more stored images a class.
 
     Args:
       name: one of PROTOCOLS.
@@ -66,6 +70,18 @@ def protocol(
             "mode": "single",
             "cutmix": 0.0,
         }
+    elif name == "ncfm":
+        fields = {
+            "epochs": _ncfm_epochs(side, decoded),
+            "batch_size": 128,
+            "optimizer": "adamw",
+            "learning_rate": 0.001,
+            "weight_decay": 0.01,
+            "milestones": (0.2, 0.4, 0.6, 0.8),
+            "decay": 0.5,
+            "augmentation": "color_crop_flip_scale_rotate",
+            "mode": "multi",
+        }
     elif name == "dance":
         fields = {
             "epochs": _dance_epochs(side, num_classes, decoded),
@@ -79,6 +95,14 @@ def protocol(
     if not (known.flip(dataset_name) if flip is None else flip):
         fields["augmentation"] = augment.without(fields["augmentation"], "flip")
     return make_config(**{**fields, **overrides})
+
+
+def _ncfm_epochs(side: int, decoded: int | None) -> int:
+    """Fewer on TinyImageNet, from 10 stored images of four tiles a class on."""
+    if not _TINY <= side < _LARGE or decoded is None:
+        return 2000
+    limits = ((4, 2000), (40, 300))
+    return next((epochs for most, epochs in limits if decoded <= most), 40)
 
 
 def _dance_epochs(side: int, num_classes: int, decoded: int | None) -> int:

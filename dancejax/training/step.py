@@ -69,7 +69,9 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
 
 
 def _optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """SGD's direction; the rate is applied outside of it, as PyTorch's SGD has it."""
+    """The direction; the rate is applied outside of it, as PyTorch's SGD has it."""
+    if config.optimizer == "adamw":
+        return optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(config.weight_decay))
     return optax.chain(optax.add_decayed_weights(config.weight_decay), optax.trace(config.momentum))
 
 
@@ -179,7 +181,7 @@ def _gradients(
 def _descend(
     state: TrainState, grads: optax.Params, updated: networks.Variables, recipe: Recipe
 ) -> TrainState:
-    """The state after SGD's step, with the rate that holds in this one."""
+    """The state after the optimiser's step, with the rate that holds in this one."""
     config, params = recipe.config, state.variables["params"]
     drops = [epoch * recipe.per_epoch for epoch in drop_epochs(config)]
     scales = {step: config.decay ** drops.count(step) for step in drops}
@@ -187,7 +189,7 @@ def _descend(
     opt_state = state.opt_state
     if config.reset_momentum:
         restart = jnp.isin(state.step, jnp.array(drops))
-        opt_state = jax.tree.map(lambda m: jnp.where(restart, 0.0, m), opt_state)
+        opt_state = jax.tree.map(lambda m: jnp.where(restart, jnp.zeros_like(m), m), opt_state)
     direction, opt_state = _optimizer(config).update(grads, opt_state, params)
     params = jax.tree.map(lambda p, d: p - rate * d, params, direction)
     variables = {**state.variables, **updated, "params": params}

@@ -270,6 +270,7 @@ def test_density_needs_a_class_with_images(material, sets):
         density.measure(material, density.Config(class_number=3))
 
 
+@pytest.mark.slow
 def test_tsne_has_all_sets_in_one_embedding(material):
     config = tsne.Config(classes=2, per_class=10)
     found = tsne.measure(material, config)

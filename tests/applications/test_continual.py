@@ -26,6 +26,7 @@ def learnt(settings, tmp_path_factory):
     return run, continual.learn(settings, run=run)
 
 
+@pytest.mark.slow
 def test_nothing_is_trained_twice(learnt, settings, monkeypatch):
     run, result = learnt
     monkeypatch.setattr(trials.loop, "train", lambda *_: pytest.fail("trained again"))

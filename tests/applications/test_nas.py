@@ -37,6 +37,7 @@ def searched(settings, tmp_path_factory):
     return run, found, [text for text in compiled if text.startswith("Compiling jit(train_step)")]
 
 
+@pytest.mark.slow
 def test_networks_compile_once_for_proxies_of_one_size_and_once_for_the_whole_set(searched):
     assert len(searched[2]) == 2 * 2
 

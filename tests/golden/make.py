@@ -34,6 +34,14 @@ SETTINGS = {
         "epoch_interval": 2,
         "alpha": 0.5,
     },
+    "ncfm": {
+        "batch_real": BATCH,
+        "batch_syn": 6,
+        "frequencies": 32,
+        "learning_rate": 0.01,
+        "amplitude": 0.75,
+        "patience": 4,
+    },
     "idm": {"batch_real": BATCH, "update_order": "joint", "accuracy_window": 0, **IDM_QUEUE},
 }
 
@@ -194,6 +202,41 @@ def tgdd(drawn, factor):
         yield {"matching": distances, "cross_entropy": entropies}, pixels.values
 
 
+def ncfm(drawn, factor):
+    statement = import_statement()
+    pool = make_pool(drawn.network, drawn.dataset.image_shape)
+    k_real, k_run = jax.random.split(drawn.key)
+    own, decoded, most = drawn.settings, IPC * factor**2, drawn.settings["batch_syn"]
+    pixels = statement.PixelsOfClasses(drawn.start(factor), own["learning_rate"], own["patience"])
+    size = networks.features(
+        drawn.network, interpolate.select(pool.final, 0), jnp.zeros((1, *drawn.dataset.image_shape))
+    ).shape[-1]
+    for step in range(STEPS):
+        k_expert, k_lambda, k_frequencies, *keys = jax.random.split(
+            jax.random.fold_in(k_run, step), 7
+        )
+        chosen = jax.random.randint(k_expert, (), 0, 2)
+        first, final = (drawn.variables(interpolate.select(end, chosen)) for end in pool)
+        normal = [
+            jax.random.normal(
+                jax.random.split(jax.random.fold_in(k_frequencies, label))[0],
+                (own["frequencies"], size),
+            )
+            for label in range(drawn.dataset.num_classes)
+        ]
+        frequencies = [drawn.torch.from_numpy(np.array(t, np.float64)) for t in normal]
+        matching, calibration = statement.ncfm_step(
+            pixels,
+            (first, final, float(jax.random.uniform(k_lambda))),
+            (frequencies, own["amplitude"]),
+            drawn.reals(k_real, step),
+            (drawn.augmentations(keys[1]), drawn.augmentations(keys[3])),
+            (drawn.subsets(keys[0], decoded, most), drawn.subsets(keys[2], decoded, most)),
+            factor,
+        )
+        yield {"matching": matching, "calibration": calibration}, pixels.values
+
+
 def idm(drawn, factor):
     statement = import_statement()
     own = drawn.settings
@@ -245,7 +288,7 @@ def make(name, train):
     network = make_network(dataset)
     config = methods.create(name, network=network, **SETTINGS[name]).config
     drawn = Drawn(dataset, network, dataclasses.asdict(config))
-    run = {"dance": dance, "idm": idm, "tgdd": tgdd}.get(name) or (
+    run = {"dance": dance, "idm": idm, "ncfm": ncfm, "tgdd": tgdd}.get(name) or (
         lambda d, f: matching(name, d, f)
     )
     found = {"start": drawn.start(config.factor).permute(0, 1, 3, 4, 2).numpy()}

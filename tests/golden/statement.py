@@ -1,4 +1,4 @@
-"""The four methods as the papers' equations say them: plain, slow PyTorch in float64.
+"""The methods as the papers' equations say them: plain, slow PyTorch in float64.
 
 Independent of the package: all random numbers (networks, batches, augmentations, lambdas) are
 inputs. Images are [n, c, h, w]; networks are dictionaries of tensors: conv0, bias0, scale0, shift0,
@@ -178,6 +178,83 @@ def tgdd_step(pixels, matched, classifier, alpha, reals, draws, taken, factor):
         losses.append(distances[-1] + alpha * entropies[-1])
     pixels.update(losses)
     return [d.item() for d in distances], [e.item() for e in entropies]
+
+
+class PixelsOfClasses:
+    """Stored images [C, IPC, c, h, w]; each class with an AdamW and a falling rate of its own."""
+
+    def __init__(self, start, rate, patience):
+        self.classes = [own.clone().requires_grad_() for own in start]
+        self.optimizers = [
+            torch.optim.AdamW([own], lr=rate, weight_decay=5e-4) for own in self.classes
+        ]
+        self.rates, self.patience = [rate] * len(self.classes), patience
+        self.best, self.bad = [math.inf] * len(self.classes), [0] * len(self.classes)
+
+    @property
+    def values(self):
+        return torch.stack([own.detach() for own in self.classes])
+
+    def update(self, losses, total=None):
+        """A step of each class; total: its loss in the whole iteration, in its last step."""
+        for c, loss in enumerate(losses):
+            self.optimizers[c].zero_grad()
+            loss.backward()
+            if total is not None:
+                self.plateau(c, total[c])
+            self.optimizers[c].param_groups[0]["lr"] = self.rates[c]
+            self.optimizers[c].step()
+        return [loss.item() for loss in losses]
+
+    def plateau(self, c, loss):
+        """Half the rate after more than `patience` iterations that are no better than the best."""
+        if loss < self.best[c] * (1 - 1e-4):
+            self.best[c], self.bad[c] = loss, 0
+        else:
+            self.bad[c] += 1
+        if self.bad[c] > self.patience:
+            self.rates[c], self.bad[c] = self.rates[c] / 2, 0
+
+
+def characteristic_distance(real, syn, frequencies, amplitude):
+    """300 times the mean over frequencies of the root of both parts, by complex numbers."""
+    ours, theirs = (
+        torch.exp(1j * (x / x.norm(dim=1, keepdim=True)) @ frequencies.T.to(torch.complex128)).mean(
+            0
+        )
+        for x in (real, syn)
+    )
+    strength = (ours.abs() - theirs.abs()).square()
+    phase = 2 * (ours.abs() * theirs.abs() - (ours * theirs.conj()).real)
+    return 300 * (amplitude * strength + (1 - amplitude) * phase).sqrt().mean()
+
+
+def ncfm_step(pixels, pair, distance, reals, draws, taken, factor):
+    """NCFM: characteristic functions under the mid encoder, then calibration; two steps a class.
+
+    pair: (initial network, expert, lambda). distance: (frequencies of each class, amplitude). draws
+    and taken: of both losses, for each class.
+    """
+    first, final, lam = pair
+    frequencies, amplitude = distance
+    with torch.no_grad():
+        for own in pixels.classes:
+            own.clamp_(0, 1)
+    mid = interpolate(first, final, lam)
+    losses = []
+    for c, real in enumerate(reals):
+        target = features(mid, augment(normalise(real), draws[0][c]))
+        images = normalise(decode(pixels.classes[c], factor)[taken[0][c]])
+        syn = features(mid, augment(images, draws[0][c]))
+        losses.append(characteristic_distance(target, syn, frequencies[c], amplitude))
+    matching = pixels.update(losses)
+    losses = []
+    for c in range(len(reals)):
+        images = normalise(decode(pixels.classes[c], factor)[taken[1][c]])
+        labels = torch.full((len(images),), c)
+        losses.append(cross_entropy(final, augment(images, draws[1][c]), labels))
+    total = [m + loss.item() for m, loss in zip(matching, losses, strict=True)]
+    return matching, pixels.update(losses, total)
 
 
 class QueuedNetwork:

@@ -44,10 +44,8 @@ def test_means_over_images_can_be_cut_into_pieces(pieces):
     chex.assert_trees_all_close(cut, whole, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["dance", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dm", "idm", "m3d"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dance", "dm", "idm", "m3d"])
 def test_class_chunk_does_not_change_a_method(name, train, network, pool):
     """Each of the loss terms is independent from class to class, whatever block they are in."""
     context = condensation.make_context(train, pool)
@@ -139,6 +137,7 @@ def test_unit_space_is_clamped():
     np.testing.assert_array_equal(base.NORMALISED.constrain(jnp.array([-9.0, 9.0])), [-9, 9])
 
 
+@pytest.mark.slow
 def test_batch_norm_sees_all_classes_whatever_the_block(train):
     from dancejax import networks
 

@@ -316,7 +316,8 @@ def test_records_name_an_optimiser_that_is_not_the_papers(train, network):
             methods.create("dm", network, optimizer=wrong)
 
 
-@pytest.mark.parametrize("name", [pytest.param("idm", marks=pytest.mark.slow), "dance"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["idm", "dance"])
 def test_classwise_with_any_optimiser_steps_after_each_class(name, train, network, pool):
     """SGD by the loop over classes, which any transformation gets, and by its closed form."""
     rate = 0.1
@@ -395,7 +396,9 @@ def test_dance_without_experts_says_so(train, network):
         begin(method, train)
 
 
-@pytest.mark.parametrize("name", ["dm", "m3d", "idm", "dance"])
+@pytest.mark.parametrize(
+    "name", ["dm", "m3d", pytest.param("idm", marks=pytest.mark.slow), "dance"]
+)
 def test_each_method_lowers_its_own_objective(name, train, network, pool):
     """Measured as the distance of mean features, before and after, under networks not seen."""
     method = make(name, network, factor=1, **(IDM if name == "idm" else {}))
@@ -451,6 +454,7 @@ def test_idm_weighs_cross_entropy_by_accuracy_in_percent(train, network):
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_idm_trains_networks_by_plain_sgd(train, network):
     method = make("idm", network, networks_trained=1, **{**IDM, "queue_start": 1, "queue_size": 1})
     state, context = begin(method, train)

@@ -91,13 +91,13 @@ def test_a_method_without_a_paper_runs_by_its_defaults(moments, train, monkeypat
 
 def test_titles_and_protocols_of_any_name():
     assert [methods.title(name) for name in methods.METHODS] == [
-        "DM", "IDM", "M3D", "DANCE", "TGDD",
+        "DM", "IDM", "M3D", "DANCE", "NCFM", "TGDD",
     ]  # fmt: skip
     assert methods.title("kcenter") == "k-center" and methods.title("their\nown") == "their own"
     found = [methods.protocol_of(name) for name in (*methods.METHODS, "herding", "unknown")]
-    assert found == ["dm", "dm", "dance", "dance", "dance", "dance", "dance"]
+    assert found == ["dm", "dm", "dance", "dance", "ncfm", "dance", "dance", "dance"]
     needs = {name for name in methods.METHODS if methods.needs_experts(name)}
-    assert needs == {"dance", "tgdd"}
+    assert needs == {"dance", "ncfm", "tgdd"}
     assert [name for name in methods.METHODS if methods.needs_trajectories(name)] == ["tgdd"]
 
 
@@ -142,6 +142,8 @@ def test_unknown_names_are_said(network):
         ("dance", "cifar10", 32, 1, 10_000, {"factor": 2, "learning_rate": 0.01}),
         ("dance", "cifar10", 32, 50, 10_000, {"factor": 2, "learning_rate": 0.5}),
         ("dance", "nette", 128, 10, 10_000, {"factor": 3, "learning_rate": 1.0}),
+        ("ncfm", "cifar10", 32, 10, 20_000, {"batch_real": 1024}),
+        ("ncfm", "cifar100", 32, 10, 20_000, {"learning_rate": 0.01}),
         ("tgdd", "cifar10", 32, 50, 10_000, {"factor": 2, "learning_rate": 0.5}),
     ],
 )  # fmt: skip
@@ -156,7 +158,7 @@ def paper(method, dataset, side, ipc, **options):
     return methods.paper(method, DatasetFacts(dataset, (side, side, 3), **options), ipc)
 
 
-def test_settings_in_the_cases_that_papers_treat_apart():
+def test_settings_in_the_cases_that_papers_treat_apart(network):
     assert paper("dm", "cifar10", 32, 100).settings["learning_rate"] == 10
     assert paper("dm", "cifar100", 32, 100).settings["learning_rate"] == 1
     counts = np.array([2000, 1000])
@@ -173,8 +175,14 @@ def test_settings_in_the_cases_that_papers_treat_apart():
     starts = {name: paper(name, "cifar10", 32, 10).init for name in methods.METHODS}
     assert starts == {
         "dm": "real", "idm": "real_mean", "m3d": "real", "dance": "first_nearest",
-        "tgdd": "first_nearest",
+        "ncfm": "first_nearest", "tgdd": "first_nearest",
     }  # fmt: skip
+    assert paper("ncfm", "cifar10", 32, 10, class_counts=counts).settings["batch_real"] == 1000
+    used = [
+        methods.create("ncfm", network, **paper("ncfm", name, 32, 10).settings).optimizer.name
+        for name in ("cifar10", "cifar100")
+    ]
+    assert used == ["ncfm_adamw", "sgd"]
     assert paper("m3d", "imagenet10", 224, 10).architecture == "resnetap10"
     assert paper("dance", "cifar10", 32, 10).experts == 5
 

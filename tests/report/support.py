@@ -16,7 +16,7 @@ CIFAR = networks.identity(networks.create("convnet", 10, (32, 32, 3)))
 def as_published(method, ipc, dataset="cifar10", **changes):
     """The settings that a run with the paper's would have."""
     preset = methods.paper(method, DatasetFacts(dataset), ipc)
-    config = methods.METHODS[method].Config(**preset.settings)
+    config = methods.config_of(method, preset.settings)
     settings = {**dataclasses.asdict(config), "network": CIFAR, "steps": preset.steps, "seed": 0}
     if method == "dance":
         training = dataclasses.asdict(experts.expert_training(32))
