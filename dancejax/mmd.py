@@ -281,8 +281,10 @@ def characteristic_discrepancy(
     strength, own = (
         jnp.sqrt(jnp.maximum(c**2 + s**2, _TINY)) for c, s in ((cos, sin), (own_cos, own_sin))
     )
-    phase = 2 * (strength * own - cos * own_cos - sin * own_sin)
-    squared = amplitude * (strength - own) ** 2 + (1 - amplitude) * jnp.maximum(phase, _TINY)
+    between = (strength - own) ** 2
+    # p as what the amplitudes leave of the distance of phi and phi': small differences stay exact.
+    phase = (cos - own_cos) ** 2 + (sin - own_sin) ** 2 - between
+    squared = amplitude * between + (1 - amplitude) * jnp.maximum(phase, _TINY)
     return jnp.mean(jnp.sqrt(squared), axis=-1)
 
 
