@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMAT = 1
+SOFT_LABELS = "soft_labels.npy"
 _LIBRARIES = ("jax", "flax", "optax", "numpy")
 RESIZED = (
     "images of another size: the shorter side resized to it, bilinear, antialiased, and the centre "
@@ -56,6 +57,8 @@ class CondensedSet:
       settings: of the method.
       origin: of a set read back from an export, the set that was exported: its "fingerprint", "ipc"
         and "factor", and the "form" of the export.
+      soft_labels: float16 [factor**2 * n, len(classes)], shares of the classes of each training
+        image, in the order of `decoded`; None where there are none.
 
     Raises:
       UserError: shapes, types or values are not as described.
@@ -71,6 +74,7 @@ class CondensedSet:
     source: dict[str, Any]  # data set name and fingerprint
     settings: dict[str, Any]
     origin: dict[str, Any] | None = None
+    soft_labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -87,6 +91,19 @@ class CondensedSet:
         if len(self.mean) != images.shape[3] or len(self.std) != images.shape[3]:
             raise UserError(f"mean and std need one value per channel ({images.shape[3]}).")
         multiformation.check_factor(self.factor, *images.shape[1:3])
+        if self.soft_labels is not None:
+            self._check_soft(self.soft_labels)
+
+    def _check_soft(self, soft: np.ndarray) -> None:
+        shape = (len(self.images) * self.factor**2, len(self.classes))
+        if soft.shape != shape or soft.dtype != np.float16:
+            raise UserError(
+                f"soft labels must be float16 {list(shape)}, a row for each training image, not "
+                f"{soft.dtype}{list(soft.shape)}."
+            )
+        shares = soft.astype(np.float32)
+        if not (shares >= 0).all() or not np.allclose(shares.sum(1), 1, atol=0.01):
+            raise UserError("soft labels must be shares of the classes, which add up to 1.")
 
     def __repr__(self) -> str:
         height, width, channels = self.image_shape
@@ -181,6 +198,8 @@ def _write(condensed: CondensedSet, path: Path) -> None:
         temporary.mkdir(parents=True)
         np.save(temporary / "images.npy", condensed.images, allow_pickle=False)
         np.save(temporary / "labels.npy", condensed.labels, allow_pickle=False)
+        if condensed.soft_labels is not None:
+            np.save(temporary / SOFT_LABELS, condensed.soft_labels, allow_pickle=False)
         figures.save_grid(temporary / "preview.png", condensed)
         runs.write_json(temporary / "manifest.json", integrity.seal(manifest(condensed)))
         if path.exists():
@@ -208,6 +227,7 @@ def manifest(condensed: CondensedSet) -> Json:
             "layout": "NHWC",
         },
         "labels": {"file": "labels.npy", "sha256": integrity.digest(condensed.labels)},
+        **({} if condensed.soft_labels is None else {"soft_labels": _about_soft(condensed)}),
         "sha256_of": SHA256_OF,
         "pixel_range": {
             "units": "[0, 1] before normalisation",
@@ -238,6 +258,17 @@ def manifest(condensed: CondensedSet) -> Json:
             "python": sys.version.split()[0],
             **{name: metadata.version(name) for name in _LIBRARIES},
         },
+    }
+
+
+def _about_soft(condensed: CondensedSet) -> Json:
+    assert condensed.soft_labels is not None
+    return {
+        "file": SOFT_LABELS,
+        "sha256": integrity.digest(condensed.soft_labels),
+        "shape": list(condensed.soft_labels.shape),
+        "dtype": "float16",
+        "of": "shares of the classes of each training image, in the order of decoding",
     }
 
 
@@ -286,14 +317,23 @@ def load(path: str | Path) -> CondensedSet:
             source=about["source"],
             settings=about["settings"],
             origin=about.get("origin"),
+            soft_labels=_read_array(path / SOFT_LABELS, about["soft_labels"]["sha256"])
+            if "soft_labels" in about
+            else None,
         )
     except (KeyError, TypeError) as error:
         raise UserError(f"{path}/manifest.json lacks or garbles {error}.") from error
 
 
 def fingerprint(condensed: CondensedSet) -> str:
-    """Return the sha256 (hex) of the stored pixels, labels and the way they are decoded."""
-    parts = (integrity.digest(condensed.images), integrity.digest(condensed.labels))
+    """Return the sha256 (hex) of the stored pixels, labels (soft ones, too) and the way they are
+    decoded."""
+    parts: tuple[str, ...] = (
+        integrity.digest(condensed.images),
+        integrity.digest(condensed.labels),
+    )
+    if condensed.soft_labels is not None:
+        parts += (integrity.digest(condensed.soft_labels),)
     return hashlib.sha256(f"{parts} {condensed.factor}".encode()).hexdigest()
 
 

@@ -22,11 +22,27 @@ from dancejax.training import TrainConfig, TrainData, TrainState, loop, protocol
 from dancejax.types import Json
 
 
-def training_set(train: CondensedSet | Dataset) -> TrainData:
-    """What networks are trained on: a data set, on the host, or a decoded set, on the device."""
+def check_labels(train: CondensedSet | Dataset, config: TrainConfig) -> None:
+    """Raise UserError if a training asks for soft labels that its set has not."""
+    if config.labels == "soft" and getattr(train, "soft_labels", None) is None:
+        raise UserError(
+            "the training set has no soft labels; make some with launch.label, or choose a "
+            "protocol without _soft."
+        )
+
+
+def training_set(train: CondensedSet | Dataset, config: TrainConfig) -> TrainData:
+    """What networks are trained on: a data set, on the host, or a decoded set, on the device.
+
+    Raises:
+      UserError: config asks for soft labels, and there are none.
+    """
+    check_labels(train, config)
     if isinstance(train, Dataset):
         return training.train_data(train)
     images, labels = train.decoded()
+    if config.labels == "soft":
+        labels = jnp.asarray(train.soft_labels)
     return TrainData(images, labels, jnp.asarray(train.mean), jnp.asarray(train.std))
 
 
@@ -129,12 +145,13 @@ def evaluate(
     )
     checks.instance("config", usual, TrainConfig, hint="protocols.protocol makes one")
     config = training.changed(usual, settings)
+    check_labels(train, config)
     test = dataclasses.replace(test, mean=train.mean, std=train.std)
     count = min(test_points, config.epochs)
     epochs = [round((i + 1) * config.epochs / count) for i in range(count)]
     run = run.opened()
     found = _Finished(run.folder, _record(train, test, network, config, seed, epochs))
-    about, data = found.about, training_set(train)
+    about, data = found.about, training_set(train, config)
     job = loop.Job("evaluate", network, config, data, repeats, seed, about["keys"], about)
     missing = [n for n in range(repeats) if n not in found.curves]
     loop.train(job, missing, _Tester(job, test, epochs, found), run)

@@ -16,6 +16,7 @@ PROGRAMS = {
     "condense": "condense a data set",
     "select": "choose a coreset of real images",
     "evaluate": "train networks on a condensed set, a coreset or the whole set, and test them",
+    "label": "give a condensed set soft labels by experts",
     "sweep": "run a grid of methods, IPCs and seeds, one table",
     "cross": "evaluate condensed sets on several networks, one table",
     "continual": "learn classes step by step with a condensed memory, one table",

@@ -91,9 +91,7 @@ def define_flags() -> None:
 def define_training() -> None:
     """How networks are trained on the memory."""
     flags.DEFINE_integer("repeats", 3, "networks after each step of each order", lower_bound=1)
-    flags.DEFINE_enum(
-        "protocol", continual.PROTOCOL, protocols.PROTOCOLS, "of training on the memory"
-    )
+    flags.DEFINE_enum("protocol", continual.PROTOCOL, protocols.HARD, "of training on the memory")
     flags.DEFINE_integer("epochs", None, "epochs (default: the protocol's)", lower_bound=1)
     flags.DEFINE_integer("batch_size", None, "batch size (default: the protocol's)", lower_bound=1)
     flagtypes.define_number(

@@ -21,6 +21,7 @@ from dancejax import condensed, exchange
 from dancejax.applications.settings import DataSettings
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
+from dancejax.exchange import foreign
 
 from . import common, flagtypes, settings
 
@@ -38,6 +39,7 @@ class Settings:
     std: list[float] | None
     factor: int | None
     labels: Path | None
+    soft_labels: str | None
     method: str
     check_pixels: bool
 
@@ -51,7 +53,8 @@ def numbers(name: str) -> list[float] | None:
 
 
 def read() -> Settings:
-    names = ("source", "pixel_values", "factor", "labels", "method", "check_pixels")
+    apart = ("data", "mean", "std")
+    names = [f.name for f in dataclasses.fields(Settings) if f.name not in apart]
     given: dict[str, Any] = {name: FLAGS[name].value for name in names}
     return Settings(data=settings.data(), mean=numbers("mean"), std=numbers("std"), **given)
 
@@ -89,6 +92,12 @@ if __name__ == "__main__":
     settings.define_data()
     flagtypes.define_path("source", None, "the condensed set", required=True)
     flagtypes.define_path("labels", None, "a file with its labels, if they are not with the images")
+    flags.DEFINE_enum(
+        "soft_labels",
+        None,
+        foreign.SOFT,
+        "what labels of several numbers an image are: shares of the classes, or logits",
+    )
     flags.DEFINE_enum(
         "pixel_values",
         "unit",

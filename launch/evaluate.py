@@ -115,6 +115,7 @@ def main() -> None:
         select_checkpoint(given, given.kept, work)
         return
     tested, how = tested_of(given)
+    assess.check(tested.train, tested.test, how)
     name, _ = how.training(tested.method, tested.test, **protocols.size_of(tested.train))
     common.start(work, {"protocol": name})
     found = assess.assess(tested, how, seed=work.seed, run=work.run)

@@ -88,7 +88,7 @@ def define_flags() -> None:
 
 def define_training() -> None:
     """How networks are trained on the proxies."""
-    flags.DEFINE_enum("protocol", "dm", protocols.PROTOCOLS, "of training on every proxy")
+    flags.DEFINE_enum("protocol", "dm", protocols.HARD, "of training on every proxy")
     flags.DEFINE_integer("epochs", nas.EPOCHS, "epochs on a set", lower_bound=1)
     flags.DEFINE_integer("batch_size", None, "batch size (default: the protocol's)", lower_bound=1)
     flagtypes.define_number(

@@ -194,7 +194,7 @@ if __name__ == "__main__":
     )
     flags.DEFINE_integer("steps", None, "iterations (default: the paper's)", lower_bound=1)
     flags.DEFINE_integer("repeats", 3, "networks per evaluation", lower_bound=1)
-    flags.DEFINE_enum("protocol", None, protocols.PROTOCOLS, "default: the paper's of each method")
+    flags.DEFINE_enum("protocol", None, protocols.HARD, "default: the paper's of each method")
     flagtypes.define_integers(
         "epochs",
         None,

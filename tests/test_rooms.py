@@ -21,7 +21,7 @@ LEVELS = (
     ("methods",),
     ("training",),
     ("condensed",),
-    ("condensation", "coreset", "evaluation", "exchange", "initialisation", "records"),
+    ("condensation", "coreset", "evaluation", "exchange", "initialisation", "labelling", "records"),
     ("analysis", "report"),
     ("applications",),
     ("launch",),

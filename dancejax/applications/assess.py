@@ -53,6 +53,13 @@ class Tested(NamedTuple):
     about: Mapping[str, Any] = {}
 
 
+def check(train: CondensedSet | Dataset, test: Dataset, settings: EvaluationSettings) -> None:
+    """Raise UserError, before anything is written, if a set cannot be evaluated so."""
+    method = getattr(train, "method", "")
+    _, config = settings.training(method, test, **protocols.size_of(train))
+    evaluation.check_labels(train, config)
+
+
 def assess(
     tested: Tested, settings: EvaluationSettings, *, seed: int = 0, run: runs.Run
 ) -> Assessment:

@@ -92,6 +92,8 @@ def evaluate(
     modules = {text: _network(text, settings) for text in settings.networks}
     data, abouts = assess.check_sources(sets, settings.data, other_data=settings.other_data)
     test = data.load("test")
+    for made in sets.values():
+        assess.check(made, test, assess.recorded(settings.evaluation, made))
     if begin is not None:
         begin(None)
     rows: list[dict[str, Any]] = []

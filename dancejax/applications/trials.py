@@ -84,7 +84,7 @@ def measure(trial: Trial, *, run: Run) -> Outcome:
     kept = _Kept(run.folder, record)
     missing = [n for n in range(trial.networks) if n not in kept.accuracies]
     if missing:
-        data = evaluation.training_set(trial.train)
+        data = evaluation.training_set(trial.train, trial.config)
         job = loop.Job(
             "train",
             trial.network,

@@ -30,6 +30,11 @@ def card(about: About) -> str:
         lines.append(
             f"- To be decoded, factor {about['factor_left']}: {about['decoding']['rule']}."
         )
+    if about.get("soft_labels"):
+        soft = about["soft_labels"]
+        lines.append(
+            f"- Soft labels: `{soft['file']}`, {soft['dtype']} {soft['shape']}, {soft['of']}."
+        )
     if test:
         lines.append(
             f"- Test images: {test['images']}, the test split of {name} (sha256 "

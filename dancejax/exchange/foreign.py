@@ -12,6 +12,7 @@ from dancejax.errors import UserError
 from dancejax.exchange import files, plausible, readers
 from dancejax.exchange.plausible import PIXELS, Units
 
+SOFT = ("shares", "logits")
 _IMAGES = ("images", "x", "x_train", "data", "image")
 _LABELS = ("labels", "y", "y_train", "targets", "label")
 
@@ -27,6 +28,8 @@ class ReadOptions:
       factor: tiles a side that each image is cut into. None takes the images for plain ones, but
         refuses what looks like collages.
       labels: another such file that has the labels.
+      soft_labels: what labels of several numbers an image are, "shares" of the classes or "logits";
+        None refuses them. Rows are of the images, or of all tiles in the order of decoding.
       method: the name that reports give the set.
       check_pixels: refuse pixel_values where another choice fits the data set far better.
     """
@@ -36,6 +39,7 @@ class ReadOptions:
     std: Sequence[float] | None = None
     factor: int | None = None
     labels: Path | None = None
+    soft_labels: str | None = None
     method: str = "foreign"
     check_pixels: bool = True
 
@@ -43,6 +47,10 @@ class ReadOptions:
         if self.pixel_values not in PIXELS:
             raise UserError(
                 f"unknown pixel values {self.pixel_values!r}; choose one of {', '.join(PIXELS)}."
+            )
+        if self.soft_labels is not None and self.soft_labels not in SOFT:
+            raise UserError(
+                f"unknown soft labels {self.soft_labels!r}; choose one of {', '.join(SOFT)}."
             )
 
 
@@ -72,6 +80,11 @@ def read_foreign(path: Path, dataset: Dataset, options: ReadOptions = DEFAULT) -
     if (own := readers.read_own(path)) is not None:
         return own
     images, numbers, values = _read_arrays(path, dataset, options)
+    soft = None
+    if options.soft_labels is not None:
+        soft = _shares(numbers, len(images), dataset.num_classes, path, options.soft_labels)
+        numbers = soft.reshape(len(images), -1, dataset.num_classes).mean(1).argmax(1)
+    numbers = _whole_labels(numbers, len(images), dataset.num_classes, path)
     units = _units(values, dataset, options)
     if images.shape[1:] != dataset.image_shape:
         raise UserError(
@@ -82,6 +95,8 @@ def read_foreign(path: Path, dataset: Dataset, options: ReadOptions = DEFAULT) -
         plausible.check_units(images, units, dataset, path)
     images = plausible.to_unit(images, units)
     factor = plausible.check_factor(images, options.factor, dataset, path)
+    if soft is not None and len(soft) == len(images):
+        soft = soft.repeat(factor**2, 0)
     return CondensedSet(
         images=np.ascontiguousarray(images),
         labels=numbers,
@@ -92,13 +107,14 @@ def read_foreign(path: Path, dataset: Dataset, options: ReadOptions = DEFAULT) -
         method=options.method,
         source=describe_source(dataset),
         settings={"imported": path.name, "pixel_values": values, "factor": factor},
+        soft_labels=None if soft is None else soft.astype(np.float16),
     )
 
 
 def _read_arrays(
     path: Path, dataset: Dataset, options: ReadOptions
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Images [n, h, w, c], labels int32 [n], and which of PIXELS the images are."""
+    """Images [n, h, w, c], labels as they are, and which of PIXELS the images are."""
     channels, values = dataset.image_shape[2], options.pixel_values
     if path.is_dir():
         names, images, found = files.class_folders(path, channels)
@@ -106,8 +122,7 @@ def _read_arrays(
         values = "unit"
     else:
         images, numbers = _foreign_arrays(path, options.labels)
-    images = _channels_last(images, channels, path)
-    return images, _whole_labels(numbers, len(images), dataset.num_classes, path), values
+    return _channels_last(images, channels, path), numbers, values
 
 
 def _units(values: str, dataset: Dataset, options: ReadOptions) -> Units:
@@ -167,6 +182,24 @@ def _channels_last(images: np.ndarray, channels: int, path: Path) -> np.ndarray:
     )
 
 
+def _shares(labels: np.ndarray, count: int, num_classes: int, path: Path, kind: str) -> np.ndarray:
+    """Soft labels as shares of the classes, float64 [n, C]; n is a multiple of count."""
+    wanted = f"{num_classes} numbers for each of the {count} images, or of their tiles"
+    if labels.dtype.kind not in "uif" or labels.ndim != 2 or labels.shape[1] != num_classes:
+        raise UserError(f"the labels of {path} are {list(labels.shape)}; soft ones are {wanted}.")
+    if len(labels) == 0 or len(labels) % count or not np.isfinite(labels).all():
+        raise UserError(f"the labels of {path} are no finite {wanted}: {list(labels.shape)}.")
+    values = labels.astype(np.float64)
+    if kind == "logits":
+        values = np.exp(values - values.max(1, keepdims=True))
+        return values / values.sum(1, keepdims=True)
+    if (values < 0).any() or not np.allclose(values.sum(1), 1, atol=0.01):
+        raise UserError(
+            f"the labels of {path} are no shares, which add up to 1; --soft_labels=logits?"
+        )
+    return values
+
+
 def _whole_labels(labels: np.ndarray, count: int, num_classes: int, path: Path) -> np.ndarray:
     """Labels as int32 [count]; raises UserError for all that are not one class an image."""
     wanted = f"one whole number an image, from 0 to {num_classes - 1}"
@@ -176,8 +209,9 @@ def _whole_labels(labels: np.ndarray, count: int, num_classes: int, path: Path) 
         labels = labels[:, 0]
     if labels.ndim == 2 and len(labels) == count:
         raise UserError(
-            f"the labels of {path} are soft or one-hot ones, {list(labels.shape)}; only hard "
-            f"labels can be evaluated: give {wanted}, as labels.argmax(1)."
+            f"the labels of {path} are soft or one-hot ones, {list(labels.shape)}; say with "
+            f"--soft_labels whether they are shares of the classes or logits, or give {wanted}, as "
+            "labels.argmax(1)."
         )
     if labels.ndim != 1 or len(labels) != count:
         raise UserError(

@@ -12,6 +12,7 @@ from dancejax.errors import UserError
 from dancejax.exchange import forms
 from dancejax.exchange.form import About, Arrays
 from dancejax.exchange.forms import tensors
+from dancejax.runs import integrity
 
 FORMAT = 1
 DESCRIPTION = "dancejax.json"
@@ -38,7 +39,38 @@ def read(path: Path) -> CondensedSet:
     path = Path(path)
     about = description(path)
     with _Garbled(path / DESCRIPTION):
-        return _condensed(_read_form(path, about), about)
+        return _condensed(_read_form(path, about), about, path)
+
+
+def by_class(made: CondensedSet) -> np.ndarray:
+    """Return a set's soft labels as exports have them, float16 [factor**2 * n, C].
+
+    Rows are those of the training images sorted by class, since some forms regroup the images.
+    """
+    assert made.soft_labels is not None
+    return made.soft_labels[_by_class(made.labels, len(made.soft_labels))]
+
+
+def _by_class(labels: np.ndarray, rows: int) -> np.ndarray:
+    return np.argsort(np.repeat(labels, rows // len(labels)), kind="stable")
+
+
+def _soft_labels(about: About, labels: np.ndarray, folder: Path) -> np.ndarray | None:
+    """The soft labels of an export in the order of its images; None where it has none."""
+    if not about.get("soft_labels"):
+        return None
+    path = folder / condensed.SOFT_LABELS
+    if not path.is_file():
+        raise UserError(f"{path} is missing, which holds the soft labels; put it there.")
+    try:
+        stored = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged; export the set again.") from error
+    if integrity.digest(stored) != about["soft_labels"]["sha256"]:
+        raise UserError(f"{path} is damaged: its checksum does not fit; export the set again.")
+    found = np.empty_like(stored)
+    found[_by_class(labels, len(stored))] = stored
+    return found
 
 
 def description(path: Path) -> About:
@@ -84,7 +116,8 @@ def read_own(path: Path) -> CondensedSet | None:
     if about is None or about.get("format") != FORMAT:
         return None
     with _Garbled(path):
-        return _condensed(forms.find(about["form"]).read(path, about, "train"), about)
+        arrays = forms.find(about["form"]).read(path, about, "train")
+        return _condensed(arrays, about, path.parent)
 
 
 class _Garbled:
@@ -101,7 +134,7 @@ class _Garbled:
             raise UserError(f"{self._path} lacks or garbles something ({what}).") from error
 
 
-def _condensed(arrays: Arrays, about: About) -> CondensedSet:
+def _condensed(arrays: Arrays, about: About, folder: Path) -> CondensedSet:
     normalisation = about["normalisation"]
     found = CondensedSet(
         images=arrays[0],
@@ -113,6 +146,7 @@ def _condensed(arrays: Arrays, about: About) -> CondensedSet:
         method=about["method"],
         source=about["source"],
         settings=about["settings"],
+        soft_labels=_soft_labels(about, arrays[1], folder),
     )
     known = {"ipc": about["ipc"], "factor": about["decoding"]["factor"]}
     origin = about.get("origin") or {"fingerprint": about.get("fingerprint"), **known}

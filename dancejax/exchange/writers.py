@@ -15,7 +15,7 @@ from dancejax.errors import UserError
 from dancejax.exchange import cards, forms, readers
 from dancejax.exchange.form import About, Arrays
 from dancejax.exchange.readers import DESCRIPTION, FORMAT
-from dancejax.runs import disk
+from dancejax.runs import disk, integrity
 
 _DATA = (
     "form",
@@ -84,8 +84,8 @@ def export(made: CondensedSet, path: Path, form: str, options: ExportOptions = D
     clear(path)
     temporary = runs.open_workdir(_temporary(path))
     try:
-        _write(temporary, train, about, options)
-        worst = verify(temporary, train, about, options.test)
+        _write(temporary, made, train, about, options)
+        worst = verify(temporary, made, train, about, options.test)
         temporary.rename(path)
     except UserError:
         raise
@@ -97,11 +97,15 @@ def export(made: CondensedSet, path: Path, form: str, options: ExportOptions = D
     return {**about, **options.texts, "largest_difference": worst}
 
 
-def _write(folder: Path, train: Arrays, about: About, options: ExportOptions) -> None:
+def _write(
+    folder: Path, made: CondensedSet, train: Arrays, about: About, options: ExportOptions
+) -> None:
     form, test = forms.find(about["form"]), options.test
     needed = train[0].size * (1 if form.eight_bit else 4)
     runs.check_space(folder, needed + (test.images.size if test else 0))
     form.write(folder, *train, about)
+    if made.soft_labels is not None:
+        np.save(folder / condensed.SOFT_LABELS, readers.by_class(made), allow_pickle=False)
     if test is not None:
         form.write(folder, *_test_arrays(test), {**about, "split": "test"})
     _write_texts(folder, {**about, **options.texts})
@@ -140,7 +144,7 @@ def ensure(made: CondensedSet, path: Path, form: str, options: ExportOptions = D
             f"{path} holds another export, different in {', '.join(differing)}; remove it, or "
             "choose another folder."
         )
-    worst = verify(path, train, found, options.test)
+    worst = verify(path, made, train, found, options.test)
     texts = options.texts
     if {name: found.get(name) for name in texts} != json.loads(json.dumps(texts)):
         _write_texts(path, {**found, **texts})
@@ -213,6 +217,13 @@ def describe(made: CondensedSet, name: str, images: np.ndarray, options: ExportO
         "origin": {key: origin[key] for key in own},
         **{key: manifest[key] for key in _SAME},
     }
+    if made.soft_labels is not None:
+        own_order = "of the training images sorted by class, those of a class in the order written"
+        about["soft_labels"] = {
+            **manifest["soft_labels"],
+            "of": f"shares of the classes, {own_order}",
+        }
+        about["soft_labels"]["sha256"] = integrity.digest(readers.by_class(made))
     if (test := options.test) is not None:
         about["test"] = {
             "name": test.name,
@@ -222,11 +233,14 @@ def describe(made: CondensedSet, name: str, images: np.ndarray, options: ExportO
     return {**about, **form.details(made)}
 
 
-def verify(path: Path, train: Arrays, about: About, test: Dataset | None) -> float:
+def verify(
+    path: Path, made: CondensedSet, train: Arrays, about: About, test: Dataset | None
+) -> float:
     """Read an export back and compare it.
 
     Args:
       path: the folder.
+      made: the set, for its soft labels.
       train: images and labels that were to be written.
       about: the description.
       test: the test images that were to be written, too.
@@ -240,6 +254,11 @@ def verify(path: Path, train: Arrays, about: About, test: Dataset | None) -> flo
     back = readers.read(path)
     cut_off = about["outside_of_range"]["cut_off"]
     worst = _difference(train, (back.images, back.labels), cut_off)
+    if (made.soft_labels is None) != (back.soft_labels is None) or (
+        made.soft_labels is not None
+        and not np.array_equal(readers.by_class(made), readers.by_class(back))
+    ):
+        worst = None
     if test is not None and worst is not None:
         same = _difference(_test_arrays(test), readers.read_test(path), cut_off)
         worst = None if same is None else worst

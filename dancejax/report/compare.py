@@ -104,8 +104,8 @@ def published(entry: Entry) -> Accuracy | None:
 def published_at(entry: Entry, ipc: int | None) -> Accuracy | None:
     """The paper's number for an entry's method, data set and network at some IPC."""
     method = tabled(entry)
-    if method is None:
-        return None
+    if method is None or entry.training.get("labels") == "soft":
+        return None  # the papers' are of hard labels
     network = entry.network["name"]
     names = {network, f"{network}{entry.network.get('depth', '')}"}
     if entry.network.get("norm") == "batch":

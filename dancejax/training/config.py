@@ -9,6 +9,7 @@ from dancejax.errors import UserError
 from dancejax.types import Record
 
 OPTIMIZERS = ("sgd", "adamw")
+LABELS = ("hard", "soft")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +22,7 @@ class TrainConfig:
     milestones: shares of the epochs after which the rate is multiplied by `decay`, rounded down to
     whole epochs. augmentation: strengths are drawn for each image; draw says whether the choice
     among operations is made for each "image", or once a "batch", as in the authors' setups.
-    cutmix: probability per batch.
+    cutmix: probability per batch. labels: "hard" or "soft", which the training set must have.
     """
 
     epochs: int
@@ -37,6 +38,7 @@ class TrainConfig:
     cutmix: float = 0.5
     draw: str = "batch"
     optimizer: str = "sgd"
+    labels: str = "hard"
 
     def __post_init__(self) -> None:
         checks.fields(self, "training")
@@ -45,11 +47,12 @@ class TrainConfig:
             raise UserError(
                 f"unknown draw {self.draw!r}; choose one of {', '.join(augment.DRAWS)}."
             )
-        if self.optimizer not in OPTIMIZERS:
-            raise UserError(
-                f"unknown optimizer {self.optimizer!r} in training; choose one of "
-                f"{', '.join(OPTIMIZERS)}."
-            )
+        for name, values in (("optimizer", OPTIMIZERS), ("labels", LABELS)):
+            if getattr(self, name) not in values:
+                raise UserError(
+                    f"unknown {name} {getattr(self, name)!r} in training; choose one of "
+                    f"{', '.join(values)}."
+                )
         limits = {"learning_rate": float("inf"), "momentum": 1.0, "weight_decay": float("inf")}
         for name, limit in limits.items():
             if not 0 <= getattr(self, name) < limit:
@@ -79,7 +82,12 @@ def changed(config: TrainConfig, settings: Record) -> TrainConfig:
     return make_config(**{**dataclasses.asdict(config), **settings})
 
 
-EARLIER = {"training.draw": "image", "training.optimizer": "sgd", "keys": "experts"}
+EARLIER = {
+    "training.draw": "image",
+    "training.optimizer": "sgd",
+    "training.labels": "hard",
+    "keys": "experts",
+}
 """What records of training by earlier versions mean by the entries that they lack."""
 
 

@@ -11,7 +11,10 @@ from dancejax.errors import UserError
 from dancejax.training.config import TrainConfig, make_config
 from dancejax.types import Json
 
-PROTOCOLS = ("dm", "dance", "gdumb", "ncfm")
+SOFT = "_soft"
+"""After a protocol's name: the same on soft labels."""
+HARD = ("dm", "dance", "gdumb", "ncfm")
+PROTOCOLS = (*HARD, *(name + SOFT for name in HARD))
 
 
 _TINY = 49
@@ -40,7 +43,8 @@ def protocol(
     thirds of that from 100 classes on. MNIST's tiles are not mixed by CutMix. gdumb (DM, IDM on
     continual learning, after GDumb): as dm, with batch 256 at any size. ncfm (NCFM): AdamW, 2000
     epochs, batch 128, rate x0.5 after each fifth, augmentation and CutMix as dance; on TinyImageNet
-    2000, 300 or 40 epochs for 1, 10 or more stored images a class.
+    2000, 300 or 40 epochs for 1, 10 or more stored images a class. With "_soft" after its name each
+    trains on the set's soft labels.
 
     Args:
       name: one of PROTOCOLS.
@@ -59,10 +63,12 @@ def protocol(
       Prabhu et al., GDumb: a simple approach that questions our progress in continual learning
       (ECCV 2020), as DM (WACV 2023, section 4.3) trains by it.
     """
-    if name in ("dm", "gdumb"):
-        fields: dict[str, Any] = {
+    fields: dict[str, Any]
+    hard = name.removesuffix(SOFT)
+    if hard in ("dm", "gdumb"):
+        fields = {
             "epochs": 1000,
-            "batch_size": 128 if name == "dm" and side >= _LARGE else 256,
+            "batch_size": 128 if hard == "dm" and side >= _LARGE else 256,
             "milestones": (0.5,),
             "decay": 0.1,
             "reset_momentum": True,
@@ -70,7 +76,7 @@ def protocol(
             "mode": "single",
             "cutmix": 0.0,
         }
-    elif name == "ncfm":
+    elif hard == "ncfm":
         fields = {
             "epochs": _ncfm_epochs(side, decoded),
             "batch_size": 128,
@@ -82,7 +88,7 @@ def protocol(
             "augmentation": "color_crop_flip_scale_rotate",
             "mode": "multi",
         }
-    elif name == "dance":
+    elif hard == "dance":
         fields = {
             "epochs": _dance_epochs(side, num_classes, decoded),
             "augmentation": "color_crop_flip_scale_rotate",
@@ -94,6 +100,7 @@ def protocol(
         raise UserError(f"unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}.")
     if not (known.flip(dataset_name) if flip is None else flip):
         fields["augmentation"] = augment.without(fields["augmentation"], "flip")
+    fields["labels"] = "hard" if hard == name else "soft"
     return make_config(**{**fields, **overrides})
 
 

@@ -24,7 +24,7 @@ class TrainData(NamedTuple):
 
     Attributes:
       images: uint8, or float in [0, 1], [n, h, w, c]: the whole set, or only those of one step.
-      labels: int32 [n], of these images.
+      labels: of these images, int32 [n], or float [n, C], shares of the classes.
       mean: [c], in [0, 1] units.
       std: likewise.
       drawn: int32 [b], where among `images` the step's are; None: at the places that
@@ -124,8 +124,8 @@ class _Batch(NamedTuple):
     """A step's images as the network sees them."""
 
     images: Array  # normalised, augmented, mixed [b, h, w, c]
-    labels: Array  # int32 [b]
-    others: Array  # int32 [b], labels of the images that were mixed in
+    labels: Array  # int32 [b], or shares of the classes [b, C]
+    others: Array  # likewise, labels of the images that were mixed in
     lam: Array  # share of the images' own pixels
     taken: Array  # int32 [b], which images these are
     weights: Array  # float32 [b], 0 for the repeats that fill up an epoch's last batch
@@ -150,6 +150,13 @@ def _draw(step: Array, key: Array, data: TrainData, recipe: Recipe) -> _Batch:
     return _Batch(images, labels, labels[partner], lam, index, weights)
 
 
+def _cross_entropy(logits: Array, labels: Array) -> Array:
+    """Of each image, [b]; labels: int32 [b], or shares of the classes [b, C]."""
+    if labels.ndim == 1:
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return optax.softmax_cross_entropy(logits, labels.astype(jnp.float32))
+
+
 def _gradients(
     variables: networks.Variables, batch: _Batch, network: nn.Module, watch: bool
 ) -> tuple[tuple[Array, tuple[networks.Variables, Any]], optax.Params]:
@@ -163,10 +170,10 @@ def _gradients(
             (logits, _), updated = network.apply(
                 {**variables, "params": params}, images, train=True, mutable=["batch_stats"]
             )
-            cross_entropy = optax.softmax_cross_entropy_with_integer_labels
-            own, mixed = cross_entropy(logits, labels), cross_entropy(logits, others)
+            own, mixed = _cross_entropy(logits, labels), _cross_entropy(logits, others)
             losses = batch.lam * own + (1 - batch.lam) * mixed
-            right = (jnp.argmax(logits, -1) == labels) & (shares > 0)
+            classes = labels if labels.ndim == 1 else jnp.argmax(labels, -1)
+            right = (jnp.argmax(logits, -1) == classes) & (shares > 0)
             seen = jnp.zeros(size, jnp.int32).at[positions].add(right) if watch else ()
             return jnp.sum(losses * shares), (dict(updated), seen)
 

@@ -51,6 +51,22 @@ def test_others_folders(made, train, tmp_path):
         exchange.read_foreign(tmp_path / "by_name", train)
 
 
+@pytest.mark.parametrize("kind", ["shares", "logits"])
+def test_others_soft_labels(kind, made, train, tmp_path):
+    """Of each image, or of each of its tiles."""
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet(np.ones(3), 24)
+    given = shares if kind == "shares" else np.log(shares) + 5
+    np.savez(tmp_path / "theirs.npz", x=made.images, y=given)
+    options = exchange.ReadOptions(factor=2, soft_labels=kind)
+    back = exchange.read_foreign(tmp_path / "theirs.npz", train, options)
+    np.testing.assert_allclose(back.soft_labels, shares, atol=1e-3)
+    np.testing.assert_array_equal(back.labels, shares.reshape(6, 4, 3).mean(1).argmax(1))
+    np.savez(tmp_path / "theirs.npz", x=made.images, y=given[:6])
+    back = exchange.read_foreign(tmp_path / "theirs.npz", train, options)
+    np.testing.assert_allclose(back.soft_labels, shares[:6].repeat(4, 0), atol=1e-3)
+
+
 class Tensor:
     """Stands for a tensor while a file is written as torch.save writes it."""
 
@@ -191,6 +207,10 @@ GOOD = np.arange(6) % 3
         ({"x": BLANK, "y": GOOD + 0.7}, {}, "0.7"),
         ({"x": BLANK, "y": GOOD * np.nan}, {}, "nan"),
         ({"x": BLANK, "y": np.eye(3)[GOOD]}, {}, "soft"),
+        ({"x": BLANK, "y": np.eye(3)[GOOD] * 2}, {"soft_labels": "shares"}, "logits"),
+        ({"x": BLANK, "y": np.eye(4)[GOOD]}, {"soft_labels": "shares"}, "3 numbers"),
+        ({"x": BLANK, "y": np.eye(3)[GOOD[:4]]}, {"soft_labels": "logits"}, "labels"),
+        ({"x": BLANK, "y": GOOD}, {"soft_labels": "hard"}, "hard"),
         ({"x": BLANK, "y": np.zeros((6, 2, 2))}, {}, "labels"),
         ({"x": np.full((6, 28, 28, 1), np.nan), "y": GOOD}, {}, "not finite"),
         ({"x": BLANK, "y": GOOD}, {"std": [0.0]}, "std"),

@@ -37,6 +37,28 @@ def test_an_export_reads_back(form, made, tmp_path):
     )
 
 
+@pytest.mark.parametrize("form", exchange.FORMS)
+def test_soft_labels_go_along(form, made, tmp_path):
+    """Each with its image, whatever order a form gives the images."""
+    mixed = dataclasses.replace(
+        made,
+        images=made.images[[4, 0, 2, 5, 1, 3]],
+        labels=made.labels[[4, 0, 2, 5, 1, 3]],
+        soft_labels=np.random.default_rng(0).dirichlet(np.ones(3), 24).astype(np.float16),
+    )
+    about = exchange.export(mixed, tmp_path / form, form)
+    assert about["soft_labels"]["shape"] == [24, 3]
+    assert "soft_labels.npy" in (tmp_path / form / "README.md").read_text()
+    back = exchange.read(tmp_path / form)
+    wanted, found = (np.asarray(x.decoded()[0]) for x in (mixed, back))
+    for image, shares in zip(found, back.soft_labels, strict=True):
+        nearest = np.abs(wanted - image).max((1, 2, 3)).argmin()
+        np.testing.assert_array_equal(shares, mixed.soft_labels[nearest])
+    (tmp_path / form / "soft_labels.npy").unlink()
+    with pytest.raises(UserError, match="soft labels"):
+        exchange.read(tmp_path / form)
+
+
 @pytest.mark.parametrize("form", ["png", "npz", "safetensors"])
 def test_stored_images_keep_their_factor(form, made, tmp_path):
     exchange.export(made, tmp_path / form, form, exchange.ExportOptions(decoded=False))

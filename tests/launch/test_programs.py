@@ -21,6 +21,7 @@ PROGRAMS = (
     "pretrain",
     "condense",
     "select",
+    "label",
     "evaluate",
     "sweep",
     "cross",
@@ -30,7 +31,7 @@ PROGRAMS = (
     "convert",
     "picture",
 )
-WITHOUT_SEED = ("report", "export", "convert", "picture")
+WITHOUT_SEED = ("label", "report", "export", "convert", "picture")
 IDM = ("--queue_size=2", "--train_batch=8", "--train_steps=1")
 
 
@@ -272,6 +273,20 @@ def test_export_convert_and_evaluate_agree(launch, dataset, tmp_path):
         f"--workdir={tmp_path / 'direct'}", *arguments,
     )  # fmt: skip
     assert results[0] == results[1] == json.loads(direct.stdout)["accuracies"]
+
+
+def test_soft_labels_are_made_and_trained_on(launch, dataset, expert_dir, tmp_path):
+    launch("select", dataset, "--method=random", "--ipc=2", f"--workdir={tmp_path}", *SMALL)
+    label = ("label", f"--condensed={tmp_path / 'condensed'}", f"--expert_dir={expert_dir}",
+             f"--workdir={tmp_path / 'soft'}")  # fmt: skip
+    assert launch(*label).stdout == launch(*label).stdout
+    assert "another set" in launch(*label, "--temperature=3", status=2).stderr
+    evaluate = ("evaluate", dataset, "--protocol=dance_soft", "--epochs=2", "--repeats=1", *SMALL,
+                f"--workdir={tmp_path / 'evaluation'}")  # fmt: skip
+    refused = launch(*evaluate, f"--condensed={tmp_path / 'condensed'}", status=2)
+    assert "launch.label" in refused.stderr and not (tmp_path / "evaluation").exists()
+    done = launch(*evaluate, f"--condensed={tmp_path / 'soft' / 'condensed'}")
+    assert json.loads(done.stdout)["training"]["labels"] == "soft"
 
 
 def test_evaluate_on_the_whole_set(launch, dataset, tmp_path):

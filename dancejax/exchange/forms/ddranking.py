@@ -11,6 +11,12 @@ def _details(made: CondensedSet) -> About:
 
 
 def _use(about: About) -> str:
+    if about.get("soft_labels"):
+        return (
+            "`ddranking.metrics.LabelRobustScoreSoft(...).compute_metrics(image_path='images', "
+            "soft_labels=torch.from_numpy(numpy.load('soft_labels.npy')).float(), syn_lr=0.01)`: "
+            "its custom_train_trans must turn images to tensors and normalise them as above."
+        )
     return (
         "`ddranking.metrics.LabelRobustScoreHard(...).compute_metrics(image_path='images', "
         "syn_lr=0.01)`: its custom_train_trans must turn images to tensors and normalise them as "
