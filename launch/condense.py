@@ -25,7 +25,7 @@ from dancejax.data.huggingface import PREFIX
 from dancejax.errors import UserError
 from dancejax.runs import paths
 
-from . import common, settings
+from . import common, flagtypes, settings
 
 FLAGS = flags.FLAGS
 
@@ -45,6 +45,13 @@ def define_flags() -> None:
         "evaluate",
         None,
         "evaluate the result beside random images, and report (default: with auto)",
+    )
+    flagtypes.define_number(
+        "minutes",
+        None,
+        "that everything is to take on this machine, compiling included, with the preset auto: "
+        "more minutes are spent on more of everything, up to the papers' amounts",
+        above=0,
     )
     flags.DEFINE_integer("steps", None, "iterations (default: the preset's)", lower_bound=1)
     flags.DEFINE_string(
@@ -109,6 +116,7 @@ def read() -> tuple[own_folder.Settings, settings.Work, bool]:
         evaluation=settings.evaluation(),
         evaluate=FLAGS.evaluate,
         picture_every=FLAGS.picture_every,
+        minutes=FLAGS.minutes,
     )
     return job, work, FLAGS.dry_run
 

@@ -20,7 +20,7 @@ from dancejax import (
     report,
     runs,
 )
-from dancejax.applications import assess, plan, pool, sides
+from dancejax.applications import assess, budget, plan, pool, sides
 from dancejax.applications.assess import Assessment, Tested
 from dancejax.applications.resolve import Chosen, Settings, choose, listing, settings_for
 from dancejax.applications.settings import NetworkSettings, Say, quiet
@@ -31,7 +31,13 @@ from dancejax.methods import Method
 from dancejax.report import gallery
 from dancejax.runs import Run, parallel
 from dancejax.training import protocols
-from dancejax.training.experts import Experts, finished, load_pool, read_description
+from dancejax.training.experts import (
+    Experts,
+    expert_training,
+    finished,
+    load_pool,
+    read_description,
+)
 from dancejax.types import Json
 
 __all__ = [
@@ -65,6 +71,7 @@ class Job:
       network: what is trained.
       used: how many experts of the pool are used (None: all).
       run: with the job's folder.
+      fitted: the plan that fills the minutes given, if some are.
     """
 
     settings: Settings
@@ -76,6 +83,7 @@ class Job:
     network: nn.Module
     used: int | None
     run: Run
+    fitted: plan.Plan | None = None
 
     @property
     def steps(self) -> int:
@@ -145,8 +153,12 @@ def prepare(settings: Settings, *, run: Run, say: Say = quiet, estimate: bool | 
     if settings.preset != "paper":
         source = source.sized(say)
     train = source.load("train")
-    chosen = choose(dataclasses.replace(settings, source=source), train, say)
-    job = _job(chosen, train, run)
+    settings = dataclasses.replace(settings, source=source)
+    if settings.minutes is not None:
+        job, chosen = _within(settings, train, run, say)
+    else:
+        chosen = choose(settings, train, say)
+        job = _job(chosen, train, run)
     if chosen.plan is not None:
         say(_listed_choice(job, chosen.plan))
     initialisation.initial_pixels(
@@ -156,9 +168,49 @@ def prepare(settings: Settings, *, run: Run, say: Say = quiet, estimate: bool | 
         run.folder, job.method, train, ipc=settings.ipc, init=job.init, seed=settings.seed
     )
     _warn_of_long_steps(job, say)
+    if settings.minutes is not None:
+        return job  # what it takes was said
     if job.preset == "auto" if estimate is None else estimate:
         say(_expectation(job, plan.estimate(_work(job), run)))
     return job
+
+
+def _within(settings: Settings, train: Dataset, run: Run, say: Say) -> tuple[Job, Chosen]:
+    """The job whose amounts fill the minutes that are given, timed here or as its folder has it."""
+    assert settings.minutes is not None and run.folder is not None
+    usual = choose(settings, train, quiet)
+    if usual.preset != "auto":
+        raise UserError("--minutes is for --preset=auto, which chooses settings; give that, too.")
+    job, about = _job(usual, train, run), _planned_for(settings, train)
+    found = budget.read(run.folder, about)
+    if found is None:
+        assert usual.plan is not None
+        paper = methods.paper(settings.method, train, settings.ipc)
+        _, full = dataclasses.replace(usual.settings.evaluation, epochs=None).training(
+            settings.method, train, decoded=settings.ipc * job.method.factor**2
+        )
+        most = {
+            "expert_epochs": expert_training(min(train.image_shape[:2])).epochs,
+            "steps": paper.steps,
+            "epochs": full.epochs,
+        }
+        seconds, timed = 60 * settings.minutes, plan.estimate(_work(job), run)
+        found, expected = budget.fit(usual.plan, timed, seconds, most=most, given=settings.given)
+        say(_expectation(job, expected))
+        if expected.seconds + expected.evaluation > seconds:
+            say(f"{settings.minutes:g} minutes are too few for it; the least amounts are taken")
+    chosen = choose(settings, train, say, found)
+    return dataclasses.replace(_job(chosen, train, run), fitted=found), chosen
+
+
+def _planned_for(settings: Settings, train: Dataset) -> Json:
+    """What a plan for a time was made for."""
+    return {
+        "minutes": settings.minutes,
+        "ipc": settings.ipc,
+        "method": settings.method,
+        "dataset": train.fingerprint,
+    }
 
 
 def _job(chosen: Chosen, train: Dataset, run: Run) -> Job:
@@ -248,6 +300,8 @@ def carry_out(job: Job, *, say: Say = quiet, command: str = "this notebook") -> 
     settings, folder = job.settings, job.run.folder
     assert folder is not None
     sides.keep(folder, settings.source, job.train)
+    if job.fitted is not None:
+        budget.write(folder, _planned_for(settings, job.train), job.fitted)
     experts = ready_experts(job, say=say)
     say(
         f"{job.method.name} on {job.train.name}, {settings.ipc} images per class, {job.steps} "

@@ -41,6 +41,7 @@ class Settings:
       evaluation: how the result is evaluated.
       evaluate: whether it is, beside as many random images (None: with auto).
       picture_every: iterations between pictures (None: a tenth of all; 0: none).
+      minutes: that everything is to take, for which auto then chooses (None: its usual amounts).
     """
 
     source: Source
@@ -56,6 +57,17 @@ class Settings:
     evaluation: EvaluationSettings = dataclasses.field(default_factory=EvaluationSettings)
     evaluate: bool | None = None
     picture_every: int | None = None
+    minutes: float | None = None
+
+    @property
+    def given(self) -> set[str]:
+        """The amounts of a plan that are given by hand."""
+        amounts = {
+            "steps": self.steps,
+            "expert_epochs": self.experts.epochs or self.experts.folder,
+            "epochs": self.evaluation.epochs,
+        }
+        return {name for name, value in amounts.items() if value is not None}
 
 
 def settings_for(source: Source, ipc: int, **changes: Any) -> Settings:
@@ -86,8 +98,15 @@ class Chosen(NamedTuple):
     used: int | None  # experts
 
 
-def choose(settings: Settings, train: Dataset, say: Say) -> Chosen:
-    """Fill what is not given by the preset's."""
+def choose(settings: Settings, train: Dataset, say: Say, fitted: plan.Plan | None = None) -> Chosen:
+    """Fill what is not given by the preset's.
+
+    Args:
+      settings: what is given.
+      train: the training set.
+      say: takes what is chosen.
+      fitted: the plan that holds with auto (None: its usual one).
+    """
     needed = methods.needs_trajectories(settings.method)
     experts = dataclasses.replace(settings.experts, trajectories=needed)
     settings, whole_pool = dataclasses.replace(settings, experts=experts), experts.used is None
@@ -98,7 +117,8 @@ def choose(settings: Settings, train: Dataset, say: Say) -> Chosen:
     coreset.check_ipc(train, settings.ipc)
     if preset == "auto":
         usual = methods.config_of(settings.method, config).factor
-        chosen = plan.choose(train, settings.ipc, settings.config.get("factor", usual))
+        factor = settings.config.get("factor", usual)
+        chosen = fitted or plan.choose(train, settings.ipc, factor)
         steps, init = chosen.steps, plan.INIT
         config |= plan.method_settings(settings.method, chosen)
         settings = _filled(settings, chosen)

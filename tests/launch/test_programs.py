@@ -163,6 +163,21 @@ def check_own_evaluation(launch, photos, tmp_path) -> None:
 
 
 @pytest.mark.slow
+def test_minutes_choose_amounts_that_stay(launch, photos, tmp_path):
+    """The same command goes on with what was chosen, whatever the machine does meanwhile."""
+    command = (
+        "condense", f"--dataset={photos}", "--ipc=1", "--minutes=0.2", "--width=4", "--depth=2",
+        f"--workdir={tmp_path / 'run'}",
+    )  # fmt: skip
+    first = launch(*command)
+    assert "too few" in first.stderr and "steps=50" in first.stderr
+    kept = json.loads((tmp_path / "run" / "plan.json").read_text())
+    assert kept["plan"]["steps"] == 50 and kept["for"]["minutes"] == 0.2
+    again = launch(*command)
+    assert again.stdout == first.stdout and "expected" not in again.stderr
+
+
+@pytest.mark.slow
 def test_ones_own_folder_again_and_its_features(launch, photos, tmp_path):
     command = own_folder_command(photos, tmp_path / "run")
     assert launch(*command).stdout == launch(*command).stdout
