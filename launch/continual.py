@@ -5,23 +5,27 @@
 
 At each step the new classes alone are condensed, or images of them chosen; they join the memory,
 on which networks are trained from scratch (GDumb) and tested on all classes seen. Each method in
-each of the --orders is a folder of its own. The same command goes on after an interruption;
---dry_run says what it would do.
+each of the --orders is a folder of its own, and can be made side by side with others
+(--engine=local --parallel=N, or --engine=slurm; --status says how far they are). The same command
+goes on after an interruption; --dry_run says what it would do.
 """
+
+from collections.abc import Sequence
 
 from absl import flags
 
-from dancejax import coreset, methods
+from dancejax import coreset, methods, runs
 from dancejax.applications import continual
 from dancejax.applications.settings import EvaluationSettings
+from dancejax.runs.jobs import Job
 from dancejax.training import protocols
 
-from . import common, flagtypes, settings
+from . import common, flagtypes, jobs, settings
 
 FLAGS = flags.FLAGS
 
 
-def read() -> tuple[continual.Settings, settings.Work, bool]:
+def read(*, shared: bool) -> tuple[continual.Settings, settings.Work, bool]:
     """What is learnt, the work folder, and whether the plan is only shown."""
     training = EvaluationSettings(
         FLAGS.protocol,
@@ -45,21 +49,116 @@ def read() -> tuple[continual.Settings, settings.Work, bool]:
         whole_epochs=FLAGS.whole_epochs if FLAGS.upper_bound else None,
         seed=FLAGS.seed,
     )
-    return given, settings.work(), FLAGS.dry_run
+    return given, settings.work(shared=shared), FLAGS.dry_run
 
 
 def main() -> None:
-    given, work, dry_run = read()
+    how = jobs.read()
+    given, work, dry_run = read(shared=how.shared)
     if dry_run:
         job = continual.prepare(given, run=work.run, say=common.say)
         common.show(continual.plan(job))
         common.end_dry_run(work)
         return
-    result = continual.learn(
-        given, run=work.run, say=common.say, begin=lambda train: common.start(work, {}, train)
+
+    def whole() -> None:
+        result = continual.learn(
+            given, run=work.run, say=common.say, begin=lambda train: common.start(work, {}, train)
+        )
+        show(result, work)
+
+    def begin() -> None:
+        job = continual.prepare(given, run=work.run, say=common.say)
+        common.start(work, {}, job.train)
+
+    def show_finished() -> None:
+        job = continual.prepare(given, run=work.run)
+        if courses := continual.finished(job):
+            result = continual.result_of(job, courses)
+            result.write(work.path)
+            show(result, work)
+
+    every = parts(given, work)
+    program = jobs.Program(
+        work.path,
+        [job for job, _ in every],
+        make=lambda names: make(names, {job.name: made for job, made in every}, given, work),
+        whole=whole,
+        begin=begin,
+        show=show_finished,
+        describe=describe,
     )
+    jobs.run(how, program)
+
+
+def show(result: continual.Result, work: settings.Work) -> None:
+    """Show the table, and say where the curve is."""
     common.show(result.table())
     common.say(f"curve: {work.path / 'curve.png'}")
+
+
+Made = continual.Part | int
+"""A part, or the number of the order whose experts are trained."""
+
+
+def parts(given: continual.Settings, work: settings.Work) -> list[tuple[Job, Made]]:
+    """The experts of each order, if some are needed, and each method in each order."""
+    found: list[tuple[Job, Made]] = []
+    for order in range(given.orders):
+        name = f"order-{order}-experts"
+        if given.experts_needed:
+            folder = work.path / continual.experts_folder(order)
+            argv = jobs.command({"workdir": [work.path], "orders": [order + 1], "cells": [name]})
+            found.append((Job(name, folder, argv, continual.EXPERTS), order))
+        for part in [part for part in given.parts() if part.order == order]:
+            after = (name,) if given.experts_of(part.method) else ()
+            job = Job(
+                f"order-{order}-{part.method}",
+                work.path / part.name,
+                jobs.command({"workdir": [work.path], **flags_of(part)}),
+                continual.COURSE,
+                after,
+            )
+            found.append((job, part))
+    return found
+
+
+def flags_of(part: continual.Part) -> dict[str, list[object]]:
+    """What one part is made by, which stays the same when there are more."""
+    whole = part.method == continual.WHOLE
+    bound: dict[str, list[object]] = {} if whole else {"upper_bound": [], "whole_epochs": []}
+    return {
+        "orders": [part.order + 1],
+        "methods": ["random" if whole else part.method],  # random: no part of the upper bound
+        **bound,
+        "cells": [f"order-{part.order}-{part.method}"],
+    }
+
+
+def make(
+    names: Sequence[str], every: dict[str, Made], given: continual.Settings, work: settings.Work
+) -> None:
+    """Make some parts, each in its folder, which alone is this process's."""
+    job = continual.prepare(given, run=work.run, say=common.say)
+    for name in names:
+        part = every[name]
+        if isinstance(part, int):
+            common.make_workdir(work.path / continual.experts_folder(part))
+            continual.ready_experts(job, part, say=common.say)
+        else:
+            common.make_workdir(work.path / part.name)
+            course = continual.carry_out(job, part, say=common.say)
+            common.show(continual.result_of(job, [course]).table())
+
+
+def describe(job: Job) -> str:
+    """What a finished part came to: its final accuracy, or how many experts there are."""
+    found = runs.read_json(job.folder / job.result)
+    if "experts" in found:
+        return f"{found['experts']} experts a step"
+    course = continual.Course.from_json(found)
+    finals = [course.curve(number)[-1] for number in range(course.networks)]
+    return f"{sum(finals) / len(finals):.1f} %"
 
 
 def define_flags() -> None:
@@ -107,4 +206,5 @@ if __name__ == "__main__":
     settings.define_config()
     define_flags()
     define_training()
-    common.run(main)
+    jobs.define("order-0-dm; order-0-experts: the experts of its steps, which come first")
+    common.run(main, backend=lambda: jobs.read().computes)

@@ -18,6 +18,7 @@ from dancejax.errors import UserError
 from dancejax.report.progress import Watch
 from dancejax.runs import jobs, slurm
 from dancejax.runs.jobs import Job, State
+from dancejax.text import meant
 
 from . import flagtypes, guard
 
@@ -75,9 +76,68 @@ class How:
         return self.engine == "serial" and not self.looks
 
     @property
+    def shared(self) -> bool:
+        """Whether another process may have the work folder: parts take their own."""
+        return self.looks or self.cells is not None
+
+    @property
     def looks(self) -> bool:
         """Whether parts are listed, looked at or cancelled, so that nothing is made."""
         return self.print_commands or self.status or self.cancel
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A program whose parts can run alone.
+
+    Attributes:
+      path: the work folder.
+      parts: all parts in an order in which they can run; no data are read.
+      make: makes some, by name, each in its folder, and shows what they come to.
+      whole: makes all of them in this process, and shows the result.
+      begin: checks everything and takes the work folder, before other processes make the parts.
+      show: writes and shows what the finished parts come to.
+      describe: what there is to say of a finished part.
+    """
+
+    path: Path
+    parts: Sequence[Job]
+    make: Callable[[Sequence[str]], None]
+    whole: Callable[[], None]
+    begin: Callable[[], None]
+    show: Callable[[], None]
+    describe: Callable[[Job], str]
+
+
+def run(how: How, program: Program) -> None:
+    """Do what the flags ask for: all parts, some, by other processes, or a look at them."""
+    if how.cells is not None:
+        _check_names(how, program.parts)
+        program.make(how.cells)
+    elif how.computes:
+        program.whole()
+    elif how.looks:
+        stay_on_cpu()
+        look(how, program.parts, program.path, program.describe)
+    else:
+        stay_on_cpu()
+        check(how)
+        program.begin()
+        states = drive(how, program.parts, program.path)
+        program.show()
+        end(states)
+
+
+def _check_names(how: How, parts: Sequence[Job]) -> None:
+    if not how.computes:
+        raise UserError("--cells makes these parts in this process; give it without --engine.")
+    known = [job.name for job in parts]
+    for name in how.cells or ():
+        if name not in known:
+            raise UserError(
+                f"--cells names {name!r}, which is none of the parts: {', '.join(known)}."
+                f"{meant(name, known)}"
+            )
 
 
 def define(examples: str) -> None:

@@ -22,8 +22,7 @@ from dancejax.applications import grid, grid_table
 from dancejax.applications.cell import Cell
 from dancejax.applications.settings import EvaluationSettings
 from dancejax.errors import UserError
-from dancejax.runs.jobs import Job, State
-from dancejax.text import meant
+from dancejax.runs.jobs import Job
 from dancejax.training import protocols
 from dancejax.types import Json
 
@@ -74,10 +73,9 @@ def ablation(name: str, ipcs: Sequence[int] | None, variants: Sequence[str]) -> 
 
 def main() -> None:
     how = jobs.read()
-    if how.cells is not None:
-        make(how.cells, how)
-    elif how.computes:
-        cells, work = read(shared=False)
+    cells, work = read(shared=how.shared)
+
+    def whole() -> None:
         rows = grid.sweep(
             cells,
             run=work.run,
@@ -85,28 +83,33 @@ def main() -> None:
             begin=lambda train: common.start(work, {}, train),
         )
         common.show(grid_table.table(rows))
-    else:
-        jobs.stay_on_cpu()
-        cells, work = read(shared=how.looks)
-        if how.looks:
-            jobs.look(how, parts(cells, work), work.path, describe)
-        else:
-            drive(how, cells, work)
+
+    def begin() -> None:
+        opened = grid.open_grid(cells, cells.cells(), run=work.run, say=common.say)
+        common.start(work, {}, opened.train)
+
+    def show() -> None:
+        rows = grid_table.write(work.path, cells.cells(), common.say)
+        if rows:
+            common.show(grid_table.table(rows))
+
+    jobs.run(
+        how,
+        jobs.Program(
+            work.path,
+            parts(cells, work),
+            make=lambda names: make(names, cells, work),
+            whole=whole,
+            begin=begin,
+            show=show,
+            describe=describe,
+        ),
+    )
 
 
-def make(names: Sequence[str], how: jobs.How) -> None:
+def make(names: Sequence[str], every: grid.Settings, work: settings.Work) -> None:
     """Make some cells, each in its folder, which alone is this process's."""
-    if not how.computes:
-        raise UserError("--cells makes these cells in this process; give it without --engine.")
-    every, work = read(shared=True)
     by_name = {cell.name: cell for cell in every.cells()}
-    for name in names:
-        if name not in by_name and not (name == grid.EXPERTS and every.own_experts):
-            known = [*by_name, *([grid.EXPERTS] if every.own_experts else [])]
-            raise UserError(
-                f"--cells names {name!r}, which is none of this grid's: {', '.join(known)}."
-                f"{meant(name, known)}"
-            )
     cells = [by_name[name] for name in names if name in by_name]
     opened = grid.open_grid(every, cells, run=work.run, say=common.say)
     for name in names:
@@ -117,19 +120,6 @@ def make(names: Sequence[str], how: jobs.How) -> None:
             grid.check_experts(by_name[name], opened)
             common.make_workdir(by_name[name].folder(opened.folder))
             common.show(grid.complete(by_name[name], opened))
-
-
-def drive(how: jobs.How, cells: grid.Settings, work: settings.Work) -> None:
-    """Have others make the cells, and show the table of those that are finished."""
-    jobs.check(how)
-    every = cells.cells()
-    opened = grid.open_grid(cells, every, run=work.run, say=common.say)
-    common.start(work, {}, opened.train)
-    states: list[State] = jobs.drive(how, parts(cells, work), work.path)
-    rows = grid_table.write(work.path, every, common.say)
-    if rows:
-        common.show(grid_table.table(rows))
-    jobs.end(states)
 
 
 def parts(cells: grid.Settings, work: settings.Work) -> list[Job]:

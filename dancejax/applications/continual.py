@@ -8,7 +8,9 @@ Each method in each order of the classes is a part with a folder of its own; so 
 an order, which the parts of methods that need them read.
 """
 
+import contextlib
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,18 +32,31 @@ from dancejax.types import Json
 
 __all__ = [
     "PROTOCOL",
+    "WHOLE",
+    "Course",
     "Job",
     "Part",
     "Result",
     "Settings",
     "carry_out",
+    "finished",
     "learn",
     "plan",
     "prepare",
     "ready_experts",
+    "result_of",
 ]
 
 RECORD = "part.json"
+COURSE = "course.json"
+"""What a finished part came to, in its folder."""
+EXPERTS = "experts.json"
+"""That the experts of an order are all there, in their folder."""
+
+
+def experts_folder(order: int) -> str:
+    """Return the folder of an order's experts below the work folder."""
+    return f"order-{order}/experts"
 
 
 class Job(NamedTuple):
@@ -69,7 +84,7 @@ class Job(NamedTuple):
 
     def experts_run(self, order: int, step: int) -> Run:
         """The run of a step's pool of experts."""
-        return self.run.within(f"order-{order}/experts/step-{step + 1}")
+        return self.run.within(f"{experts_folder(order)}/step-{step + 1}")
 
 
 def prepare(settings: Settings, *, run: Run, say: Say = quiet) -> Job:
@@ -161,11 +176,29 @@ def learn(settings: Settings, *, run: Run, say: Say = quiet, begin: Begin | None
         say(f"{number}/{len(parts)} order {part.order}: {title(part.method)}")
         if number == 1 or parts[number - 2].order != part.order:
             ready_experts(job, part.order, say=say)
-        courses.append(carry_out(job, part, say=say))
-        result = Result(job.train.name, settings.ipc, settings.steps, tuple(courses))
+        folder = job.within(part).opened().folder
+        assert folder is not None
+        with runs.lock(folder) or contextlib.nullcontext():
+            courses.append(carry_out(job, part, say=say))
+        result = result_of(job, courses)
         if run.folder is not None:
             result.write(run.folder)
     return result
+
+
+def result_of(job: Job, courses: Sequence[Course]) -> Result:
+    """Return what some parts came to."""
+    return Result(job.train.name, job.settings.ipc, job.settings.steps, tuple(courses))
+
+
+def finished(job: Job) -> list[Course]:
+    """Read what the finished parts came to, from their folders.
+
+    Args:
+      job: of `prepare`.
+    """
+    paths = [(job.within(part).folder or Path()) / COURSE for part in job.settings.parts()]
+    return [Course.from_json(runs.read_json(path)) for path in paths if path.exists()]
 
 
 def ready_experts(job: Job, order: int, *, say: Say = quiet) -> None:
@@ -187,6 +220,8 @@ def ready_experts(job: Job, order: int, *, say: Say = quiet) -> None:
         own = job.experts_run(order, step)
         network = settings.network.create(train)
         pool.train(train, test, network, wanted, seed=settings.seed + order, say=say, run=own)
+    if (folder := job.run.within(experts_folder(order)).folder) is not None:
+        runs.write_json(folder / EXPERTS, {"experts": settings.experts_needed})
 
 
 def carry_out(job: Job, part: Part, *, say: Say = quiet) -> Course:
@@ -229,7 +264,7 @@ def carry_out(job: Job, part: Part, *, say: Say = quiet) -> Course:
         found.append(outcome.accuracies)
     if isinstance(train, CondensedSet):
         condensed.save(train, run.folder / "condensed")
-    return Course(
+    course = Course(
         part.method,
         part.order,
         tuple(tuple(job.train.classes[label] for label in labels) for labels in steps),
@@ -237,6 +272,8 @@ def carry_out(job: Job, part: Part, *, say: Say = quiet) -> Course:
         tuple(len(test) for test in tests),
         tuple(found),
     )
+    runs.write_json(run.folder / COURSE, dataclasses.asdict(course))
+    return course
 
 
 def _memory(job: Job, part: Part, step: int, sets: list[CondensedSet]) -> CondensedSet | Dataset:

@@ -6,7 +6,7 @@ import io
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dancejax import figures, methods, names, runs
 from dancejax.applications import incremental
@@ -40,6 +40,15 @@ class Course:
     images: tuple[int, ...]
     tests: tuple[int, ...]
     accuracies: tuple[tuple[tuple[float, ...], ...], ...]
+
+    @classmethod
+    def from_json(cls, about: Json) -> "Course":
+        """Return the course that JSON values with the names of the fields describe."""
+
+        def frozen(value: Any) -> Any:
+            return tuple(map(frozen, value)) if isinstance(value, list) else value
+
+        return cls(**{name: frozen(value) for name, value in about.items()})
 
     @property
     def networks(self) -> int:

@@ -1,6 +1,7 @@
 """launch.continual as a user starts it."""
 
 import json
+import shlex
 import signal
 
 import numpy as np
@@ -91,3 +92,52 @@ def test_a_folder_of_other_steps_is_refused(whole, launch, dataset):
     folder, _ = whole
     done = launch(*COMMAND, dataset, "--steps=3", f"--workdir={folder}", status=2)
     assert "classes" in done.stderr
+
+
+def parts_of(launch, *command):
+    """The command of each part, by its name."""
+    printed = launch(*command, "--print_commands").stdout.splitlines()
+    words = [shlex.split(line)[3:] for line in printed]
+    return {own[-1].removeprefix("--cells="): own for own in words}
+
+
+def test_parts_have_commands_of_their_own(launch, dataset, tmp_path):
+    command = (*COMMAND, dataset, "--upper_bound", f"--workdir={tmp_path}")
+    found = parts_of(launch, *command)
+    own = ["experts", "dance", "herding", "random", "whole"]
+    assert [*found] == [f"order-{order}-{name}" for order in (0, 1) for name in own]
+    wider = parts_of(launch, *command, "--methods=dm,dance,herding,random", "--orders=3")
+    for name, words in found.items():
+        assert name.endswith("experts") or wider[name] == words
+    assert "--upper_bound" in found["order-0-whole"] and "--orders=1" in found["order-0-dance"]
+    assert "--upper_bound" not in found["order-0-dance"]
+    assert "10 waiting" in launch(*command, "--status").stdout
+    wrong = launch(*command, "--cells=order-2-dance", status=2).stderr
+    assert "order-1-dance" in wrong
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_parts_made_alone_come_to_the_same(whole, launch, dataset, tmp_path):
+    folder, done = whole
+    command = (*COMMAND, dataset, "--upper_bound", f"--workdir={tmp_path}")
+    found = parts_of(launch, *command)
+    for name in reversed([name for name in found if "experts" in name]):
+        launch("continual", *found.pop(name))
+    for name in reversed(found):  # in any order
+        launch("continual", *found[name])
+    states = launch(*command, "--status").stdout
+    assert "10 finished" in states and "1 experts a step" in states
+    again = launch(*command)
+    assert again.stdout == done.stdout and "iterations" not in again.stderr
+    for name in ("result.json", "result.csv", "table.md"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_workers_make_the_parts(launch, dataset, tmp_path):
+    command = (*COMMAND, dataset, "--methods=random,dance", "--orders=1", f"--workdir={tmp_path}")
+    done = launch(*command, "--engine=local", "--parallel=2")
+    assert "3/3" in done.stderr and done.stdout == (tmp_path / "table.md").read_text()
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert [course["method"] for course in result["courses"]] == ["random", "dance"]
