@@ -5,23 +5,29 @@
 
 A network's options follow its name: resnet18:width=16:norm=batch. ResNet-10 and DenseNet-121 have
 batch norm unless told otherwise, as in the papers' tables. Each set is a line of the table,
-each network a column. The same command goes on after an interruption; more sets or networks add to
-what is there.
+each network a column; they can be made side by side (--engine=local --parallel=N, or
+--engine=slurm; --status says how far they are). The same command goes on after an interruption;
+more sets or networks add to what is there.
 """
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from absl import flags
 
-from dancejax import networks
+from dancejax import networks, runs
 from dancejax.applications import cross
+from dancejax.runs.jobs import Job
 
-from . import common, flagtypes, settings
+from . import common, flagtypes, jobs, settings
 
 FLAGS = flags.FLAGS
 
 
-def read() -> tuple[cross.Settings, settings.Work]:
-    """The table, and the work folder."""
-    work = settings.work()
+def read(*, shared: bool) -> tuple[dict[str, Path], cross.Settings, settings.Work]:
+    """Where the sets are, the table, and the work folder."""
+    work = settings.work(shared=shared)
+    folders = cross.find_folders(FLAGS.condensed)
     table = cross.Settings(
         cross.find_sets(FLAGS.condensed),
         FLAGS.networks,
@@ -31,15 +37,67 @@ def read() -> tuple[cross.Settings, settings.Work]:
         seed=FLAGS.seed,
         other_data=FLAGS.other_data,
     )
-    return table, work
+    return folders, table, work
 
 
 def main() -> None:
-    table, work = read()
-    rows = cross.evaluate(
-        table, run=work.run, say=common.say, begin=lambda _: common.start(work, {})
+    how = jobs.read()
+    folders, table, work = read(shared=how.shared)
+
+    def whole() -> None:
+        rows = cross.evaluate(
+            table, run=work.run, say=common.say, begin=lambda _: common.start(work, {})
+        )
+        common.show(cross.table(rows))
+
+    def begin() -> None:
+        cross.prepare(table, run=work.run)
+        common.start(work, {})
+
+    def show() -> None:
+        if rows := cross.finished(table, work.path):
+            cross.write(rows, work.path)
+            common.show(cross.table(rows))
+
+    program = jobs.Program(
+        work.path,
+        parts(folders, table, work),
+        make=lambda names: make(names, table, work),
+        whole=whole,
+        begin=begin,
+        show=show,
+        describe=lambda job: f"{runs.read_json(job.folder / job.result)['accuracy_mean']:.1f} %",
     )
-    common.show(cross.table(rows))
+    jobs.run(how, program)
+
+
+def parts(folders: dict[str, Path], table: cross.Settings, work: settings.Work) -> list[Job]:
+    """Each set on each network, with the command that makes it."""
+    return [
+        Job(
+            cell.name,
+            work.path / cell.name,
+            jobs.command(
+                {
+                    "workdir": [work.path],
+                    "condensed": [folders[cell.label].absolute()],
+                    "networks": [cell.network],
+                    "cells": [cell.name],
+                }
+            ),
+            "result.json",
+        )
+        for cell in cross.cells(table)
+    ]
+
+
+def make(names: Sequence[str], table: cross.Settings, work: settings.Work) -> None:
+    """Evaluate some cells, each in its folder, which alone is this process's."""
+    job = cross.prepare(table, run=work.run)
+    for cell in cross.cells(table):
+        if cell.name in names:
+            common.make_workdir(work.path / cell.name)
+            common.show(cross.carry_out(job, cell))
 
 
 if __name__ == "__main__":
@@ -55,4 +113,5 @@ if __name__ == "__main__":
     settings.define_placement()
     settings.define_evaluation(3, "networks of each kind to train", test_points=5)
     settings.define_other_data()
-    common.run(main)
+    jobs.define("SET-NETWORK")
+    common.run(main, backend=lambda: jobs.read().computes)

@@ -1,19 +1,22 @@
 """Condensed sets evaluated on several networks, in one table."""
 
+import contextlib
 import dataclasses
 import glob
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 
 from dancejax import names, networks, runs
 from dancejax.applications import assess
-from dancejax.applications.assess import Assessment, Tested
+from dancejax.applications.assess import Tested
 from dancejax.applications.settings import Begin, DataSettings, EvaluationSettings, Say, quiet
 from dancejax.condensed import CondensedSet
+from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
+from dancejax.runs import Run
 from dancejax.types import Json
 
 BATCH_NORM = ("resnet10", "densenet121")
@@ -70,8 +73,88 @@ def find_folders(entries: Sequence[Path]) -> dict[str, Path]:
     return dict(zip(labels, found, strict=True))
 
 
+class Job(NamedTuple):
+    """What is checked and loaded; `carry_out` does one cell of it.
+
+    Attributes:
+      settings: of the table.
+      modules: the networks by what names them.
+      test: the test set.
+      abouts: what results say of each set.
+      run: with the work folder.
+    """
+
+    settings: Settings
+    modules: dict[str, nn.Module]
+    test: Dataset
+    abouts: dict[str, Json]
+    run: Run
+
+
+class Cell(NamedTuple):
+    """A set on a network: what can be computed by itself."""
+
+    label: str
+    network: str
+
+    @property
+    def name(self) -> str:
+        """Of its folder below the work folder."""
+        return f"{self.label}-{self.network.replace(':', '-')}"
+
+
+def cells(settings: Settings) -> list[Cell]:
+    """Return the cells of a table, those of a set one after another."""
+    return [Cell(label, text) for label in settings.sets for text in settings.networks]
+
+
+def prepare(settings: Settings, *, run: Run) -> Job:
+    """Load the data and check everything; nothing is written.
+
+    Args:
+      settings: the table.
+      run: with the work folder.
+
+    Raises:
+      UserError: an unknown network, or a set that cannot be evaluated so or is of other data.
+    """
+    sets = settings.sets
+    modules = {text: _network(text, settings) for text in settings.networks}
+    data, abouts = assess.check_sources(sets, settings.data, other_data=settings.other_data)
+    test = data.load("test")
+    for made in sets.values():
+        assess.check(made, test, assess.recorded(settings.evaluation, made))
+    return Job(settings, modules, test, abouts, run)
+
+
+def carry_out(job: Job, cell: Cell) -> Json:
+    """Evaluate a set on a network, in the cell's folder.
+
+    Returns:
+      The cell's line, as `table` takes them.
+    """
+    settings, made = job.settings, job.settings.sets[cell.label]
+    how = assess.recorded(settings.evaluation, made)
+    network, about = job.modules[cell.network], job.abouts[cell.label]
+    tested = Tested(made, job.test, network, made.method, about)
+    found = assess.assess(tested, how, seed=settings.seed, run=job.run.within(cell.name))
+    return _line(cell, found.to_dict())
+
+
+def finished(settings: Settings, folder: Path) -> list[Json]:
+    """Read the lines of the finished cells, from their folders."""
+    paths = {cell: folder / cell.name / "result.json" for cell in cells(settings)}
+    return [_line(cell, runs.read_json(path)) for cell, path in paths.items() if path.exists()]
+
+
+def write(rows: Sequence[Json], folder: Path) -> None:
+    """Write result.json and table.md."""
+    runs.write_json(folder / "result.json", list(rows))
+    runs.write_bytes(folder / "table.md", (table(rows) + "\n").encode())
+
+
 def evaluate(
-    settings: Settings, *, run: runs.Run, say: Say = quiet, begin: Begin | None = None
+    settings: Settings, *, run: Run, say: Say = quiet, begin: Begin | None = None
 ) -> list[Json]:
     """Evaluate every set on every network, in folders of their own.
 
@@ -86,28 +169,23 @@ def evaluate(
       A line for each set and network, as `table` takes them.
 
     Raises:
-      UserError: an unknown network, or a set of other data.
+      UserError: as `prepare`.
     """
-    sets = settings.sets
-    modules = {text: _network(text, settings) for text in settings.networks}
-    data, abouts = assess.check_sources(sets, settings.data, other_data=settings.other_data)
-    test = data.load("test")
-    for made in sets.values():
-        assess.check(made, test, assess.recorded(settings.evaluation, made))
+    job = prepare(settings, run=run)
     if begin is not None:
         begin(None)
-    rows: list[dict[str, Any]] = []
-    for number, (label, made) in enumerate(sets.items(), 1):
-        how = assess.recorded(settings.evaluation, made)
-        for text, network in modules.items():
-            say(f"{label} ({number} of {len(sets)} sets) on {text}")
-            tested = Tested(made, test, network, made.method, abouts[label])
-            own = run.within(f"{label}-{text.replace(':', '-')}")
-            found = assess.assess(tested, how, seed=settings.seed, run=own)
-            rows.append({"set": label, "network": text, **_short(found)})
-            if run.folder is not None:
-                runs.write_json(run.folder / "result.json", rows)
-                runs.write_bytes(run.folder / "table.md", (table(rows) + "\n").encode())
+    rows: list[Json] = []
+    labels = list(settings.sets)
+    for cell in cells(settings):
+        number = labels.index(cell.label) + 1
+        say(f"{cell.label} ({number} of {len(labels)} sets) on {cell.network}")
+        with contextlib.ExitStack() as stack:
+            own = run.within(cell.name).opened().folder
+            if own is not None and (lock := runs.lock(own)) is not None:
+                stack.enter_context(lock)
+            rows.append(carry_out(job, cell))
+        if run.folder is not None:
+            write(rows, run.folder)
     return rows
 
 
@@ -121,10 +199,14 @@ def _network(text: str, settings: Settings) -> nn.Module:
     )
 
 
-def _short(found: Assessment) -> dict[str, Any]:
-    result = found.to_dict()
+def _line(cell: Cell, result: Json) -> Json:
     kept = ("protocol", "accuracy_mean", "accuracy_std", "best_over_epochs_mean", "repeats")
-    return {**{name: result[name] for name in kept}, "epochs": result["training"]["epochs"]}
+    return {
+        "set": cell.label,
+        "network": cell.network,
+        **{name: result[name] for name in kept},
+        "epochs": result["training"]["epochs"],
+    }
 
 
 def table(rows: Sequence[Json]) -> str:

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -367,6 +368,17 @@ def check_cross(launch, dataset, sweep) -> None:
     assert result["network"]["norm"] == "batch" and result["network"]["width"] == 2
     assert f"{result['accuracy_mean']:.1f} +- {result['accuracy_std']:.1f} |" in lines[0]
     assert launch(*command).stdout == done.stdout
+    apart = (*command, f"--workdir={sweep.parent / 'apart'}")
+    printed = launch(*apart, "--print_commands").stdout.splitlines()
+    assert len(printed) == 4 and printed[1].endswith(f"--cells={folder.name}")
+    for line in reversed(printed):
+        launch("cross", *shlex.split(line)[3:])
+    assert "4 finished" in launch(*apart, "--status").stdout
+    again = launch(*apart)
+    assert again.stdout == done.stdout
+    results = [json.loads((path / "result.json").read_text()) for path in
+               (sweep / "cross", sweep.parent / "apart")]  # fmt: skip
+    assert results[0] == results[1]
     check_report(launch, sweep)
 
 
