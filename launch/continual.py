@@ -10,7 +10,7 @@ each of the --orders is a folder of its own, and can be made side by side with o
 goes on after an interruption; --dry_run says what it would do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from absl import flags
 
@@ -82,7 +82,7 @@ def main() -> None:
     program = jobs.Program(
         work.path,
         [job for job, _ in every],
-        make=lambda names: make(names, {job.name: made for job, made in every}, given, work),
+        prepare=lambda _: prepare({job.name: made for job, made in every}, given, work),
         whole=whole,
         begin=begin,
         show=show_finished,
@@ -135,20 +135,21 @@ def flags_of(part: continual.Part) -> dict[str, list[object]]:
     }
 
 
-def make(
-    names: Sequence[str], every: dict[str, Made], given: continual.Settings, work: settings.Work
-) -> None:
-    """Make some parts, each in its folder, which alone is this process's."""
+def prepare(
+    every: dict[str, Made], given: continual.Settings, work: settings.Work
+) -> Callable[[str], None]:
+    """Read the data; returns what makes a part in its folder."""
     job = continual.prepare(given, run=work.run, say=common.say)
-    for name in names:
+
+    def make(name: str) -> None:
         part = every[name]
         if isinstance(part, int):
-            common.make_workdir(work.path / continual.experts_folder(part))
             continual.ready_experts(job, part, say=common.say)
         else:
-            common.make_workdir(work.path / part.name)
             course = continual.carry_out(job, part, say=common.say)
             common.show(continual.result_of(job, [course]).table())
+
+    return make
 
 
 def describe(job: Job) -> str:

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -83,6 +83,18 @@ def open_workdir(path: Path, config: Json | None = None) -> Path:
     if config is not None:
         runs.when_it_begins(lambda: runs.write_json(workdir / "config.json", config))
     return workdir
+
+
+@contextlib.contextmanager
+def workdir(path: Path) -> Iterator[None]:
+    """Make a work folder, and lock it while the body runs."""
+    open_workdir(path)
+    lock = _State.locks.pop()
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.close()
 
 
 def _check_program(workdir: Path, name: str) -> None:

@@ -16,7 +16,7 @@ from absl import flags
 
 from dancejax.errors import UserError
 from dancejax.report.progress import Watch
-from dancejax.runs import jobs, slurm
+from dancejax.runs import child, jobs, slurm
 from dancejax.runs.jobs import Job, State
 from dancejax.text import meant
 
@@ -93,7 +93,8 @@ class Program:
     Attributes:
       path: the work folder.
       parts: all parts in an order in which they can run; no data are read.
-      make: makes some, by name, each in its folder, and shows what they come to.
+      prepare: reads and checks what some parts need, by their names, and returns what makes one of
+        them, by its name, in its folder, and shows what it comes to.
       whole: makes all of them in this process, and shows the result.
       begin: checks everything and takes the work folder, before other processes make the parts.
       show: writes and shows what the finished parts come to.
@@ -102,7 +103,7 @@ class Program:
 
     path: Path
     parts: Sequence[Job]
-    make: Callable[[Sequence[str]], None]
+    prepare: Callable[[Sequence[str]], Callable[[str], None]]
     whole: Callable[[], None]
     begin: Callable[[], None]
     show: Callable[[], None]
@@ -112,8 +113,7 @@ class Program:
 def run(how: How, program: Program) -> None:
     """Do what the flags ask for: all parts, some, by other processes, or a look at them."""
     if how.cells is not None:
-        _check_names(how, program.parts)
-        program.make(how.cells)
+        _make(how, program)
     elif how.computes:
         program.whole()
     elif how.looks:
@@ -128,16 +128,32 @@ def run(how: How, program: Program) -> None:
         end(states)
 
 
-def _check_names(how: How, parts: Sequence[Job]) -> None:
+def _make(how: How, program: Program) -> None:
+    """Make the parts that --cells names, each in its folder, which is this process's meanwhile.
+
+    One that cannot be made is an error. Of several it fails alone, and the others are made.
+    """
     if not how.computes:
         raise UserError("--cells makes these parts in this process; give it without --engine.")
-    known = [job.name for job in parts]
-    for name in how.cells or ():
+    names, known = how.cells or (), {job.name: job for job in program.parts}
+    for name in names:
         if name not in known:
             raise UserError(
                 f"--cells names {name!r}, which is none of the parts: {', '.join(known)}."
-                f"{meant(name, known)}"
+                f"{meant(name, [*known])}"
             )
+    make = program.prepare(names)
+    failed = []
+    for job in [known[name] for name in names]:
+        try:
+            with guard.workdir(job.folder):
+                make(job.name)
+        except UserError as error:
+            if len(names) == 1:
+                raise
+            child.fail(job.folder, 2, str(error))
+            failed.append(State(job, "failed", str(error)))
+    end(failed)
 
 
 def define(examples: str) -> None:

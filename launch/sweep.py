@@ -13,7 +13,7 @@ far they are. An ablation is the same command with variants:
 --ablation=dance-components makes a table of the papers, theirs beside.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from absl import flags
 
@@ -98,7 +98,7 @@ def main() -> None:
         jobs.Program(
             work.path,
             parts(cells, work),
-            make=lambda names: make(names, cells, work),
+            prepare=lambda names: prepare(names, cells, work),
             whole=whole,
             begin=begin,
             show=show,
@@ -107,19 +107,22 @@ def main() -> None:
     )
 
 
-def make(names: Sequence[str], every: grid.Settings, work: settings.Work) -> None:
-    """Make some cells, each in its folder, which alone is this process's."""
+def prepare(
+    names: Sequence[str], every: grid.Settings, work: settings.Work
+) -> Callable[[str], None]:
+    """Read what some cells need; returns what makes one of them in its folder."""
     by_name = {cell.name: cell for cell in every.cells()}
     cells = [by_name[name] for name in names if name in by_name]
     opened = grid.open_grid(every, cells, run=work.run, say=common.say)
-    for name in names:
+
+    def make(name: str) -> None:
         if name == grid.EXPERTS:
-            common.make_workdir(opened.expert_dir)
             grid.make_experts(opened, common.say)
         else:
             grid.check_experts(by_name[name], opened)
-            common.make_workdir(by_name[name].folder(opened.folder))
             common.show(grid.complete(by_name[name], opened))
+
+    return make
 
 
 def parts(cells: grid.Settings, work: settings.Work) -> list[Job]:

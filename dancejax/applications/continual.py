@@ -8,7 +8,6 @@ Each method in each order of the classes is a part with a folder of its own; so 
 an order, which the parts of methods that need them read.
 """
 
-import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -176,9 +175,9 @@ def learn(settings: Settings, *, run: Run, say: Say = quiet, begin: Begin | None
         say(f"{number}/{len(parts)} order {part.order}: {title(part.method)}")
         if number == 1 or parts[number - 2].order != part.order:
             ready_experts(job, part.order, say=say)
-        folder = job.within(part).opened().folder
+        folder = job.within(part).folder
         assert folder is not None
-        with runs.lock(folder) or contextlib.nullcontext():
+        with runs.owned(folder):
             courses.append(carry_out(job, part, say=say))
         result = result_of(job, courses)
         if run.folder is not None:

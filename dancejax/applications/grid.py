@@ -5,7 +5,6 @@ is finished is left alone, so that the same call goes on after an interruption, 
 adds to a narrower one.
 """
 
-import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -187,10 +186,7 @@ def sweep(
     rows: list[Json] = []
     for number, cell in enumerate(cells, 1):
         say(f"{number}/{len(cells)} {cell.name}")
-        with contextlib.ExitStack() as stack:
-            folder = runs.open_workdir(cell.folder(grid.folder))
-            if (lock := runs.lock(folder)) is not None:
-                stack.enter_context(lock)
+        with runs.owned(cell.folder(grid.folder)):
             complete(cell, grid)
         rows = grid_table.write(grid.folder, cells, say)
     return rows

@@ -4,6 +4,7 @@ from .folder import (
     held as held,
     lock as lock,
     open_workdir as open_workdir,
+    owned as owned,
     read_json as read_json,
     write_bytes as write_bytes,
     write_json as write_json,

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -97,6 +98,17 @@ def lock(workdir: Path) -> TextIO | None:
         os.ftruncate(file.fileno(), 0)
         os.write(file.fileno(), f"process {os.getpid()}\n".encode())
     return file
+
+
+@contextlib.contextmanager
+def owned(workdir: Path) -> Iterator[None]:
+    """Make a folder, and keep other processes of this machine out of it while the body runs.
+
+    Raises:
+      UserError: another process has it, or it cannot be written to.
+    """
+    with lock(open_workdir(workdir)) or contextlib.nullcontext():
+        yield
 
 
 def _take(file: TextIO) -> None:
