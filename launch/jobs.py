@@ -1,6 +1,7 @@
 """Flags of programs whose parts can run side by side, and what these flags ask for.
 
-A program with such parts makes its list of `Job`s with `command`, and hands it to `drive`.
+A program states its parts as a `Program`, whose `Job`s have commands of `command`, and hands it to
+`run`.
 """
 
 import dataclasses
@@ -33,6 +34,7 @@ OWN = (
     "sbatch",
     "slurm",
     "status",
+    "together",
     "watch",
 )
 """Flags that say who makes the parts, which the parts' own commands do not have."""
@@ -46,6 +48,7 @@ class How:
 
     engine: str
     parallel: int | None
+    together: int | None
     print_commands: bool
     status: bool
     watch: bool
@@ -60,6 +63,11 @@ class How:
             raise UserError(
                 f"--parallel={self.parallel} is for --engine=local or --engine=slurm; give one of "
                 "them, too."
+            )
+        if self.together is not None and self.engine == "serial" and not self.print_commands:
+            raise UserError(
+                f"--together={self.together} is for --engine=local, --engine=slurm or "
+                "--print_commands; give one of them, too."
             )
         if (self.slurm or self.sbatch) and self.engine != "slurm":
             raise UserError("--slurm and --sbatch are for --engine=slurm; give that, too.")
@@ -118,12 +126,12 @@ def run(how: How, program: Program) -> None:
         program.whole()
     elif how.looks:
         stay_on_cpu()
-        look(how, program.parts, program.path, program.describe)
+        look(how, program)
     else:
         stay_on_cpu()
         check(how)
         program.begin()
-        states = drive(how, program.parts, program.path)
+        states = drive(how, program)
         program.show()
         end(states)
 
@@ -177,6 +185,14 @@ def define(examples: str) -> None:
         lower_bound=1,
         upper_bound=1000,
     )
+    flags.DEFINE_integer(
+        "together",
+        None,
+        "parts that one process of --engine=local, one job of --engine=slurm or one line of "
+        "--print_commands makes one after another at most (default: 1): short ones share its "
+        "start, its data and its compiled programs",
+        lower_bound=1,
+    )
     flagtypes.define_path(
         "slurm",
         None,
@@ -222,24 +238,22 @@ def command(changes: Mapping[str, Sequence[object]]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def look(how: How, parts: Sequence[Job], workdir: Path, describe: Callable[[Job], str]) -> None:
-    """List, look at or cancel parts; nothing is made and no data is read.
-
-    Args:
-      how: what is asked for.
-      parts: all of them.
-      workdir: the program's folder.
-      describe: what there is to say of a finished part.
-    """
+def look(how: How, program: Program) -> None:
+    """List, look at or cancel parts; nothing is made and no data is read."""
     if how.print_commands:
-        guard.show("\n".join(jobs.commands(parts)))
+        guard.show("\n".join(jobs.commands(program.parts, _together(how, program))))
     elif how.cancel:
-        _cancel(how, parts, workdir)
+        _cancel(program.parts, program.path)
     else:
-        _status(how, parts, workdir, describe)
+        _status(how, program.parts, program.path, program.describe)
 
 
-def _cancel(how: How, parts: Sequence[Job], workdir: Path) -> None:
+def _together(how: How, program: Program) -> jobs.Together:
+    """How many parts a process makes, by the command as it was given."""
+    return jobs.Together(how.together or 1, command({"workdir": [program.path]}))
+
+
+def _cancel(parts: Sequence[Job], workdir: Path) -> None:
     """Stop the process that starts the parts, then those that are left, and jobs of Slurm."""
     stopped = jobs.cancel([workdir])
     if stopped:
@@ -297,22 +311,19 @@ def _listing(states: Sequence[State]) -> str:
     return "\n".join([*lines, "", ", ".join(counts)])
 
 
-def drive(how: How, parts: Sequence[Job], workdir: Path) -> list[State]:
+def drive(how: How, program: Program) -> list[State]:
     """Have the parts made by processes of this machine, or submit them to Slurm.
-
-    Args:
-      how: by what.
-      parts: all of them, in an order in which they can run.
-      workdir: the program's folder, which is this process's.
 
     Returns:
       Where each part stands at the end.
     """
+    parts, workdir, together = program.parts, program.path, _together(how, program)
     if how.engine == "local":
+        workers = how.parallel or min(2, os.cpu_count() or 1)
         jobs.note(workdir, sys.orig_argv)
-        return jobs.run(parts, how.parallel or min(2, os.cpu_count() or 1), say=guard.say)
-    options = slurm.options(how.slurm, how.sbatch)
-    slurm.submit(parts, options, workdir / "slurm", parallel=how.parallel, say=guard.say)
+        return jobs.run(parts, workers, say=guard.say, together=together)
+    options, own = slurm.options(how.slurm, how.sbatch), workdir / "slurm"
+    slurm.submit(parts, options, own, parallel=how.parallel, say=guard.say, together=together)
     return _states(parts)
 
 
@@ -331,6 +342,6 @@ def end(states: Sequence[State]) -> None:
     """Say what failed, and end the program with status 1 if something did."""
     failed = [state for state in states if state.word == "failed"]
     for state in failed:
-        guard.say(f"failed: {state.job.name}: {state.text} (log: {state.job.folder})")
+        guard.say(f"failed: {state.job.name}: {state.text} (log: {jobs.log_folder(state.job)})")
     if failed:
         sys.exit(1)

@@ -16,34 +16,17 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dancejax.errors import UserError
 from dancejax.runs import child, folder
+from dancejax.runs.child import Batch, Job as Job
 from dancejax.runs.signals import Interrupted, StopFlag, stop_on_signals
 from dancejax.types import Json
 
 RECORD = "job.json"
 _PAUSE = 0.2
 _GPU_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
-
-
-class Job(NamedTuple):
-    """A part of a program that can run alone.
-
-    Attributes:
-      name: of the part.
-      folder: the part's own; its program holds the folder's lock.
-      argv: the command, which depends on the part alone.
-      result: a file in the folder that the command writes at its end.
-      after: names of the jobs that must be finished before.
-    """
-
-    name: str
-    folder: Path
-    argv: tuple[str, ...]
-    result: str
-    after: tuple[str, ...] = ()
 
 
 class State(NamedTuple):
@@ -60,9 +43,43 @@ class State(NamedTuple):
     text: str = ""
 
 
-def commands(jobs: Sequence[Job]) -> list[str]:
-    """Return a line for a shell for each job, in an order in which they can run."""
-    return [shlex.join(job.argv) for job in jobs]
+class Together(NamedTuple):
+    """How many jobs one process does, one after another.
+
+    Attributes:
+      size: at most so many.
+      base: the command of a program with all jobs, which does some by their names in --cells.
+    """
+
+    size: int = 1
+    base: tuple[str, ...] = ()
+
+
+ALONE = Together()
+
+
+def batches(todo: Sequence[Job], every: Sequence[Job], how: Together = ALONE) -> list[Batch]:
+    """Group jobs that wait for the same ones, and that the same ones wait for.
+
+    Args:
+      todo: jobs, in an order in which they can run.
+      every: those that may wait for them, too.
+      how: how many a group has.
+    """
+    groups: dict[tuple[tuple[str, ...], ...], list[Job]] = {}
+    for job in todo:
+        waiting = tuple(other.name for other in every if job.name in other.after)
+        groups.setdefault((job.after, waiting), []).append(job)
+    size = how.size
+    parts = [own[n : n + size] for own in groups.values() for n in range(0, len(own), size)]
+    place = {job.name: number for number, job in enumerate(todo)}
+    parts.sort(key=lambda part: place[part[0].name])
+    return [Batch(tuple(part), how.base) for part in parts]
+
+
+def commands(jobs: Sequence[Job], how: Together = ALONE) -> list[str]:
+    """Return lines for a shell that do the jobs, in an order in which they can run."""
+    return [shlex.join(batch.argv) for batch in batches(jobs, jobs, how)]
 
 
 def record(path: Path) -> Json:
@@ -86,9 +103,21 @@ def forget(job: Job) -> None:
         (job.folder / name).unlink(missing_ok=True)
 
 
-def note(path: Path, argv: Sequence[str], **where: str) -> None:
+def note(path: Path, argv: Sequence[str], **where: Any) -> None:
     """Write job.json: the command that was started, and where (default: this process)."""
     folder.write_json(path / RECORD, {"argv": [*argv], **(where or here(os.getpid()))})
+
+
+def note_all(batch: Batch, **where: str) -> None:
+    """Write job.json of jobs that a process does: of several, its command and its log, too."""
+    shared = {"started": [*batch.argv], "log": os.fspath(batch.folder)}
+    for job in batch.jobs:
+        note(job.folder, job.argv, **where, **(shared if len(batch.jobs) > 1 else {}))
+
+
+def log_folder(job: Job) -> Path:
+    """Return where the log of a job is: its folder, or that of one that it is done with."""
+    return Path(record(job.folder).get("log", job.folder))
 
 
 def here(process: int) -> dict[str, str]:
@@ -98,7 +127,10 @@ def here(process: int) -> dict[str, str]:
 
 def running(job: Job) -> bool:
     """Return whether a process works on a job: it has the folder, or was started here for it."""
-    return folder.held(job.folder) or process_of(job.folder) is not None
+    if folder.held(job.folder):
+        return True
+    passed = "started" in record(job.folder) and job.ended  # it works on others now
+    return not passed and process_of(job.folder) is not None
 
 
 def process_of(path: Path) -> int | None:
@@ -107,11 +139,12 @@ def process_of(path: Path) -> int | None:
     if "process" not in found or found.get("host") != socket.gethostname():
         return None
     number = int(found["process"])
+    started = found["started"] if "started" in found else found["argv"]
     try:
         os.kill(number, 0)
         words = Path(f"/proc/{number}/cmdline")
         if words.exists() and words.read_bytes().split(b"\0")[1:-1] != [
-            os.fsencode(word) for word in found["argv"][1:]
+            os.fsencode(word) for word in started[1:]
         ]:
             return None  # another process has the number now
     except OSError:
@@ -127,14 +160,17 @@ def state(job: Job, queued: dict[str, str]) -> State:
       queued: states of jobs that a cluster has, by their numbers there.
     """
     found = record(job.folder)
-    lines = child.last_lines(job.folder, 1)
+    lines = child.last_lines(log_folder(job), 1)
     last = lines[0] if lines else ""
-    if running(job):
+    number, shared = found.get("slurm"), "started" in found
+    if folder.held(job.folder) or (not shared and running(job)):
         return State(job, "running", last)
-    number = found.get("slurm")
-    if number in queued:
-        word = "running" if queued[number] == "RUNNING" else "queued"
-        return State(job, word, f"Slurm {number} {queued[number].lower()}")
+    if not (shared and job.ended):
+        if running(job):
+            return State(job, "queued", "in a process that does others before")
+        if number in queued:
+            word = "running" if queued[number] == "RUNNING" else "queued"
+            return State(job, word, f"Slurm {number} {queued[number].lower()}")
     if (job.folder / job.result).exists():
         return State(job, "finished")
     if (job.folder / child.FAILED).exists():
@@ -191,21 +227,24 @@ def gpus() -> list[str]:
 
 
 class _Worker(NamedTuple):
-    job: Job
+    batch: Batch
     process: "subprocess.Popen[bytes]"
     place: Place
 
 
-def run(jobs: Sequence[Job], workers: int, *, say: Callable[[str], object]) -> list[State]:
-    """Run the jobs that are not finished on this machine, so many at a time.
+def run(
+    jobs: Sequence[Job], workers: int, *, say: Callable[[str], object], together: Together = ALONE
+) -> list[State]:
+    """Run the jobs that are not finished on this machine, so many processes at a time.
 
     A job that fails does so alone. Jobs that another process works on, as one left by an earlier
     call that was killed, are waited for.
 
     Args:
       jobs: all of them; an order in which they can run.
-      workers: how many at a time.
+      workers: how many processes at a time.
       say: takes what begins and ends, in sentences.
+      together: how many jobs a process does.
 
     Returns:
       Where each job stands at the end, "finished" or "failed".
@@ -223,23 +262,32 @@ def run(jobs: Sequence[Job], workers: int, *, say: Callable[[str], object]) -> l
             for worker in [w for w in active if w.process.poll() is not None]:
                 active.remove(worker)
                 free.append(worker.place)
-                ends[worker.job.name] = end = _ended(worker)
-                say(f"{len(ends)}/{len(jobs)} {end.job.name} {end.word} {end.text}".rstrip())
-            busy = {worker.job.name for worker in active}
-            for job in [j for j in jobs if j.name not in ends and j.name not in busy]:
-                if lost := [n for n in job.after if n in ends and ends[n].word == "failed"]:
-                    ends[job.name] = State(job, "failed", f"not started: {lost[0]} failed")
-                elif not free:
-                    break
-                elif any(name not in ends for name in job.after) or running(job):
-                    continue
-                elif finished(job):  # by the process that was waited for
-                    ends[job.name] = State(job, "finished")
-                else:
-                    active.append(_start(job, free.pop(0)))
-                    say(f"{job.name} started, {len(active)} at a time; log: {job.folder}")
+                for end in _ended(worker):
+                    ends[end.job.name] = end
+                    say(f"{len(ends)}/{len(jobs)} {end.job.name} {end.word} {end.text}".rstrip())
+            busy = {job.name for worker in active for job in worker.batch.jobs}
+            ready = _ready([j for j in jobs if j.name not in busy], ends) if free else []
+            for batch in batches(ready, jobs, together)[: len(free)]:
+                active.append(_start(batch, free.pop(0)))
+                names = ", ".join(job.name for job in batch.jobs)
+                say(f"{names} started, {len(active)} at a time; log: {batch.folder}")
             time.sleep(_PAUSE)
     return [ends[job.name] for job in jobs]
+
+
+def _ready(jobs: Sequence[Job], ends: dict[str, State]) -> list[Job]:
+    """Those of the jobs that can start now; notes in `ends` those that need not or never can."""
+    ready = []
+    for job in [job for job in jobs if job.name not in ends]:
+        if lost := [n for n in job.after if n in ends and ends[n].word == "failed"]:
+            ends[job.name] = State(job, "failed", f"not started: {lost[0]} failed")
+        elif any(name not in ends for name in job.after) or running(job):
+            continue
+        elif finished(job):  # by the process that was waited for
+            ends[job.name] = State(job, "finished")
+        else:
+            ready.append(job)
+    return ready
 
 
 def _stop_if_asked(stop: StopFlag, active: Sequence[_Worker]) -> None:
@@ -253,15 +301,16 @@ def _stop_if_asked(stop: StopFlag, active: Sequence[_Worker]) -> None:
     raise Interrupted(stop.signum)
 
 
-def _start(job: Job, place: Place) -> _Worker:
+def _start(batch: Batch, place: Place) -> _Worker:
     environment = dict(os.environ)
     if place.gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = place.gpu
-    forget(job)
+    for job in batch.jobs:
+        forget(job)
     with _bound(place.cores):
-        process = child.start(job.argv, job.folder, environment)
-    note(job.folder, job.argv, **here(process.pid))
-    return _Worker(job, process, place)
+        process = child.start(batch.argv, batch.folder, environment)
+    note_all(batch, **here(process.pid))
+    return _Worker(batch, process, place)
 
 
 @contextlib.contextmanager
@@ -278,13 +327,18 @@ def _bound(cores: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _ended(worker: _Worker) -> State:
-    job, status = worker.job, worker.process.returncode
-    if status == 0 and (job.folder / job.result).exists():
-        return State(job, "finished")
-    child.fail(job.folder, status, "" if status else f"it wrote no {job.result}")
-    about = folder.read_json(job.folder / child.FAILED)
-    return State(job, "failed", ": ".join([about["reason"], *about["log"][-1:]]))
+def _ended(worker: _Worker) -> list[State]:
+    """Where the jobs of a process stand that has ended, without those that it has not begun."""
+    rest = {job.name for job in worker.batch.after(worker.process.returncode).jobs}
+    found = []
+    for job in [job for job in worker.batch.jobs if job.name not in rest]:
+        if (job.folder / child.FAILED).exists():
+            about = folder.read_json(job.folder / child.FAILED)
+            text = ": ".join([about["reason"], *about["log"][-1:]])
+            found.append(State(job, "failed", text))
+        else:
+            found.append(State(job, "finished"))
+    return found
 
 
 def cancel(paths: Sequence[Path]) -> list[Path]:
@@ -296,11 +350,8 @@ def cancel(paths: Sequence[Path]) -> list[Path]:
     Returns:
       Those where there was such a process.
     """
-    found = []
-    for path in paths:
-        number = process_of(path)
-        if number is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGTERM)
-                found.append(path)
-    return found
+    numbers = {path: process_of(path) for path in paths}
+    for number in {number for number in numbers.values() if number is not None}:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGTERM)
+    return [path for path, number in numbers.items() if number is not None]

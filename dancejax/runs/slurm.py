@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from dancejax.errors import UserError
 from dancejax.runs import jobs
-from dancejax.runs.child import Child
-from dancejax.runs.jobs import Job
+from dancejax.runs.child import Batch, Child
+from dancejax.runs.jobs import ALONE, Job, Together
 
 TIMES = 1000
 """How often a job that reaches its time limit is put into the queue again."""
@@ -144,6 +144,7 @@ def submit(
     *,
     parallel: int | None,
     say: Callable[[str], object],
+    together: Together = ALONE,
 ) -> list[Job]:
     """Submit the jobs that are neither finished nor queued or running.
 
@@ -154,6 +155,7 @@ def submit(
       folder: for submitit's files.
       parallel: jobs of an array that run at a time (None: as Slurm likes).
       say: takes what is submitted, in sentences.
+      together: how many parts a job of Slurm does.
 
     Returns:
       Those that were submitted.
@@ -170,13 +172,14 @@ def submit(
     todo = [job for job in parts if waits(job)]
     by_name = {job.name: job for job in parts}
     for after in dict.fromkeys(job.after for job in todo):
-        group = [job for job in todo if job.after == after]
-        numbers = [_number(by_name[n]) for n in after if not jobs.finished(by_name[n])]
-        for job in group:
+        group = jobs.batches([job for job in todo if job.after == after], parts, together)
+        needed = [by_name[name] for name in after if not jobs.finished(by_name[name])]
+        numbers = [*dict.fromkeys(map(_number, needed))]
+        for job in [job for batch in group for job in batch.jobs]:
             jobs.forget(job)
         found = _submit(group, how, folder, parallel=parallel, after=numbers)
-        for job, number in zip(group, found, strict=True):
-            jobs.note(job.folder, job.argv, slurm=number)
+        for batch, number in zip(group, found, strict=True):
+            jobs.note_all(batch, slurm=number)
         say(f"submitted {len(group)} job{'s' if len(group) > 1 else ''}: {', '.join(found)}")
     return todo
 
@@ -193,7 +196,7 @@ def _number(job: Job) -> str:
 
 
 def _submit(
-    group: Sequence[Job],
+    group: Sequence[Batch],
     how: Options,
     folder: Path,
     *,
@@ -217,7 +220,7 @@ def _submit(
     )
     try:
         with contextlib.redirect_stderr(io.StringIO()), executor.batch():
-            found = [executor.submit(Child(job.argv, os.fspath(job.folder))) for job in group]
+            found = [executor.submit(Child(batch)) for batch in group]
     except submitit.core.utils.FailedJobError as error:
         raise UserError(f"Slurm refuses the jobs: {_first(str(error))}; check --sbatch.") from error
     return [job.job_id for job in found]

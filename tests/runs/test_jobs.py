@@ -180,3 +180,89 @@ def test_cancel_stops_the_processes_that_are_left(tmp_path):
         assert jobs.cancel([tmp_path, part.folder]) == [part.folder]
     assert (part.folder / "saved").exists()
     assert jobs.cancel([part.folder]) == []
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+root = Path(sys.argv[1])
+print("starts", sys.argv[2])
+for name in sys.argv[2].removeprefix("--cells=").split(","):
+    folder = root / name
+    folder.mkdir(exist_ok=True)
+    with open(folder / "starts", "a") as file:
+        file.write("x")
+    if (root / f"{name}.breaks").exists():
+        sys.exit("it is broken")
+    if (root / f"{name}.fails").exists():
+        (folder / "failed.json").write_text('{"status": 2, "reason": "no", "log": []}')
+        continue
+    (folder / "row.json").write_text("{}")
+sys.exit(any((root / f"{name}.fails").exists() for name in "abcdefg"))
+"""
+
+
+def of_program(root, names, after=()):
+    """Jobs of one program, which does several of them, and how many of them at a time."""
+    base = (sys.executable, "-S", "-c", PROGRAM, str(root))
+    made = [Job(n, root / n, (*base, f"--cells={n}"), "row.json", after) for n in names]
+    return made, lambda size: jobs.Together(size, base)
+
+
+def grouped(batches):
+    return [[job.name for job in batch.jobs] for batch in batches]
+
+
+def test_jobs_of_a_process_wait_for_the_same_and_the_same_wait_for_them(tmp_path):
+    first, how = of_program(tmp_path, "abc")
+    second, _ = of_program(tmp_path, "def", after=("b",))
+    every = [*first, *second]
+    assert grouped(jobs.batches(every, every, how(2))) == [["a", "c"], ["b"], ["d", "e"], ["f"]]
+    assert grouped(jobs.batches(every, every)) == [[name] for name in "abcdef"]
+    assert grouped(jobs.batches([first[2], second[0]], every, how(9))) == [["c"], ["d"]]
+    lines = jobs.commands(every, how(2))
+    assert [line.rpartition("=")[2] for line in lines] == ["a,c", "b", "d,e", "f"]
+
+
+def test_one_process_does_several_jobs_and_each_is_finished(tmp_path):
+    parts, how = of_program(tmp_path, "abcde")
+    said = []
+    assert words(jobs.run(parts, 2, say=said.append, together=how(2))) == ["finished"] * 5
+    assert [starts(part) for part in parts] == [1] * 5
+    assert sum("started" in sentence for sentence in said) == 3
+    assert all(map(jobs.finished, parts))  # with the command of each, alone or not
+    assert jobs.log_folder(parts[1]) == tmp_path / "a" and not (tmp_path / "b/log.txt").exists()
+    assert words(jobs.run(parts, 2, say=quiet)) == ["finished"] * 5
+    assert [starts(part) for part in parts] == [1] * 5
+
+
+def test_what_breaks_within_a_process_fails_alone(tmp_path):
+    parts, how = of_program(tmp_path, "abcdef")
+    for name in ("b.breaks", "d.fails"):
+        (tmp_path / name).touch()
+    expected = ["finished", "failed", "finished", "failed", "finished", "finished"]
+    assert words(jobs.run(parts, 1, say=quiet, together=how(4))) == expected
+    about = [json.loads((tmp_path / name / "failed.json").read_text()) for name in "bd"]
+    assert about[0]["reason"] == "exit status 1" and about[0]["log"][-1] == "it is broken"
+    assert about[1]["reason"] == "no"
+    (tmp_path / "b.breaks").unlink()
+    (tmp_path / "d.fails").unlink()
+    assert words(jobs.run(parts, 1, say=quiet, together=how(4))) == ["finished"] * 6
+    assert [starts(part) for part in parts] == [1, 2, 1, 2, 1, 1]
+
+
+def test_jobs_that_a_process_has_not_begun_are_queued(tmp_path):
+    parts = [job(tmp_path, name) for name in "abc"]
+    sleeps = (sys.executable, "-S", "-c", "import time; time.sleep(60)")
+    batch = child.Batch(tuple(parts), sleeps)
+    for part in parts:
+        jobs.forget(part)
+    with child.start(batch.argv, batch.folder) as process:
+        jobs.note_all(batch, **jobs.here(process.pid))
+        (parts[0].folder / "row.json").write_text("{}")
+        with runs.lock(parts[1].folder):
+            states = [jobs.state(part, {}) for part in parts]
+            assert words(states) == ["finished", "running", "queued"]
+        assert [jobs.running(part) for part in parts] == [False, True, True]
+        assert jobs.cancel([part.folder for part in parts]) == [part.folder for part in parts]
+    assert words(jobs.state(part, {}) for part in parts) == ["finished", "waiting", "waiting"]

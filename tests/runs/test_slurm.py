@@ -12,9 +12,9 @@ import pytest
 
 from dancejax.errors import UserError
 from dancejax.runs import jobs, slurm
-from dancejax.runs.child import Child
+from dancejax.runs.child import Batch, Child
 
-from .test_jobs import WRITE, job, quiet
+from .test_jobs import WRITE, job, of_program, quiet
 
 submitit = pytest.importorskip("submitit")
 
@@ -140,7 +140,7 @@ ONCE_MORE = (
 def local(tmp_path, part, **how):
     executor = submitit.LocalExecutor(folder=tmp_path / "submitit", max_num_timeout=3)
     executor.update_parameters(**how)
-    return executor.submit(Child(part.argv, str(part.folder)))
+    return executor.submit(Child(Batch((part,))))
 
 
 def wait_for(condition):
@@ -163,7 +163,7 @@ def test_a_job_saves_at_its_time_limit_and_goes_on(tmp_path):
 def test_usr2_to_the_whole_job_leaves_the_program_alone(tmp_path):
     """Slurm sends it to every process of a step."""
     part = job(tmp_path, "a", "os.kill(os.getpid(), signal.SIGUSR2); " + WRITE)
-    Child(part.argv, str(part.folder))()
+    Child(Batch((part,)))()
     assert (part.folder / "row.json").exists()
     assert signal.SIGUSR2 not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
@@ -176,3 +176,27 @@ def test_a_job_that_fails_says_so_in_its_folder(tmp_path):
     about = json.loads((part.folder / "failed.json").read_text())
     assert about["reason"] == "exit status 1" and about["log"] == ["it is broken"]
     assert "Traceback" not in (submitted.paths.stderr.read_text())
+
+
+def test_a_job_of_slurm_does_several_parts_and_one_that_breaks_fails_alone(tmp_path, commands):
+    parts, how = of_program(tmp_path, "abc")
+    last, _ = of_program(tmp_path, "d", after=("a", "b", "c"))
+
+    def submit(size):
+        place = tmp_path / "slurm"
+        return slurm.submit([*parts, *last], HOW, place, parallel=None, say=quiet,
+                            together=how(size))  # fmt: skip
+
+    assert submit(2) == [*parts, *last]
+    first, second = ((commands / f"{n}.submitted").read_text() for n in (0, 1))
+    assert "--array=0-1%2\n" in first and "--dependency=afterok:10_0:10_1\n" in second
+    assert [jobs.record(part.folder)["slurm"] for part in parts] == ["10_0", "10_0", "10_1"]
+    (tmp_path / "a.breaks").touch()
+    batch = Batch((*parts,), how(3).base)
+    with pytest.raises(SystemExit):
+        Child(batch)()
+    assert [(part.folder / "row.json").exists() for part in parts] == [False, True, True]
+    assert json.loads((tmp_path / "a" / "failed.json").read_text())["log"][-1] == "it is broken"
+    (commands / "queue").write_text("10_0 RUNNING\n10_1 PENDING\n11 PENDING\n")
+    states = [jobs.state(part, slurm.queued()).word for part in parts]
+    assert states == ["failed", "finished", "queued"]
