@@ -10,7 +10,7 @@ each network a column; they can be made side by side (--engine=local --parallel=
 more sets or networks add to what is there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from absl import flags
@@ -62,7 +62,7 @@ def main() -> None:
     program = jobs.Program(
         work.path,
         parts(folders, table, work),
-        make=lambda names: make(names, table, work),
+        prepare=lambda _: prepare(table, work),
         whole=whole,
         begin=begin,
         show=show,
@@ -91,13 +91,10 @@ def parts(folders: dict[str, Path], table: cross.Settings, work: settings.Work) 
     ]
 
 
-def make(names: Sequence[str], table: cross.Settings, work: settings.Work) -> None:
-    """Evaluate some cells, each in its folder, which alone is this process's."""
-    job = cross.prepare(table, run=work.run)
-    for cell in cross.cells(table):
-        if cell.name in names:
-            common.make_workdir(work.path / cell.name)
-            common.show(cross.carry_out(job, cell))
+def prepare(table: cross.Settings, work: settings.Work) -> Callable[[str], None]:
+    """Read the data; returns what evaluates a set on a network in the cell's folder."""
+    job, cells = cross.prepare(table, run=work.run), {c.name: c for c in cross.cells(table)}
+    return lambda name: common.show(cross.carry_out(job, cells[name]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Condensed sets evaluated on several networks, in one table."""
 
-import contextlib
 import dataclasses
 import glob
 from collections.abc import Sequence
@@ -179,13 +178,12 @@ def evaluate(
     for cell in cells(settings):
         number = labels.index(cell.label) + 1
         say(f"{cell.label} ({number} of {len(labels)} sets) on {cell.network}")
-        with contextlib.ExitStack() as stack:
-            own = run.within(cell.name).opened().folder
-            if own is not None and (lock := runs.lock(own)) is not None:
-                stack.enter_context(lock)
+        if run.folder is None:
             rows.append(carry_out(job, cell))
-        if run.folder is not None:
-            write(rows, run.folder)
+            continue
+        with runs.owned(run.folder / cell.name):
+            rows.append(carry_out(job, cell))
+        write(rows, run.folder)
     return rows
 
 
