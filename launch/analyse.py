@@ -5,16 +5,20 @@
 
 Each analysis is a folder of the work folder: analysis.json, rows.csv, plot.svg. Analyses that need
 trained networks take those of --expert_dir that no set was made with, or train some in
-WORKDIR/experts. The same command goes on after an interruption; analyses that are there already are
-not done again.
+WORKDIR/experts. Analyses can be done side by side (--engine=local --parallel=N, or --engine=slurm;
+--status says how far they are). The same command goes on after an interruption; analyses that are
+there already are not done again.
 """
+
+from collections.abc import Callable
 
 from absl import flags
 
-from dancejax import analysis
+from dancejax import analysis, runs
 from dancejax.applications import analyse, cross
+from dancejax.runs.jobs import Job
 
-from . import common, flagtypes, settings
+from . import common, flagtypes, jobs, settings
 
 FLAGS = flags.FLAGS
 
@@ -31,9 +35,9 @@ def define_config() -> None:
         define(name, None, "; ".join(meanings))
 
 
-def read() -> tuple[analyse.Settings, settings.Work]:
+def read(*, shared: bool) -> tuple[analyse.Settings, settings.Work]:
     """What is analysed, and the work folder."""
-    work = settings.work()
+    work = settings.work(shared=shared)
     given = analyse.Settings(
         cross.find_folders(FLAGS.condensed),
         FLAGS.analyses,
@@ -48,15 +52,78 @@ def read() -> tuple[analyse.Settings, settings.Work]:
 
 
 def main() -> None:
-    given, work = read()
+    how = jobs.read()
+    given, work = read(shared=how.shared)
     about = {"analyses": given.analyses, "sets": list(given.folders)}
-    found = analyse.analyse(
-        given,
-        run=work.run,
-        say=common.say,
-        begin=lambda train: common.start(work, about, train),
+
+    def whole() -> None:
+        found = analyse.analyse(
+            given,
+            run=work.run,
+            say=common.say,
+            begin=lambda train: common.start(work, about, train),
+        )
+        common.show(analyse.summary(found))
+
+    def begin() -> None:
+        job = analyse.prepare(given, run=work.run)
+        common.start(work, about, job.material.train)
+
+    def show() -> None:
+        paths = {name: work.path / name / analyse.RESULT for name in given.analyses}
+        found = {name: runs.read_json(path) for name, path in paths.items() if path.exists()}
+        common.show(analyse.summary(found))
+
+    program = jobs.Program(
+        work.path,
+        parts(given, work),
+        prepare=lambda _: prepare(given, work),
+        whole=whole,
+        begin=begin,
+        show=show,
+        describe=describe,
     )
-    common.show("\n".join(f"{name}: {result['summary']}" for name, result in found.items()))
+    jobs.run(how, program)
+
+
+def parts(given: analyse.Settings, work: settings.Work) -> list[Job]:
+    """The experts, if they are trained here, and the analyses: each with its command."""
+    folders = ",".join(str(path.absolute()) for path in given.folders.values())
+    shared: dict[str, list[object]] = {"workdir": [work.path], "condensed": [folders]}
+    users = analysis.setting_users()
+    found = []
+    if given.own_experts:
+        argv = jobs.command({**shared, "cells": [analyse.EXPERTS]})
+        found.append(Job(analyse.EXPERTS, work.path / analyse.EXPERTS, argv, "result.json"))
+    for name in given.analyses:
+        others: dict[str, list[object]] = {n: [] for n in users if name not in users[n]}
+        argv = jobs.command({**shared, **others, "analyses": [name], "cells": [name]})
+        needed = given.own_experts and "experts" in analysis.ANALYSES[name].needs
+        after = (analyse.EXPERTS,) if needed else ()
+        found.append(Job(name, work.path / name, argv, analyse.RESULT, after))
+    return found
+
+
+def prepare(given: analyse.Settings, work: settings.Work) -> Callable[[str], None]:
+    """Read sets and data; returns what carries out an analysis in its folder."""
+    job = analyse.prepare(given, run=work.run)
+
+    def make(name: str) -> None:
+        if name == analyse.EXPERTS:
+            analyse.train_experts(job, common.say)
+        else:
+            found = analyse.carry_out(analyse.check_experts(job, name), name, common.say)
+            common.show(analyse.summary({name: found}))
+
+    return make
+
+
+def describe(job: Job) -> str:
+    """What a finished part came to: an analysis's sentence, or how good the experts are."""
+    found = runs.read_json(job.folder / job.result)
+    if job.name == analyse.EXPERTS:
+        return f"{found['experts']} experts, {found['accuracy_mean']:.1f} %"
+    return str(found["summary"])
 
 
 if __name__ == "__main__":
@@ -72,4 +139,5 @@ if __name__ == "__main__":
     settings.define_expert_dir()
     define_config()
     settings.define_other_data()
-    common.run(main)
+    jobs.define(f"moments; {analyse.EXPERTS}: the experts, which come first")
+    common.run(main, backend=lambda: jobs.read().computes)

@@ -5,7 +5,7 @@ import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dancejax import analysis, runs
 from dancejax.analysis import base, plots
@@ -26,6 +26,8 @@ from dancejax.training import experts
 from dancejax.types import Json
 
 RESULT, RECORD, PLOT, ROWS = "analysis.json", "record.json", "plot.svg", "rows.csv"
+EXPERTS = "experts"
+"""The folder of experts that are trained for the analyses, and the name of what trains them."""
 UNSEEN = 1_000_000
 """What is added to the seed for experts that are trained for analyses: no set was made with them,
 since nobody condenses with such a seed."""
@@ -62,6 +64,60 @@ class Settings:
         mine = {option: value for option, value in self.config.items() if name in users[option]}
         return analysis.config(name, mine)
 
+    @property
+    def own_experts(self) -> bool:
+        """Whether experts are needed and are trained for the analyses, in their folder."""
+        return self.experts.folder is None and _needing("experts", self.analyses)
+
+
+class Job(NamedTuple):
+    """What is checked and loaded; `carry_out` does one analysis of it.
+
+    Attributes:
+      settings: what is to be done.
+      material: what is looked at; experts that are trained for it may be missing.
+      records: by analysis what tells its result from others.
+      run: with the work folder.
+    """
+
+    settings: Settings
+    material: Material
+    records: Mapping[str, Json]
+    run: Run
+
+    def done(self, name: str) -> Json | None:
+        """Return what an analysis that is there found; None if it is not, or not whole.
+
+        Raises:
+          UserError: it is of other inputs.
+        """
+        return _finished(self.run.within(name), self.records[name])
+
+
+def prepare(settings: Settings, *, run: Run) -> Job:
+    """Load sets, data and experts that are there, and check everything; nothing is written.
+
+    Args:
+      settings: which analyses, and of what.
+      run: with the work folder.
+
+    Raises:
+      UserError: parts that do not fit together, or a folder of analyses of other inputs.
+    """
+    if run.folder is None:
+        raise UserError("analyses need a folder; give a run with one.")
+    _check_config(settings)
+    material = _material(settings)
+    about: Json = {}
+    if _needing("experts", settings.analyses):
+        material = _with_known_experts(settings, material)
+        about = _pool_record(settings, material)
+    records = {name: _record(name, settings, material, about) for name in settings.analyses}
+    job = Job(settings, material, records, run)
+    for name in settings.analyses:
+        job.done(name)
+    return job
+
 
 def analyse(
     settings: Settings, *, run: Run, say: Say = quiet, begin: Begin | None = None
@@ -79,32 +135,83 @@ def analyse(
       "sets" (labels) and "rows" (flat records, in rows.csv, too).
 
     Raises:
-      UserError: parts that do not fit together, or a folder of analyses of other inputs.
+      UserError: as `prepare`.
     """
-    if run.folder is None:
-        raise UserError("analyses need a folder; give a run with one.")
-    _check_config(settings)
-    material = _material(settings)
-    about: Json = {}
-    if _needing("experts", settings.analyses):
-        material = _with_known_experts(settings, material)
-        about = _pool_record(settings, material)
-    records = {name: _record(name, settings, material, about) for name in settings.analyses}
-    done = {name: _finished(run.within(name), records[name]) for name in settings.analyses}
+    job = prepare(settings, run=run)
     if begin is not None:
-        begin(material.train)
-    missing = [name for name in settings.analyses if done[name] is None]
-    if _needing("experts", missing) and material.experts is None:
-        material = _with_new_experts(settings, material, say, run)
+        begin(job.material.train)
+    missing = [name for name in settings.analyses if job.done(name) is None]
+    if _needing("experts", missing) and settings.own_experts:
+        job = with_experts(job, train_experts(job, say))
     found: dict[str, Json] = {}
     for name in settings.analyses:
-        known = done[name]
-        title = analysis.ANALYSES[name].title
-        say(f"{name}: {title if known is None else 'is there already'}")
-        if known is None:
-            known = _carry_out(name, settings, material, records[name], run.within(name).opened())
-        found[name] = known
+        folder = run.within(name).folder
+        assert folder is not None
+        with runs.owned(folder):
+            found[name] = carry_out(job, name, say)
     return found
+
+
+def train_experts(job: Job, say: Say = quiet) -> Path:
+    """Train the experts of the analyses, those that are not there yet, and return their folder.
+
+    Args:
+      job: of `prepare`, without a pool that was given.
+      say: takes what is trained.
+    """
+    own = job.run.within(EXPERTS)
+    assert own.folder is not None
+    pool.train(
+        job.material.train,
+        job.material.test,
+        job.material.network,
+        job.settings.experts,
+        seed=UNSEEN + job.settings.seed,
+        say=say,
+        run=own,
+    )
+    return own.folder
+
+
+def check_experts(job: Job, name: str) -> Job:
+    """Return a job with the experts that an analysis needs, which are made before.
+
+    The same job where it needs none, or is there already.
+
+    Raises:
+      UserError: they are not there.
+    """
+    folder = job.run.within(EXPERTS).folder
+    missing = job.settings.own_experts and job.done(name) is None
+    if not (missing and _needing("experts", [name]) and folder):
+        return job
+    train, network, seed = job.material.train, job.material.network, UNSEEN + job.settings.seed
+    pool.check_ready(train, network, job.settings.experts, folder, seed=seed)
+    return with_experts(job, folder)
+
+
+def with_experts(job: Job, folder: Path) -> Job:
+    """Return the same job with the experts in a folder."""
+    return job._replace(material=_with_pool(job.settings, job.material, folder))
+
+
+def carry_out(job: Job, name: str, say: Say = quiet) -> Json:
+    """Carry out an analysis in its folder, if it is not there yet.
+
+    Args:
+      job: with the experts that it needs.
+      name: of the analysis.
+      say: takes what is done.
+
+    Returns:
+      What analysis.json says.
+    """
+    known, title = job.done(name), analysis.ANALYSES[name].title
+    say(f"{name}: {title if known is None else 'is there already'}")
+    if known is not None:
+        return known
+    own = job.run.within(name).opened()
+    return _carry_out(name, job.settings, job.material, job.records[name], own)
 
 
 def _check_config(settings: Settings) -> None:
@@ -175,22 +282,6 @@ def _with_known_experts(settings: Settings, material: Material) -> Material:
     return material
 
 
-def _with_new_experts(settings: Settings, material: Material, say: Say, run: Run) -> Material:
-    """The same with experts that are trained here, or were before."""
-    own = run.within("experts")
-    assert own.folder is not None
-    pool.train(
-        material.train,
-        material.test,
-        material.network,
-        settings.experts,
-        seed=UNSEEN + settings.seed,
-        say=say,
-        run=own,
-    )
-    return _with_pool(settings, material, own.folder)
-
-
 def _with_pool(settings: Settings, material: Material, folder: Path) -> Material:
     found = experts.load_pool(folder, count=settings.experts.used, dataset=material.train)
     return dataclasses.replace(material, experts=found, expert_folder=folder)
@@ -217,6 +308,11 @@ def _finished(run: Run, record: Json) -> Json | None:
         return runs.read_json(folder / RESULT) if whole else None
 
     return parallel.primary_says(read)
+
+
+def summary(found: Mapping[str, Json]) -> str:
+    """Return a line for each analysis of what it found; found: by name what analysis.json says."""
+    return "\n".join(f"{name}: {result['summary']}" for name, result in found.items())
 
 
 def _carry_out(name: str, settings: Settings, material: Material, record: Json, run: Run) -> Json:

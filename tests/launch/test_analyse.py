@@ -12,7 +12,7 @@ import pytest
 from dancejax import analysis
 from dancejax.training import experts
 
-from .conftest import EXPERTS, ROOT, SMALL
+from .conftest import EXPERTS, ROOT, SMALL, parts_of
 
 TRAINING = ("--expert_epochs=2", "--expert_batch=16", *SMALL)
 
@@ -96,6 +96,45 @@ def test_experts_are_trained_apart_and_a_stop_changes_nothing(launch, dataset, m
             parts = (tmp_path / which / name / file for which in ("whole", "cut"))
             first, second = (path.read_bytes() for path in parts)
             assert first == second, f"{name}/{file}"
+
+
+PARTS = (
+    "--analyses=consistency,moments,tsne,discrepancy", *SMALL, *EXPERTS[:1], "--expert_epochs=2",
+    "--expert_batch_size=16", "--networks=1", "--neighbours=3", "--perplexity=2", "--devices=1",
+)  # fmt: skip
+
+
+def test_analyses_have_commands_of_their_own(launch, dataset, chosen, tmp_path):
+    command = ("analyse", dataset, f"--condensed={chosen}/r*", *PARTS, f"--workdir={tmp_path}")
+    found = parts_of(launch, *command)
+    assert [*found] == ["experts", "consistency", "moments", "tsne", "discrepancy"]
+    assert "--neighbours=3" in found["consistency"] and "--neighbours=3" not in found["moments"]
+    assert f"--condensed={chosen}/random" in found["moments"]
+    fewer = parts_of(launch, *command, "--analyses=moments", "--neighbours=9", "--networks=1")
+    assert fewer == {"moments": found["moments"]}  # and no experts, which it does not need
+    assert "5 waiting" in launch(*command, "--status").stdout
+    early = launch(*command, "--cells=consistency", status=2).stderr
+    assert "not finished (0 of 2)" in early and "--cells=experts" in early
+    assert "Did you mean 'tsne'" in launch(*command, "--cells=tsna", status=2).stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_workers_come_to_the_same_as_one_process(launch, alone, dataset, chosen, tmp_path):
+    command = ("analyse", dataset, f"--condensed={chosen}/random", *PARTS)
+    done = alone(*command, f"--workdir={tmp_path / 'whole'}")
+    local = (*command, f"--workdir={tmp_path / 'local'}")
+    by_workers = alone(*local, "--engine=local", "--parallel=2", "--together=2")
+    assert by_workers.stdout == done.stdout
+    for name in ("consistency", "moments", "tsne", "discrepancy"):
+        for file in ("analysis.json", "rows.csv", "plot.svg"):
+            parts = (tmp_path / which / name / file for which in ("whole", "local"))
+            first, second = (path.read_bytes() for path in parts)
+            assert first == second, f"{name}/{file}"
+    states = launch(*local, "--status").stdout
+    assert "5 finished" in states and "experts      finished  2 experts, " in states
+    again = launch(*local)
+    assert again.stdout == done.stdout and again.stderr.count("is there already") == 4
 
 
 def test_an_analysis_is_done_once_for_the_same_inputs(launch, dataset, chosen, tmp_path):

@@ -1,7 +1,6 @@
 """launch.continual as a user starts it."""
 
 import json
-import shlex
 import signal
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 
 from dancejax import condensed
 
-from .conftest import SMALL
+from .conftest import SMALL, parts_of
 
 COMMAND = (
     "continual", *SMALL, "--methods=dance,herding,random", "--steps=2", "--orders=2", "--ipc=2",
@@ -94,13 +93,6 @@ def test_a_folder_of_other_steps_is_refused(whole, launch, dataset):
     assert "classes" in done.stderr
 
 
-def parts_of(launch, *command):
-    """The command of each part, by its name."""
-    printed = launch(*command, "--print_commands").stdout.splitlines()
-    words = [shlex.split(line)[3:] for line in printed]
-    return {own[-1].removeprefix("--cells="): own for own in words}
-
-
 def test_parts_have_commands_of_their_own(launch, dataset, tmp_path):
     command = (*COMMAND, dataset, "--upper_bound", f"--workdir={tmp_path}")
     found = parts_of(launch, *command)
@@ -123,9 +115,9 @@ def test_parts_made_alone_come_to_the_same(whole, launch, dataset, tmp_path):
     command = (*COMMAND, dataset, "--upper_bound", f"--workdir={tmp_path}")
     found = parts_of(launch, *command)
     for name in reversed([name for name in found if "experts" in name]):
-        launch("continual", *found.pop(name))
+        launch(*found.pop(name))
     for name in reversed(found):  # in any order
-        launch("continual", *found[name])
+        launch(*found[name])
     states = launch(*command, "--status").stdout
     assert "10 finished" in states and "1 experts a step" in states
     again = launch(*command)

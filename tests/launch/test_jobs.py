@@ -1,7 +1,6 @@
 """A sweep whose cells are made side by side: the same sets, and a killed driver loses nothing."""
 
 import json
-import os
 import shlex
 import signal
 import subprocess
@@ -128,16 +127,6 @@ def words(arguments):
     return [sys.executable, "-m", f"launch.{arguments[0]}", *arguments[1:]]
 
 
-@pytest.fixture
-def one_core():
-    """Processes that are started here have one core, as each of two workers of two cores: how XLA
-    divides sums depends on it."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, [min(before)])
-    yield
-    os.sched_setaffinity(0, before)
-
-
 def start(arguments, environment, **how):
     return subprocess.run(
         arguments, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, **how
@@ -145,7 +134,6 @@ def start(arguments, environment, **how):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot bind to cores here")
 def test_workers_and_commands_by_hand_make_the_same_sets(
     launch, dataset, environment, one_core, tmp_path
 ):

@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from PIL import Image
 
 from dancejax import condensed, data
 
-from .conftest import EXPERTS, ROOT, SMALL
+from .conftest import EXPERTS, ROOT, SMALL, parts_of
 
 PROGRAMS = (
     "demo",
@@ -369,10 +368,10 @@ def check_cross(launch, dataset, sweep) -> None:
     assert f"{result['accuracy_mean']:.1f} +- {result['accuracy_std']:.1f} |" in lines[0]
     assert launch(*command).stdout == done.stdout
     apart = (*command, f"--workdir={sweep.parent / 'apart'}")
-    printed = launch(*apart, "--print_commands").stdout.splitlines()
-    assert len(printed) == 4 and printed[1].endswith(f"--cells={folder.name}")
-    for line in reversed(printed):
-        launch("cross", *shlex.split(line)[3:])
+    found = parts_of(launch, *apart)
+    assert len(found) == 4 and [*found][1] == folder.name
+    for words in reversed(found.values()):
+        launch(*words)
     assert "4 finished" in launch(*apart, "--status").stdout
     again = launch(*apart)
     assert again.stdout == done.stdout
