@@ -6,23 +6,31 @@
 Every network is trained on every condensed set and coreset, and on the whole set for as many steps
 (early stopping). The one that does best on a part of the training images is chosen and trained on
 the whole set; --whole trains all of them on it and says how far the rankings agree. A space is a
-product of options ("depth=2,3 width=32,64"). The same command goes on after an interruption.
+product of options ("depth=2,3 width=32,64"). Networks can be trained side by side (--engine=local
+--parallel=N, or --engine=slurm; --status says how far they are). The same command goes on after an
+interruption.
 """
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from absl import flags
 
+from dancejax import runs
 from dancejax.applications import cross, nas, spaces
 from dancejax.applications.settings import EvaluationSettings
 from dancejax.coreset import CORESETS
+from dancejax.runs.jobs import Job
 from dancejax.training import protocols
 
-from . import common, flagtypes, settings
+from . import common, flagtypes, jobs, settings
 
 FLAGS = flags.FLAGS
 
 
-def read() -> tuple[nas.Settings, settings.Work, bool]:
-    """The search, the work folder, and whether the plan is only shown."""
+def read(*, shared: bool) -> tuple[nas.Settings, settings.Work]:
+    """The search, and the work folder."""
     given = nas.Settings(
         settings.data(),
         FLAGS.space,
@@ -47,21 +55,118 @@ def read() -> tuple[nas.Settings, settings.Work, bool]:
         other_data=FLAGS.other_data,
         seed=FLAGS.seed,
     )
-    return given, settings.work(), FLAGS.dry_run
+    return given, settings.work(shared=shared)
 
 
 def main() -> None:
-    given, work, dry_run = read()
-    if dry_run:
+    how = jobs.read()
+    given, work = read(shared=how.shared)
+    if FLAGS.dry_run:
         job = nas.prepare(given, run=work.run, say=common.say)
         common.show(nas.plan(job))
         common.end_dry_run(work)
         return
-    result = nas.search(
-        given, run=work.run, say=common.say, begin=lambda train: common.start(work, {}, train)
+
+    def whole() -> None:
+        result = nas.search(
+            given, run=work.run, say=common.say, begin=lambda train: common.start(work, {}, train)
+        )
+        show(result, work)
+
+    def begin() -> None:
+        job = nas.prepare(given, run=work.run, say=common.say)
+        common.start(work, {}, job.train)
+
+    def show_finished() -> None:
+        found = nas.Search(nas.prepare(given, run=work.run))
+        if found.read():
+            found.result().write(work.path)
+            show(found.result(), work)
+
+    program = jobs.Program(
+        work.path,
+        parts(given, work),
+        prepare=lambda _: prepare(given, work),
+        whole=whole,
+        begin=begin,
+        show=show_finished,
+        describe=describe,
     )
+    jobs.run(how, program)
+
+
+def show(result: nas.Result, work: settings.Work) -> None:
+    """Show the tables, and say where all networks are."""
     common.show(result.table())
     common.say(f"all networks: {work.path / 'ranking.csv'}")
+
+
+def networks(given: nas.Settings) -> dict[str, str]:
+    """Each network of the space as a space of its own, by the name of its folder."""
+    found = {}
+    for options in spaces.members(spaces.parse(given.space)):
+        name = spaces.name_of(given.network.chosen, options)
+        own = spaces.describe({option: (value,) for option, value in options.items()})
+        found[spaces.folder_of(name)] = own
+    return found
+
+
+def parts(given: nas.Settings, work: settings.Work) -> list[Job]:
+    """The coresets, the networks, and what is chosen among them: each with its command."""
+
+    def job(name: str, folder: Path, after: Sequence[str], **changes: list[object]) -> Job:
+        argv = jobs.command({"workdir": [work.path], **sets, **changes, "cells": [name]})
+        return Job(name, folder, argv, nas.RECORD, tuple(after))
+
+    folders = cross.find_folders(FLAGS.condensed or ()).values()
+    joined = ",".join(str(path.absolute()) for path in folders)
+    sets: dict[str, list[object]] = {"condensed": [joined]} if joined else {}
+    apart: dict[str, list[object]] = {"top_share": [], "resamples": []}
+    first: list[Job] = []
+    if given.coresets:
+        only: dict[str, list[object]] = {**apart, "whole": [], "whole_epochs": []}
+        first = [job(nas.PROXIES, work.path / nas.PROXIES, (), **only)]
+    after = [other.name for other in first]
+    base = work.path / nas.NETWORKS
+    every = [
+        job(name, base / name, after, space=[space], **apart)
+        for name, space in networks(given).items()
+    ]
+    last: list[Job] = []
+    if not given.whole:
+        last = [job(nas.CHOSEN, work.path / nas.CHOSEN, [other.name for other in every])]
+    return [*first, *every, *last]
+
+
+def prepare(given: nas.Settings, work: settings.Work) -> Callable[[str], None]:
+    """Read the data; returns what makes a part in its folder."""
+    job = nas.prepare(given, run=work.run, say=common.say)
+    names = {spaces.folder_of(name): name for name in job.networks}
+
+    @functools.cache
+    def search() -> nas.Search:
+        return nas.Search(job)
+
+    def make(name: str) -> None:
+        if name == nas.PROXIES:
+            nas.make_coresets(job, common.say)
+        elif name == nas.CHOSEN:
+            found = nas.Search(job)
+            found.read()
+            found.train_chosen(common.say)
+        else:
+            common.show(search().train(names[name]))
+
+    return make
+
+
+def describe(job: Job) -> str:
+    """What a finished part came to: validation accuracies, or which there are."""
+    found = runs.read_json(job.folder / job.result)
+    if job.name == nas.PROXIES:
+        return ", ".join(found["coresets"])
+    accuracies = found["test"] if job.name == nas.CHOSEN else found["validation"]
+    return ", ".join(f"{name} {value:.1f} %" for name, value in accuracies.items())
 
 
 def define_flags() -> None:
@@ -104,4 +209,8 @@ if __name__ == "__main__":
     settings.define_other_data()
     define_flags()
     define_training()
-    common.run(main)
+    jobs.define(
+        f"convnet-depth=2-width=32; {nas.PROXIES}: the coresets, which come first; {nas.CHOSEN}: "
+        "what was chosen, on the whole set, which comes last"
+    )
+    common.run(main, backend=lambda: jobs.read().computes)

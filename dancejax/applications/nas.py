@@ -6,25 +6,25 @@ images. Test images choose nothing.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 
-from dancejax import checks, condensed, coreset, runs, training
-from dancejax.applications import assess, coresets, pool, spaces, trials
+from dancejax import condensed, runs, training
+from dancejax.applications import coresets, pool, spaces, trials
 from dancejax.applications.ranking import EARLY, WHOLE, Proxy, Result
-from dancejax.applications.settings import (
-    Begin,
-    DataSettings,
-    EvaluationSettings,
-    ExpertSettings,
-    NetworkSettings,
-    Say,
-    Source,
-    quiet,
+from dancejax.applications.searches import (
+    CHOSEN,
+    EPOCHS,
+    NETWORKS,
+    PROXIES,
+    WHOLE_EPOCHS,
+    Job,
+    Settings,
+    prepare,
 )
+from dancejax.applications.settings import Begin, NetworkSettings, Say, quiet
 from dancejax.applications.trials import Outcome, Trial
 from dancejax.condensed import CondensedSet
 from dancejax.coreset import CORESETS, Means
@@ -32,95 +32,31 @@ from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.runs import Run, integrity
 from dancejax.training import TrainConfig, experts
+from dancejax.types import Json
 
-EPOCHS, WHOLE_EPOCHS = 200, 100
-DM = EvaluationSettings("dm", EPOCHS, repeats=1)
+__all__ = [
+    "CHOSEN",
+    "EPOCHS",
+    "NETWORKS",
+    "PROXIES",
+    "RECORD",
+    "WHOLE_EPOCHS",
+    "Job",
+    "Result",
+    "Search",
+    "Settings",
+    "make_coresets",
+    "plan",
+    "prepare",
+    "search",
+]
+
+RECORD = "record.json"
+"""In the folder of a network, of the coresets and of the end, when they are finished."""
 KEPT_PROGRAMS = 16
 """Networks whose compiled programs are kept at once: those of all would fill the memory."""
 WRITE_SECONDS = 20.0
 """Between two writings of the tables, which draw bootstrap samples."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """An architecture search; the defaults are DM's (WACV 2023, section 4.4).
-
-    Attributes:
-      source: the data set.
-      space: as `spaces.parse` reads it.
-      sets: condensed sets of the data set, by name.
-      coresets: chosen from the training images, as proxies.
-      ipc: images a class of the coresets, which also says how long early stopping trains.
-      early_stopping: whether the whole set, trained on for as many steps as a coreset, is a proxy.
-      whole: whether every network is trained on the whole set.
-      whole_epochs: of training on the whole set.
-      validation: share of the training images that choose.
-      share: of the networks that are the top.
-      resamples: of the bootstrap.
-      network: what the space does not say.
-      experts: for coresets that need one.
-      training: of every network on every proxy: one protocol and number of epochs.
-      other_data: whether sets of other data are taken.
-      seed: of everything random.
-    """
-
-    source: Source
-    space: str
-    sets: Mapping[str, CondensedSet] = dataclasses.field(default_factory=dict)
-    coresets: Sequence[str] = ("random",)
-    ipc: int = 50
-    early_stopping: bool = True
-    whole: bool = False
-    whole_epochs: int = WHOLE_EPOCHS
-    validation: float = 0.1
-    share: float = 0.05
-    resamples: int = 1000
-    network: NetworkSettings = dataclasses.field(default_factory=NetworkSettings)
-    experts: ExpertSettings = dataclasses.field(default_factory=ExpertSettings)
-    training: EvaluationSettings = DM
-    other_data: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("ipc", "whole_epochs", "resamples"):
-            checks.whole(name, getattr(self, name), 1)
-        if not 0 < self.share <= 1:
-            raise UserError(f"the top share must lie in (0, 1], not {self.share}.")
-        for name in self.coresets:
-            if name not in CORESETS:
-                raise UserError(f"unknown coreset {name!r}; choose among {', '.join(CORESETS)}.")
-        twice = {*self.sets} & {*self.coresets, EARLY, WHOLE}
-        if twice:
-            raise UserError(f"two proxies are called {min(twice)!r}; rename the set's folder.")
-        if not (self.sets or self.coresets or self.early_stopping or self.whole):
-            raise UserError("there is no proxy; give condensed sets or coresets.")
-
-
-class Job(NamedTuple):
-    """What is checked and loaded.
-
-    Attributes:
-      settings: of the search.
-      networks: of the space, by name.
-      train: the training images without those for validation.
-      validation: images that choose.
-      test: images that the chosen networks are tested on.
-      run: with the work folder.
-    """
-
-    settings: Settings
-    networks: Mapping[str, nn.Module]
-    train: Dataset
-    validation: Dataset
-    test: Dataset
-    run: Run
-
-    @property
-    def early_steps(self) -> int:
-        """Steps that a network takes on a coreset, and by early stopping."""
-        images = self.settings.ipc * self.train.num_classes
-        config = _training(self)
-        return config.epochs * training.steps_per_epoch(images, config.batch_size)
 
 
 class Prepared(NamedTuple):
@@ -130,35 +66,6 @@ class Prepared(NamedTuple):
     train: CondensedSet | Dataset
     config: TrainConfig
     limit: int | None = None
-
-
-def prepare(settings: Settings, *, run: Run, say: Say = quiet) -> Job:
-    """Load the data and check everything; nothing is written.
-
-    Args:
-      settings: of the search.
-      run: with the work folder.
-      say: takes sentences about choices.
-
-    Raises:
-      UserError: a network that is not possible, or sets that do not fit the data.
-    """
-    if run.folder is None:
-        raise UserError("an architecture search needs a folder; give Run(FOLDER).")
-    source = settings.source.sized(say)
-    if settings.sets and isinstance(source, DataSettings):
-        source, _ = assess.check_sources(settings.sets, source, other_data=settings.other_data)
-    whole, test = source.load("train"), source.load("test")
-    for name, made in settings.sets.items():
-        if made.classes != whole.classes or made.image_shape != whole.image_shape:
-            raise UserError(f"the set {name!r} has other classes or images than {whole.name}.")
-    train, validation = whole.split(settings.validation, seed=settings.seed)
-    if settings.coresets:
-        coreset.check_ipc(train, settings.ipc)
-    found = spaces.create(spaces.parse(settings.space), train, settings.network)
-    job = Job(settings, found, train, validation, test, run)
-    _training(job)
-    return job
 
 
 def search(settings: Settings, *, run: Run, say: Say = quiet, begin: Begin | None = None) -> Result:
@@ -178,27 +85,23 @@ def search(settings: Settings, *, run: Run, say: Say = quiet, begin: Begin | Non
     job = prepare(settings, run=run, say=say)
     if begin is not None:
         begin(job.train)
-    proxies = _proxies(job, say)
+    make_coresets(job, say)
+    at_work = Search(job)
     say(
-        f"{len(job.networks)} networks on {', '.join(p.about.title for p in proxies)}; "
+        f"{len(job.networks)} networks on {', '.join(p.about.title for p in at_work.proxies)}; "
         f"{len(job.validation)} of the training images choose"
     )
-    return _Search(job, proxies).run_to_end(say)
+    return at_work.run_to_end(say)
 
 
-def _training(job: Job) -> TrainConfig:
-    """How networks are trained on proxies."""
-    return job.settings.training.training("", job.test)[1]
-
-
-def _proxies(job: Job, say: Say) -> list[Prepared]:
-    """The proxies in the order of the table; coresets are chosen, or read if they are there."""
-    settings, config = job.settings, _training(job)
+def _proxies(job: Job) -> list[Prepared]:
+    """The proxies in the order of the table; raises UserError if a coreset is not there."""
+    settings, config = job.settings, job.training
 
     def steps(images: int, epochs: int) -> int:
         return epochs * training.steps_per_epoch(images, config.batch_size)
 
-    sets = {name: _coreset(job, name, say) for name in settings.coresets} | dict(settings.sets)
+    sets = {name: _coreset(job, name) for name in settings.coresets} | dict(settings.sets)
     found = []
     for name, made in sets.items():
         known = made.method if made.ipc == settings.ipc else ""
@@ -216,38 +119,61 @@ def _proxies(job: Job, say: Say) -> list[Prepared]:
     return found
 
 
-def _coreset(job: Job, name: str, say: Say) -> CondensedSet:
-    """A coreset of the training images without those for validation, in a folder of its own."""
+def _coreset(job: Job, name: str) -> CondensedSet:
+    """A coreset that is there, of the training images without those for validation."""
+    settings, folder = job.settings, job.folder / PROXIES / name / "condensed"
+    if not (folder / "manifest.json").exists():
+        raise UserError(f"there is no {folder}; make it first, with --cells={PROXIES}.")
+    made = condensed.load(folder)
+    integrity.check_same(
+        {"ipc": made.ipc, "dataset": made.source["fingerprint"]},
+        {"ipc": settings.ipc, "dataset": job.train.fingerprint},
+        folder.parent,
+    )
+    return made
+
+
+def make_coresets(job: Job, say: Say = quiet) -> None:
+    """Choose the coresets that are not there yet, each in a folder of its own.
+
+    Args:
+      job: of `prepare`.
+      say: takes what is trained for them.
+    """
     settings, train = job.settings, job.train
-    run = job.run.within(f"proxies/{name}").opened()
-    assert run.folder is not None
-    if (run.folder / "condensed" / "manifest.json").exists():
-        made = condensed.load(run.folder / "condensed")
-        integrity.check_same(
-            {"ipc": made.ipc, "dataset": made.source["fingerprint"]},
-            {"ipc": settings.ipc, "dataset": train.fingerprint},
-            run.folder,
-        )
-        return made
-    network = settings.network.create(train)
-    found = None
-    if CORESETS[name].needs == "experts":
-        one = dataclasses.replace(settings.experts, count=1)
-        own = job.run.within("proxies/experts")
-        pool.train(train, job.validation, network, one, seed=settings.seed, say=say, run=own)
-        assert own.folder is not None
-        found = experts.load_pool(own.folder, count=1, dataset=train)
-    config = settings.experts.training(train, cutmix=0.0)
-    means = Means(experts=found, network=network, config=config, run=run)
-    return coresets.make(name, train, settings.ipc, seed=settings.seed, means=means)
+    folder = runs.open_workdir(job.folder / PROXIES) if settings.coresets else None
+    for name in settings.coresets:
+        run = job.run.within(f"{PROXIES}/{name}").opened()
+        assert run.folder is not None
+        if (run.folder / "condensed" / "manifest.json").exists():
+            continue
+        network, found = settings.network.create(train), None
+        if CORESETS[name].needs == "experts":
+            one = dataclasses.replace(settings.experts, count=1)
+            own = job.run.within(f"{PROXIES}/experts")
+            pool.train(train, job.validation, network, one, seed=settings.seed, say=say, run=own)
+            assert own.folder is not None
+            found = experts.load_pool(own.folder, count=1, dataset=train)
+        config = settings.experts.training(train, cutmix=0.0)
+        means = Means(experts=found, network=network, config=config, run=run)
+        coresets.make(name, train, settings.ipc, seed=settings.seed, means=means)
+    if folder is not None:
+        runs.write_json(folder / RECORD, {"coresets": [*settings.coresets]})
 
 
-class _Search:
-    """A search at work: the networks so far, and their tables."""
+class Search:
+    """A search at work: its proxies, and the networks that are trained so far.
 
-    def __init__(self, job: Job, proxies: Sequence[Prepared]) -> None:
-        self.job, self.proxies = job, proxies
-        names = [proxy.about.name for proxy in proxies]
+    Args:
+      job: of `prepare`; the coresets are there (`make_coresets`).
+
+    Raises:
+      UserError: a coreset is not there, or is another one.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.proxies = job, _proxies(job)
+        names = [proxy.about.name for proxy in self.proxies]
         self.validation: dict[str, list[float]] = {name: [] for name in names}
         self.seconds: dict[str, list[float]] = {name: [] for name in names}
         self.test: dict[str, float] = {}
@@ -256,36 +182,103 @@ class _Search:
     def run_to_end(self, say: Say) -> Result:
         """Train the networks that are not finished, and the chosen ones on the whole set."""
         job, due = self.job, runs.Every(WRITE_SECONDS)
-        folder, log = job.run.folder, job.run.log()
-        assert folder is not None
+        log = job.run.log()
         log.rewind("nas", 0)
         total = len(job.networks) * len(self.proxies)
         with runs.Progress("nas", total, enabled=job.run.progress) as bar:
             for number, name in enumerate(job.networks, 1):
-                for proxy in self.proxies:
-                    self._train(name, proxy)
-                    bar.update(bar.done + 1)
-                self.done.append(name)
-                best = {p: max(found) for p, found in self.validation.items()}
-                now = {p: found[-1] for p, found in self.validation.items()}
-                log.write("nas", number, **now, **{f"best_{p}": best[p] for p in best})
+                with runs.owned(job.network_folder(name)):
+                    self.train(name, lambda: bar.update(bar.done + 1))
+                self._log(log)
                 if number == 1 or due.due():
-                    self.result().write(folder)
-                if number % KEPT_PROGRAMS == 0:
-                    jax.clear_caches()
+                    self.result().write(job.folder)
         log.close()
-        self._train_chosen(say)
+        self.train_chosen(say)
         result = self.result()
-        result.write(folder)
+        result.write(job.folder)
         return result
 
-    def _train(self, name: str, proxy: Prepared) -> None:
-        found = self._measured(name, proxy)
-        own = proxy.about.name
+    def train(self, name: str, tick: Callable[[], object] = lambda: None) -> Json:
+        """Train a network on every proxy in its folder, or read what is finished.
+
+        Args:
+          name: of the network.
+          tick: called after each proxy.
+
+        Returns:
+          What the network's record.json says: accuracies in percent.
+        """
+        for proxy in self.proxies:
+            self._take(name, proxy)
+            tick()
+        self.done.append(name)
+        folder = runs.open_workdir(self.job.network_folder(name))
+        own = {proxy: found[-1] for proxy, found in self.validation.items()}
+        record = {"validation": own, "test": self.test.get(name)}
+        runs.write_json(folder / RECORD, record)
+        if len(self.done) % KEPT_PROGRAMS == 0:
+            jax.clear_caches()
+        return record
+
+    def read(self) -> bool:
+        """Take in the networks that are finished, and write metrics.jsonl; nothing is trained.
+
+        Returns:
+          Whether there are some.
+        """
+        log = self.job.run.log()
+        log.rewind("nas", 0)
+        for name in self.job.networks:
+            folder = self.job.network_folder(name)
+            if all(trials.finished(folder / proxy.about.name) for proxy in self.proxies):
+                for proxy in self.proxies:
+                    self._take(name, proxy)
+                self.done.append(name)
+                self._log(log)
+        log.close()
+        for name in self._chosen() if self.done else []:
+            if trials.finished(self.job.network_folder(name) / WHOLE):
+                self.test[name] = self._on_whole(name)
+        return bool(self.done)
+
+    def train_chosen(self, say: Say) -> None:
+        """Train on the whole set what the proxies chose, where that was not done.
+
+        Args:
+          say: takes what is trained.
+
+        Raises:
+          UserError: not all networks are trained.
+        """
+        if missing := len(self.job.networks) - len(self.done):
+            raise UserError(f"{missing} networks are not trained yet; make them first.")
+        for name, title in self._chosen().items():
+            say(f"{name}, chosen by {title}, on the whole set")
+            with runs.owned(self.job.network_folder(name)):
+                self.test[name] = self._on_whole(name)
+        if not self.job.settings.whole:
+            folder = runs.open_workdir(self.job.folder / CHOSEN)
+            runs.write_json(folder / RECORD, {"test": self.test})
+
+    def _chosen(self) -> dict[str, str]:
+        """What proxies chose and is not known to be trained on the whole set, with their titles."""
+        result, found = self.result(), dict[str, str]()
+        for about in result.proxies:
+            found.setdefault(result.choice(about).network, about.title)
+        return {name: title for name, title in found.items() if name not in self.test}
+
+    def _take(self, name: str, proxy: Prepared) -> None:
+        found, own = self._measured(name, proxy), proxy.about.name
         self.validation[own].append(found.accuracies[0][0])
         self.seconds[own].append(found.seconds)
         if own == WHOLE:
             self.test[name] = found.accuracies[0][1]
+
+    def _on_whole(self, name: str) -> float:
+        """Train a network on the whole set, and return its accuracy on the test images."""
+        config = dataclasses.replace(self.job.training, epochs=self.job.settings.whole_epochs)
+        about = Proxy(WHOLE, "", len(self.job.train), 0)
+        return self._measured(name, Prepared(about, self.job.train, config)).accuracies[0][1]
 
     def _measured(self, name: str, proxy: Prepared) -> Outcome:
         """Train a network on a proxy in its folder, without a bar of its own."""
@@ -293,19 +286,16 @@ class _Search:
         tests = (job.validation, job.test) if whole else (job.validation,)
         network, seed = job.networks[name], job.settings.seed
         trial = Trial(proxy.train, tests, network, proxy.config, seed=seed, limit=proxy.limit)
-        run = job.run.within(f"networks/{spaces.folder_of(name)}/{proxy.about.name}")
-        return trials.measure(trial, run=dataclasses.replace(run, progress=False))
+        folder = job.network_folder(name) / proxy.about.name
+        return trials.measure(
+            trial, run=dataclasses.replace(job.run, folder=folder, progress=False)
+        )
 
-    def _train_chosen(self, say: Say) -> None:
-        """Train on the whole set what the proxies chose, where that was not done."""
-        config = dataclasses.replace(_training(self.job), epochs=self.job.settings.whole_epochs)
-        about = Proxy(WHOLE, "", len(self.job.train), 0)
-        for proxy in self.proxies:
-            name = self.result().choice(proxy.about).network
-            if name not in self.test:
-                say(f"{name}, chosen by {proxy.about.title}, on the whole set")
-                found = self._measured(name, Prepared(about, self.job.train, config))
-                self.test[name] = found.accuracies[0][1]
+    def _log(self, log: runs.MetricsLog) -> None:
+        """Write a line for the network that came last."""
+        now = {proxy: found[-1] for proxy, found in self.validation.items()}
+        best = {f"best_{proxy}": max(found) for proxy, found in self.validation.items()}
+        log.write("nas", len(self.done), **now, **best)
 
     def result(self) -> Result:
         """What is computed so far."""
@@ -334,9 +324,9 @@ def plan(job: Job) -> str:
     Args:
       job: of `prepare`.
     """
-    settings, config = job.settings, _training(job)
+    settings, config = job.settings, job.training
     early = [EARLY] if settings.early_stopping else []
-    own = [*settings.coresets, *settings.sets, *early, *([WHOLE] if settings.whole else [])]
+    proxies = [*settings.coresets, *settings.sets, *early, *([WHOLE] if settings.whole else [])]
     lines = [
         f"{len(job.networks)} networks: {spaces.describe(spaces.parse(settings.space))}",
         f"{len(job.train)} training images, {len(job.validation)} for validation, "
@@ -346,9 +336,7 @@ def plan(job: Job) -> str:
         "| proxy | networks to train | there |",
         "|---|---|---|",
     ]
-    base = job.run.within("networks").folder
-    for name in own:
-        paths = [base / spaces.folder_of(n) / name for n in job.networks] if base else []
-        there = sum(trials.finished(path) for path in paths)
+    for name in proxies:
+        there = sum(trials.finished(job.network_folder(own) / name) for own in job.networks)
         lines.append(f"| {name} | {len(job.networks)} | {there} |")
     return "\n".join(lines)

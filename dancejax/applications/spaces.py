@@ -62,8 +62,7 @@ def create(space: Space, dataset: Dataset, base: NetworkSettings) -> dict[str, n
       UserError: an option that the network has not, or a network that is not possible.
     """
     found = {}
-    for values in itertools.product(*space.values()):
-        options = dict(zip(space, values, strict=True))
+    for options in members(space):
         name = name_of(base.chosen, options)
         network = NetworkSettings(base.name, {**base.options, **options}).create(dataset)
         try:
@@ -72,6 +71,11 @@ def create(space: Space, dataset: Dataset, base: NetworkSettings) -> dict[str, n
             raise UserError(f"{name}: {error}") from error
         found[name] = network
     return found
+
+
+def members(space: Space) -> list[dict[str, Any]]:
+    """Return the options of every network of a space, in the order of the product."""
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
 
 def name_of(network: str, options: dict[str, Any]) -> str:
