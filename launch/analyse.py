@@ -15,7 +15,7 @@ from collections.abc import Callable
 from absl import flags
 
 from dancejax import analysis, runs
-from dancejax.applications import analyse, cross
+from dancejax.applications import analyse, cross, loads
 from dancejax.runs.jobs import Job
 
 from . import common, flagtypes, jobs, settings
@@ -74,6 +74,9 @@ def main() -> None:
         found = {name: runs.read_json(path) for name, path in paths.items() if path.exists()}
         common.show(analyse.summary(found))
 
+    def plan() -> tuple[str, loads.Loads]:
+        return "", loads.of_analyses(analyse.prepare(given, run=work.run))
+
     program = jobs.Program(
         work.path,
         parts(given, work),
@@ -82,6 +85,7 @@ def main() -> None:
         begin=begin,
         show=show,
         describe=describe,
+        plan=plan,
     )
     jobs.run(how, program)
 

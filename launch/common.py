@@ -14,10 +14,10 @@ from dancejax.runs import backend, parallel
 from dancejax.types import Json
 
 from . import guard
-from .guard import command, open_workdir as make_workdir, say, show
+from .guard import command, end_dry_run, open_workdir as make_workdir, say, show
 from .settings import PRECISIONS, Machine, Work, machine
 
-__all__ = ["command", "make_workdir", "run", "say", "show"]
+__all__ = ["command", "end_dry_run", "make_workdir", "run", "say", "show"]
 
 
 def start_devices(machine: Machine | None) -> None:
@@ -113,11 +113,6 @@ def start(work: Work, settings: Json, dataset: Dataset | None = None) -> Path:
         "device": str(jax.devices()[0].device_kind),
     }
     return guard.open_workdir(work.folder, config)
-
-
-def end_dry_run(work: Work) -> None:
-    """Say that nothing is written."""
-    say(f"a dry run: nothing is written; the work folder would be {work.folder}")
 
 
 def accuracy(mean: float, std: float, networks: int, digits: int = 2) -> str:

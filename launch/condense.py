@@ -125,7 +125,7 @@ def main() -> None:
     given, work, dry_run = read()
     job = own_folder.prepare(given, run=work.run, say=common.say, estimate=dry_run or None)
     if dry_run:
-        common.end_dry_run(work)
+        common.end_dry_run(work.folder)
         return
     common.start(work, job.about(), job.train)
     outcome = own_folder.carry_out(job, say=common.say, command=common.command())

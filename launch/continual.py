@@ -15,7 +15,7 @@ from collections.abc import Callable
 from absl import flags
 
 from dancejax import coreset, methods, runs
-from dancejax.applications import continual
+from dancejax.applications import continual, loads
 from dancejax.applications.settings import EvaluationSettings
 from dancejax.runs.jobs import Job
 from dancejax.training import protocols
@@ -25,8 +25,8 @@ from . import common, flagtypes, jobs, settings
 FLAGS = flags.FLAGS
 
 
-def read(*, shared: bool) -> tuple[continual.Settings, settings.Work, bool]:
-    """What is learnt, the work folder, and whether the plan is only shown."""
+def read(*, shared: bool) -> tuple[continual.Settings, settings.Work]:
+    """What is learnt, and the work folder."""
     training = EvaluationSettings(
         FLAGS.protocol,
         FLAGS.epochs,
@@ -49,17 +49,12 @@ def read(*, shared: bool) -> tuple[continual.Settings, settings.Work, bool]:
         whole_epochs=FLAGS.whole_epochs if FLAGS.upper_bound else None,
         seed=FLAGS.seed,
     )
-    return given, settings.work(shared=shared), FLAGS.dry_run
+    return given, settings.work(shared=shared)
 
 
 def main() -> None:
     how = jobs.read()
-    given, work, dry_run = read(shared=how.shared)
-    if dry_run:
-        job = continual.prepare(given, run=work.run, say=common.say)
-        common.show(continual.plan(job))
-        common.end_dry_run(work)
-        return
+    given, work = read(shared=how.shared)
 
     def whole() -> None:
         result = continual.learn(
@@ -79,6 +74,11 @@ def main() -> None:
             show(result, work)
 
     every = parts(given, work)
+
+    def plan() -> tuple[str, loads.Loads]:
+        job = continual.prepare(given, run=work.run, say=common.say)
+        return continual.plan(job), loads.of_continual(job)
+
     program = jobs.Program(
         work.path,
         [job for job, _ in every],
@@ -87,6 +87,7 @@ def main() -> None:
         begin=begin,
         show=show_finished,
         describe=describe,
+        plan=plan,
     )
     jobs.run(how, program)
 
@@ -185,7 +186,6 @@ def define_flags() -> None:
         "upper_bound", False, "train on all images of the classes seen, too, in each order"
     )
     flags.DEFINE_integer("whole_epochs", 100, "epochs of the upper bound", lower_bound=1)
-    flags.DEFINE_bool("dry_run", False, "show the plan and what of it is there, and stop")
 
 
 def define_training() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import flags
 
 from dancejax import networks, runs
-from dancejax.applications import cross
+from dancejax.applications import cross, loads
 from dancejax.runs.jobs import Job
 
 from . import common, flagtypes, jobs, settings
@@ -59,6 +59,9 @@ def main() -> None:
             cross.write(rows, work.path)
             common.show(cross.table(rows))
 
+    def plan() -> tuple[str, loads.Loads]:
+        return "", loads.of_cross(cross.prepare(table, run=work.run))
+
     program = jobs.Program(
         work.path,
         parts(folders, table, work),
@@ -67,6 +70,7 @@ def main() -> None:
         begin=begin,
         show=show,
         describe=lambda job: f"{runs.read_json(job.folder / job.result)['accuracy_mean']:.1f} %",
+        plan=plan,
     )
     jobs.run(how, program)
 

@@ -71,6 +71,11 @@ def show(result: object) -> None:
         print(result if isinstance(result, str) else json.dumps(result, indent=2))
 
 
+def end_dry_run(folder: Path) -> None:
+    """Say that nothing is written."""
+    say(f"a dry run: nothing is written; the work folder would be {folder}")
+
+
 def open_workdir(path: Path, config: Json | None = None) -> Path:
     """Make and lock a work folder; config.json, if any, is written when the run begins."""
     workdir = runs.check_workdir(path)

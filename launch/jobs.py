@@ -15,6 +15,8 @@ from typing import Any
 import jax
 from absl import flags
 
+from dancejax.applications import forecast
+from dancejax.applications.loads import Loads
 from dancejax.errors import UserError
 from dancejax.report.progress import Watch
 from dancejax.runs import child, jobs, slurm
@@ -27,6 +29,7 @@ FLAGS = flags.FLAGS
 OWN = (
     "cancel",
     "cells",
+    "dry_run",
     "engine",
     "flagfile",
     "parallel",
@@ -51,11 +54,13 @@ class How:
     together: int | None
     print_commands: bool
     status: bool
+    dry_run: bool
     watch: bool
     cancel: bool
     slurm: Path | None
     sbatch: Sequence[str]
     coordinator: str | None
+    devices: int | None
     cells: Sequence[str] | None
 
     def __post_init__(self) -> None:
@@ -73,20 +78,20 @@ class How:
             raise UserError("--slurm and --sbatch are for --engine=slurm; give that, too.")
         if self.watch and not self.status:
             raise UserError("--watch is for --status; give that, too.")
-        asked = ("print_commands", "status", "cancel")
+        asked = ("print_commands", "status", "cancel", "dry_run")
         given = [f"--{name}" for name in asked if getattr(self, name)]
         if len(given) > 1:
             raise UserError(f"{' and '.join(given)} are different things; give one of them.")
 
     @property
     def computes(self) -> bool:
-        """Whether this process makes the parts itself."""
-        return self.engine == "serial" and not self.looks
+        """Whether this process makes the parts itself, or tries how fast it would."""
+        return self.dry_run or (self.engine == "serial" and not self.looks)
 
     @property
     def shared(self) -> bool:
         """Whether another process may have the work folder: parts take their own."""
-        return self.looks or self.cells is not None
+        return self.looks or self.dry_run or self.cells is not None
 
     @property
     def looks(self) -> bool:
@@ -107,6 +112,8 @@ class Program:
       begin: checks everything and takes the work folder, before other processes make the parts.
       show: writes and shows what the finished parts come to.
       describe: what there is to say of a finished part.
+      plan: checks everything, and returns the plan in words ("" for none) and the load of each part
+        by its name.
     """
 
     path: Path
@@ -116,11 +123,14 @@ class Program:
     begin: Callable[[], None]
     show: Callable[[], None]
     describe: Callable[[Job], str]
+    plan: Callable[[], tuple[str, Loads]]
 
 
 def run(how: How, program: Program) -> None:
     """Do what the flags ask for: all parts, some, by other processes, or a look at them."""
-    if how.cells is not None:
+    if how.dry_run:
+        _expect(how, program)
+    elif how.cells is not None:
         _make(how, program)
     elif how.computes:
         program.whole()
@@ -164,6 +174,24 @@ def _make(how: How, program: Program) -> None:
     end(failed)
 
 
+def _expect(how: How, program: Program) -> None:
+    """Show the plan and what the parts will take; nothing is written."""
+    text, loads = program.plan()
+    if text:
+        guard.show(f"{text}\n")
+    done = {job.name: (job.folder / job.result).exists() for job in program.parts}
+    machine, found = forecast.expect(program.parts, done, loads, how.devices)
+    workers = {"serial": 1, "local": _workers(how), "slurm": how.parallel}[how.engine]
+    local = how.engine != "slurm"
+    guard.show(forecast.table(found, machine, local=local, workers=workers))
+    guard.end_dry_run(program.path)
+
+
+def _workers(how: How) -> int:
+    """Processes at a time of --engine=local."""
+    return how.parallel or min(2, os.cpu_count() or 1)
+
+
 def define(examples: str) -> None:
     """Define the flags; examples: of the parts' names, for the help of --cells."""
     flagtypes.define_texts(
@@ -203,6 +231,12 @@ def define(examples: str) -> None:
     flags.DEFINE_multi_string("sbatch", [], "such a line, KEY=VALUE; may be repeated")
     flags.DEFINE_bool(
         "print_commands", False, "print a command for each part, for any other scheduler, and end"
+    )
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "show the parts, what is there, and roughly how long the rest will take on this machine's "
+        "devices, by --engine and --parallel, and end",
     )
     flags.DEFINE_bool("status", False, "say where each part stands, and end")
     flags.DEFINE_bool("watch", False, "with --status: again every few seconds, until all are done")
@@ -319,9 +353,8 @@ def drive(how: How, program: Program) -> list[State]:
     """
     parts, workdir, together = program.parts, program.path, _together(how, program)
     if how.engine == "local":
-        workers = how.parallel or min(2, os.cpu_count() or 1)
         jobs.note(workdir, sys.orig_argv)
-        return jobs.run(parts, workers, say=guard.say, together=together)
+        return jobs.run(parts, _workers(how), say=guard.say, together=together)
     options, own = slurm.options(how.slurm, how.sbatch), workdir / "slurm"
     slurm.submit(parts, options, own, parallel=how.parallel, say=guard.say, together=together)
     return _states(parts)

@@ -18,7 +18,7 @@ from pathlib import Path
 from absl import flags
 
 from dancejax import runs
-from dancejax.applications import cross, nas, spaces
+from dancejax.applications import cross, loads, nas, spaces
 from dancejax.applications.settings import EvaluationSettings
 from dancejax.coreset import CORESETS
 from dancejax.runs.jobs import Job
@@ -61,11 +61,6 @@ def read(*, shared: bool) -> tuple[nas.Settings, settings.Work]:
 def main() -> None:
     how = jobs.read()
     given, work = read(shared=how.shared)
-    if FLAGS.dry_run:
-        job = nas.prepare(given, run=work.run, say=common.say)
-        common.show(nas.plan(job))
-        common.end_dry_run(work)
-        return
 
     def whole() -> None:
         result = nas.search(
@@ -83,6 +78,10 @@ def main() -> None:
             found.result().write(work.path)
             show(found.result(), work)
 
+    def plan() -> tuple[str, loads.Loads]:
+        job = nas.prepare(given, run=work.run, say=common.say)
+        return nas.plan(job), loads.of_nas(job)
+
     program = jobs.Program(
         work.path,
         parts(given, work),
@@ -91,6 +90,7 @@ def main() -> None:
         begin=begin,
         show=show_finished,
         describe=describe,
+        plan=plan,
     )
     jobs.run(how, program)
 
@@ -188,7 +188,6 @@ def define_flags() -> None:
     )
     flagtypes.define_number("top_share", 0.05, "of the networks that are the top", above=0)
     flags.DEFINE_integer("resamples", 1000, "of the bootstrap interval", lower_bound=1)
-    flags.DEFINE_bool("dry_run", False, "show the plan and what of it is there, and stop")
 
 
 def define_training() -> None:

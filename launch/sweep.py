@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from dancejax import coreset, methods, runs
-from dancejax.applications import grid, grid_table
+from dancejax.applications import grid, grid_table, loads
 from dancejax.applications.cell import Cell
 from dancejax.applications.settings import EvaluationSettings
 from dancejax.errors import UserError
@@ -93,6 +93,9 @@ def main() -> None:
         if rows:
             common.show(grid_table.table(rows))
 
+    def plan() -> tuple[str, loads.Loads]:
+        return "", loads.of_grid(grid.open_grid(cells, cells.cells(), run=work.run, say=common.say))
+
     jobs.run(
         how,
         jobs.Program(
@@ -103,6 +106,7 @@ def main() -> None:
             begin=begin,
             show=show,
             describe=describe,
+            plan=plan,
         ),
     )
 

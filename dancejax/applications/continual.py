@@ -44,6 +44,7 @@ __all__ = [
     "prepare",
     "ready_experts",
     "result_of",
+    "trained_on",
 ]
 
 RECORD = "part.json"
@@ -254,7 +255,7 @@ def carry_out(job: Job, part: Part, *, say: Say = quiet) -> Course:
                 train,
                 tuple(tests[: step + 1]),
                 network,
-                _training(job, part, train),
+                _training(job, part, **protocols.size_of(train)),
                 networks=settings.training.networks,
                 seed=settings.seed + part.order,
             ),
@@ -285,13 +286,31 @@ def _memory(job: Job, part: Part, step: int, sets: list[CondensedSet]) -> Conden
     return incremental.memory_of(sets, steps[: step + 1], job.train)
 
 
-def _training(job: Job, part: Part, train: CondensedSet | Dataset) -> TrainConfig:
-    """How networks are trained on a memory, or on the whole set."""
+def _training(job: Job, part: Part, *, decoded: int, factor: int) -> TrainConfig:
+    """How networks are trained on a memory, or on the whole set: `protocols.size_of` it."""
     how = job.settings.training
     if part.method == WHOLE:
         how = dataclasses.replace(how, epochs=job.settings.whole_epochs)
-    _, config = how.training(part.method, job.test, **protocols.size_of(train))
-    return config
+    return how.training(part.method, job.test, decoded=decoded, factor=factor)[1]
+
+
+def trained_on(job: Job, part: Part, seen: np.ndarray, factor: int) -> tuple[int, TrainConfig]:
+    """Foresee what networks are trained on after a step.
+
+    Args:
+      job: of `prepare`.
+      part: which.
+      seen: labels of the classes seen, int [c].
+      factor: of the method.
+
+    Returns:
+      (training images, how).
+    """
+    counts = np.full(len(seen), job.settings.ipc * factor**2)
+    if part.method == WHOLE:
+        counts = job.train.class_counts[seen]
+    config = _training(job, part, decoded=int(counts.max()), factor=factor)
+    return int(counts.sum()), config
 
 
 def _make(job: Job, part: Part, step: int) -> CondensedSet:

@@ -1,6 +1,7 @@
 """Default settings chosen from the size of the data and the machine, and what a run will take."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -88,6 +89,8 @@ def image_size(sizes: list[tuple[int, int]]) -> int | None:
     return max(side for side in (32, 64, 128) if side <= max(32, usual))
 
 
+GRADIENT = 3
+"""Forward passes that an image with a gradient costs: the gradient's two and its own."""
 INIT = "real"
 """What stored images start from without a paper's settings (`initialisation.INITS`)."""
 
@@ -97,29 +100,46 @@ def step_seconds(
 ) -> tuple[float, str]:
     """Foresee an iteration's seconds from its arithmetic and the machine's speed.
 
-    Nothing of the iteration is compiled: a forward pass is counted for each real image, three (the
-    gradient's two and its own) for each one with a gradient.
+    Nothing of the iteration is compiled: a forward pass is counted for each real image, GRADIENT
+    for each one with a gradient.
 
     Returns:
       (seconds, the setting that most of them are due to).
     """
-    config = method.config
-    classes, decoded = dataset.num_classes, ipc * config.factor**2
+    passes = step_passes(method, dataset.num_classes, ipc)
+    flops = forward_operations(network, dataset.image_shape)
+    speed = backend.matmul_speed() * jax.local_device_count()
+    return flops * sum(passes.values()) / speed, max(passes, key=lambda name: passes[name])
+
+
+def step_passes(method: Method, classes: int, ipc: int) -> dict[str, float]:
+    """Count the forward passes of an iteration, by the settings that they are due to.
+
+    Args:
+      method: made for a network.
+      classes: of the data set.
+      ipc: stored images per class.
+    """
+    config, decoded = method.config, ipc * method.config.factor**2
     synthetic = min(decoded, config.batch_syn or decoded) * classes
-    passes = {"batch_real": config.batch_real * classes, "factor": 3 * synthetic}
+    passes = {"batch_real": config.batch_real * classes, "factor": GRADIENT * synthetic}
     if method.needs_experts:
         passes["factor"] *= 2  # calibration's
     trained = getattr(config, "networks_trained", 0) * getattr(config, "train_steps", 0)
     if trained:
-        passes["train_batch"] = 3 * trained * config.train_batch
-    images = jax.ShapeDtypeStruct((1, *dataset.image_shape), jnp.float32)
+        passes["train_batch"] = GRADIENT * trained * config.train_batch
+    return passes
+
+
+@functools.lru_cache(maxsize=2048)
+def forward_operations(network: nn.Module, image_shape: tuple[int, int, int]) -> float:
+    """Return the floating-point operations of a forward pass of one image; nothing is compiled."""
+    images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     variables = jax.eval_shape(
-        lambda key: networks.init(network, key, dataset.image_shape), jax.random.key(0)
+        lambda key: networks.init(network, key, image_shape), jax.random.key(0)
     )
     lowered = jax.jit(lambda v, x: networks.infer(network, v, x)).lower(variables, images)
-    flops = float((lowered.cost_analysis() or {}).get("flops", 0.0))
-    speed = backend.matmul_speed() * jax.local_device_count()
-    return flops * sum(passes.values()) / speed, max(passes, key=lambda name: passes[name])
+    return float((lowered.cost_analysis() or {}).get("flops", 0.0))
 
 
 def _epochs(images: int, count: int, least: int, most: int) -> int:
