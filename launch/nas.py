@@ -29,8 +29,9 @@ from . import common, flagtypes, jobs, settings
 FLAGS = flags.FLAGS
 
 
-def read(*, shared: bool) -> tuple[nas.Settings, settings.Work]:
-    """The search, and the work folder."""
+def read(*, shared: bool) -> tuple[nas.Settings, list[Path], settings.Work]:
+    """The search, the folders of its sets, and the work folder."""
+    folders = cross.find_folders(FLAGS.condensed or ())
     given = nas.Settings(
         settings.data(),
         FLAGS.space,
@@ -55,12 +56,12 @@ def read(*, shared: bool) -> tuple[nas.Settings, settings.Work]:
         other_data=FLAGS.other_data,
         seed=FLAGS.seed,
     )
-    return given, settings.work(shared=shared)
+    return given, list(folders.values()), settings.work(shared=shared)
 
 
 def main() -> None:
     how = jobs.read()
-    given, work = read(shared=how.shared)
+    given, folders, work = read(shared=how.shared)
 
     def whole() -> None:
         result = nas.search(
@@ -84,7 +85,7 @@ def main() -> None:
 
     program = jobs.Program(
         work.path,
-        parts(given, work),
+        parts(given, folders, work),
         prepare=lambda _: prepare(given, work),
         whole=whole,
         begin=begin,
@@ -111,14 +112,13 @@ def networks(given: nas.Settings) -> dict[str, str]:
     return found
 
 
-def parts(given: nas.Settings, work: settings.Work) -> list[Job]:
+def parts(given: nas.Settings, folders: Sequence[Path], work: settings.Work) -> list[Job]:
     """The coresets, the networks, and what is chosen among them: each with its command."""
 
     def job(name: str, folder: Path, after: Sequence[str], **changes: list[object]) -> Job:
         argv = jobs.command({"workdir": [work.path], **sets, **changes, "cells": [name]})
         return Job(name, folder, argv, nas.RECORD, tuple(after))
 
-    folders = cross.find_folders(FLAGS.condensed or ()).values()
     joined = ",".join(str(path.absolute()) for path in folders)
     sets: dict[str, list[object]] = {"condensed": [joined]} if joined else {}
     apart: dict[str, list[object]] = {"top_share": [], "resamples": []}

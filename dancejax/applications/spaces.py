@@ -10,6 +10,7 @@ from dancejax import networks
 from dancejax.applications.settings import NetworkSettings
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
+from dancejax.types import Json
 
 SPACES = {
     "dm720": "depth=1,2,3,4 width=32,64,128,256 activation=sigmoid,relu,leaky_relu "
@@ -73,12 +74,12 @@ def create(space: Space, dataset: Dataset, base: NetworkSettings) -> dict[str, n
     return found
 
 
-def members(space: Space) -> list[dict[str, Any]]:
+def members(space: Space) -> list[Json]:
     """Return the options of every network of a space, in the order of the product."""
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
 
-def name_of(network: str, options: dict[str, Any]) -> str:
+def name_of(network: str, options: Json) -> str:
     """Return a network's name, as "convnet:depth=2:width=32"."""
     return ":".join([network, *(f"{option}={value}" for option, value in options.items())])
 

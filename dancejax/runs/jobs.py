@@ -16,7 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dancejax.errors import UserError
 from dancejax.runs import child, folder
@@ -103,7 +103,7 @@ def forget(job: Job) -> None:
         (job.folder / name).unlink(missing_ok=True)
 
 
-def note(path: Path, argv: Sequence[str], **where: Any) -> None:
+def note(path: Path, argv: Sequence[str], **where: object) -> None:
     """Write job.json: the command that was started, and where (default: this process)."""
     folder.write_json(path / RECORD, {"argv": [*argv], **(where or here(os.getpid()))})
 
