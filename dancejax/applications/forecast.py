@@ -173,7 +173,8 @@ def table(
       workers: parts at a time (None: as many as can run).
     """
     todo = [part for part in found if part.seconds]
-    counts = f"{len(found)} parts, {len(found) - len(todo)} of them finished"
+    plural = "" if len(found) == 1 else "s"
+    counts = f"{len(found)} part{plural}, {len(found) - len(todo)} finished"
     if machine is None:
         return counts
     lines = ["| part | expected |", "|---|---|"]
