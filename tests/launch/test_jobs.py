@@ -96,6 +96,8 @@ def test_a_wider_grid_keeps_the_commands(launch, dataset, tmp_path):
     (["--cells=dance-ipc1-seed2"], "Did you mean 'dance-ipc1-seed"),
     (["--cells=dance-ipc1-seed0", "--engine=local"], "--cells"),
     (["--parallel=2"], "--engine"),
+    (["--together=2"], "--print_commands"),
+    (["--dry_run", "--status"], "--status and --dry_run"),
     (["--sbatch=time=5"], "--engine=slurm"),
     (["--watch"], "--status"),
     (["--status", "--cancel"], "--status and --cancel"),
@@ -121,6 +123,33 @@ def test_a_cell_made_alone_is_in_the_table(launch, dataset, tmp_path):
     assert not (tmp_path / "result.json").exists()
     assert sweep().stdout == (tmp_path / "table.md").read_text()
     assert json.loads((tmp_path / "result.json").read_text()) == [row]
+
+
+def test_of_several_cells_one_fails_alone(launch, dataset, tmp_path):
+    cells = ["random-ipc1-seed0", "random-ipc1-seed1"]
+    blocked = tmp_path / cells[0] / "condensed"
+    blocked.mkdir(parents=True)
+    (blocked / "manifest.json").write_text("{")
+
+    def sweep(*flags, **how):
+        return launch(*command(dataset, tmp_path, "--methods=random", *flags), **how)
+
+    together = sweep("--print_commands", "--together=2").stdout.splitlines()
+    assert len(together) == 1 and together[0].endswith(f"--cells={','.join(cells)}")
+    made = sweep(f"--cells={','.join(cells)}", status=1)
+    assert f"failed: {cells[0]}: " in made.stderr and made.stderr.count("failed:") == 1
+    assert json.loads((tmp_path / cells[0] / "failed.json").read_text())["status"] == 2
+    assert not runs.held(tmp_path / cells[0])
+    states = sweep("--status").stdout
+    assert "1 failed, 1 finished" in states and "manifest.json" in states
+
+
+def test_a_dry_run_says_how_long_and_writes_nothing(launch, dataset, tmp_path):
+    flags = command(dataset, tmp_path / "run", "--dry_run", "--engine=local")
+    done = launch(*flags)
+    assert "5 parts, 0 finished; the rest is " in done.stdout and "| experts | " in done.stdout
+    assert "of 1 x cpu, " in done.stdout and "; 2 at a time, which share 1 x cpu: " in done.stdout
+    assert "nothing is written" in done.stderr and not (tmp_path / "run").exists()
 
 
 def words(arguments):
