@@ -171,15 +171,34 @@ def test_workers_and_commands_by_hand_make_the_same_sets(
     done = start(words(command(dataset, tmp_path / "local", *local)), environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout == (tmp_path / "local" / "table.md").read_text()
+    start(words(command(dataset, tmp_path / "together", *local, "--together=2")), environment)
     printed = launch(*command(dataset, tmp_path / "hand", "--print_commands")).stdout
     for line in printed.splitlines():
         assert start(shlex.split(line), environment).returncode == 0
     launch(*command(dataset, tmp_path / "hand"))
     expected = files(tmp_path / "serial")
     assert len(expected) > 8
-    for name in ("local", "hand"):
+    for name in ("local", "together", "hand"):
         assert files(tmp_path / name) == expected
         assert lines(tmp_path / name) == lines(tmp_path / "serial")
+
+
+@pytest.mark.slow
+def test_workers_come_to_the_same_table_across_networks(launch, alone, dataset, tmp_path):
+    for seed in (0, 1):
+        launch("select", dataset, "--ipc=2", f"--seed={seed}",
+               f"--workdir={tmp_path / f'random{seed}'}", *SMALL)  # fmt: skip
+    command = (
+        "cross", dataset, f"--condensed={tmp_path}/random*", "--repeats=2", "--epochs=3",
+        "--networks=convnet:width=4:depth=2,convnet:width=2:depth=1", "--devices=1",
+    )  # fmt: skip
+    done = alone(*command, f"--workdir={tmp_path / 'whole'}")
+    local = (*command, f"--workdir={tmp_path / 'local'}", "--engine=local", "--parallel=2")
+    assert alone(*local, "--together=2").stdout == done.stdout
+    for name in ("result.json", "table.md", "random1-convnet-width=2-depth=1/result.json"):
+        found = ((tmp_path / which / name).read_bytes() for which in ("whole", "local"))
+        first, second = found
+        assert first == second, name
 
 
 @pytest.mark.slow
