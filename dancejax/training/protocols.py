@@ -11,12 +11,36 @@ from dancejax.errors import UserError
 from dancejax.training.config import TrainConfig, make_config
 from dancejax.types import Json
 
+_SINGLE: Json = {
+    "epochs": 1000,
+    "batch_size": 256,
+    "milestones": (0.5,),
+    "decay": 0.1,
+    "reset_momentum": True,
+    "augmentation": "color_crop_cutout_flip_scale_rotate",
+    "mode": "single",
+    "cutmix": 0.0,
+}
+_MULTI: Json = {"augmentation": "color_crop_flip_scale_rotate", "mode": "multi"}
+_FIELDS: dict[str, Json] = {
+    "dm": _SINGLE,
+    "dance": _MULTI,
+    "gdumb": _SINGLE,
+    "ncfm": {
+        **_MULTI,
+        "batch_size": 128,
+        "optimizer": "adamw",
+        "learning_rate": 0.001,
+        "weight_decay": 0.01,
+        "milestones": (0.2, 0.4, 0.6, 0.8),
+        "decay": 0.5,
+    },
+}
+"""Fields of TrainConfig that are not its defaults, as far as no data set changes them."""
 SOFT = "_soft"
 """After a protocol's name: the same on soft labels."""
-HARD = ("dm", "dance", "gdumb", "ncfm")
+HARD = tuple(_FIELDS)
 PROTOCOLS = (*HARD, *(name + SOFT for name in HARD))
-
-
 _TINY = 49
 """Image side from which on, up to _LARGE, those for TinyImageNet hold."""
 _LARGE = 128
@@ -63,41 +87,18 @@ def protocol(
       Prabhu et al., GDumb: a simple approach that questions our progress in continual learning
       (ECCV 2020), as DM (WACV 2023, section 4.3) trains by it.
     """
-    fields: dict[str, Any]
     hard = name.removesuffix(SOFT)
-    if hard in ("dm", "gdumb"):
-        fields = {
-            "epochs": 1000,
-            "batch_size": 128 if hard == "dm" and side >= _LARGE else 256,
-            "milestones": (0.5,),
-            "decay": 0.1,
-            "reset_momentum": True,
-            "augmentation": "color_crop_cutout_flip_scale_rotate",
-            "mode": "single",
-            "cutmix": 0.0,
-        }
+    if hard not in HARD:
+        raise UserError(f"unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}.")
+    fields = {**_FIELDS[hard]}
+    if hard == "dm" and side >= _LARGE:
+        fields["batch_size"] = 128
     elif hard == "ncfm":
-        fields = {
-            "epochs": _ncfm_epochs(side, decoded),
-            "batch_size": 128,
-            "optimizer": "adamw",
-            "learning_rate": 0.001,
-            "weight_decay": 0.01,
-            "milestones": (0.2, 0.4, 0.6, 0.8),
-            "decay": 0.5,
-            "augmentation": "color_crop_flip_scale_rotate",
-            "mode": "multi",
-        }
+        fields["epochs"] = _ncfm_epochs(side, decoded)
     elif hard == "dance":
-        fields = {
-            "epochs": _dance_epochs(side, num_classes, decoded),
-            "augmentation": "color_crop_flip_scale_rotate",
-            "mode": "multi",
-        }
+        fields["epochs"] = _dance_epochs(side, num_classes, decoded)
         if dataset_name == "mnist" and factor > 1:
             fields["cutmix"] = 0.0
-    else:
-        raise UserError(f"unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}.")
     if not (known.flip(dataset_name) if flip is None else flip):
         fields["augmentation"] = augment.without(fields["augmentation"], "flip")
     fields["labels"] = "hard" if hard == name else "soft"

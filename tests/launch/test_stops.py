@@ -53,6 +53,7 @@ def commands(base: Path) -> dict[str, tuple[str, ...]]:
                       "--iterations=8", "--batch_real=8", "--epochs=10", "--repeats=1", *NETWORK),
         "nas": (data, "--space=width=2,4", "--depth=2", "--coresets=random", "--ipc=2",
                 "--epochs=10", "--whole", "--whole_epochs=3", "--devices=1"),
+        "label": (f"--condensed={made}/condensed", pool),
         "export": (f"--condensed={made}/condensed", "--formats=png,npz,torch"),
         "convert": (data, f"--source={base / 'foreign.npz'}", "--factor=1"),
         "picture": (f"--run={made}", data, pool, "--embedding=pca", "--per_class=10"),
