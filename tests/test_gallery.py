@@ -55,6 +55,14 @@ def test_the_animation_shows_what_changed_and_where(tmp_path):
     assert pixels[20, -1] == pytest.approx(128 + 13 * 10, abs=8)
 
 
+def test_pictures_of_several_widths_make_one_film(tmp_path):
+    """Words above a picture widen it: "iteration 5" is shorter than "iteration 50"."""
+    paths = [png(tmp_path / "5.png", 10, (36, 30)), png(tmp_path / "50.png", 10, (40, 30))]
+    film = Image.open(io.BytesIO(gallery.animation(paths)))
+    assert film.n_frames == 2
+    assert film.convert("RGB").getpixel((38, 40)) == pytest.approx((255, 255, 255), abs=6)
+
+
 @pytest.mark.parametrize("embedding", gallery.EMBEDDINGS)
 def test_features_of_real_and_synthetic_images(embedding, train, pool_folder):
     found = experts.load_pool(pool_folder)

@@ -58,7 +58,8 @@ def animation(pictures: Sequence[Path], *, seconds: float = 0.5) -> bytes:
     nothing has changed, brighter or darker by the same factor in all pictures.
 
     Args:
-      pictures: PNG files of one size, at least two.
+      pictures: PNG files, at least two; the smaller are filled up with white at the right and
+        below, since a picture is as wide as the words above it.
       seconds: a picture stands; the first and the last stand longer.
 
     Returns:
@@ -69,7 +70,7 @@ def animation(pictures: Sequence[Path], *, seconds: float = 0.5) -> bytes:
     """
     if len(pictures) < 2:
         raise UserError("an animation needs at least two pictures; condense with --picture_every.")
-    plain = [np.asarray(Image.open(path).convert("RGB"), np.float32) for path in pictures]
+    plain = _of_one_size([np.asarray(Image.open(path).convert("RGB")) for path in pictures])
     changes = [values - plain[0] for values in plain]
     gain = _gain(changes[-1])
     left, right = _extent(changes)
@@ -88,6 +89,19 @@ def animation(pictures: Sequence[Path], *, seconds: float = 0.5) -> bytes:
     buffer = io.BytesIO()
     reduced[0].save(buffer, "GIF", save_all=True, append_images=reduced[1:], duration=shown, loop=0)
     return buffer.getvalue()
+
+
+def _of_one_size(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Pictures [H, W, 3] in 0..255 as float32, white where they are smaller than the largest."""
+    largest = np.max([picture.shape for picture in pictures], 0)
+    return [
+        np.pad(
+            picture.astype(np.float32),
+            [(0, int(missing)) for missing in largest - picture.shape],
+            constant_values=255,
+        )
+        for picture in pictures
+    ]
 
 
 def _gain(change: np.ndarray) -> float:
