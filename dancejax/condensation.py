@@ -248,7 +248,7 @@ class _Condensing:
                     self.dataset, self.method.draw, state.key, self.step, session.mesh
                 )
             if self.step == 0:
-                self._picture_and_keep(state, context)
+                self._picture_and_keep(state, context, log)
             update = None
             with batches, visited:
                 if self.step < self.total:
@@ -301,7 +301,7 @@ class _Condensing:
             due = due and not last
             if due or self._due(self.run.picture_every) or self._due(self.run.keep_every):
                 with self.watch.paused(state.pixels):
-                    self._picture_and_keep(state, context)
+                    self._picture_and_keep(state, context, log)
                     if due:
                         self._save(state)
             if last:
@@ -328,12 +328,13 @@ class _Condensing:
     def _due(self, every: int) -> bool:
         return self.run.folder is not None and every > 0 and self.step % every == 0
 
-    def _picture_and_keep(self, state: State, context: Context) -> None:
+    def _picture_and_keep(self, state: State, context: Context, log: runs.MetricsLog) -> None:
         folder = self.run.folder
         if folder is not None and self._due(self.run.picture_every):
             (folder / "pictures").mkdir(exist_ok=True)
             path = folder / "pictures" / f"step_{self.step:06d}.png"
             save_grid(path, self.artifact(state, context), note=f"iteration {self.step}")
+            log.picture(self.method.name, self.step, path)
         if folder is not None and self.step and self._due(self.run.keep_every):
             (folder / "kept").mkdir(exist_ok=True)
             condensed.save(self.artifact(state, context), records.kept_set(folder, self.step))

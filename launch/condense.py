@@ -138,7 +138,7 @@ if __name__ == "__main__":
     settings.define_data()
     settings.define_network()
     settings.define_run(named=True)
-    settings.define_tensorboard()
+    settings.define_trackers()
     settings.define_training()
     settings.define_expert_dir()
     settings.define_config()

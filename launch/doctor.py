@@ -30,6 +30,7 @@ OPTIONAL = {
     "pyarrow": "exports as Hugging Face data sets",
     "torch": "reading .pt files, benchmarks",
     "tensorboardX": "--tensorboard",
+    "wandb": "--wandb",
     "jupytext": "the notebooks",
 }
 

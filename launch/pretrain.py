@@ -32,6 +32,6 @@ if __name__ == "__main__":
     settings.define_data()
     settings.define_network()
     settings.define_run()
-    settings.define_tensorboard()
+    settings.define_trackers()
     settings.define_training()
     common.run(main)

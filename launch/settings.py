@@ -221,9 +221,15 @@ def define_run(workdir: str | None = None, *, named: bool = False) -> None:
     flags.DEFINE_integer("process_id", None, "number of this process, from 0", lower_bound=0)
 
 
-def define_tensorboard() -> None:
+def define_trackers() -> None:
     flags.DEFINE_bool(
         "tensorboard", False, "log for TensorBoard too, into the folder tensorboard of the run"
+    )
+    flags.DEFINE_bool(
+        "wandb",
+        False,
+        "log into a run of Weights & Biases too, by its own environment variables "
+        "(WANDB_MODE=offline keeps it in the folder wandb of the run)",
     )
 
 

@@ -19,6 +19,8 @@ _PARTS = frozenset(
         "split.json",
         "tensorboard",
         "training",
+        "wandb",
+        "wandb.json",
     }
 )
 """What a work folder may hold before anything tells it for sure."""

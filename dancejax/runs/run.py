@@ -28,6 +28,7 @@ class Run:
         an interruption, bit for bit; None keeps everything in memory.
       progress: whether to show a bar, or lines now and then, on stderr.
       tensorboard: whether to log for TensorBoard, too.
+      wandb: whether to log into a run of Weights & Biases, too.
       checkpoint_seconds: time between checkpoints, seconds.
       devices: how many devices share the work (None: all).
       networks_at_once: networks trained side by side at most (None: as many as suit the devices
@@ -44,6 +45,7 @@ class Run:
     folder: Path | None = None
     progress: bool = True
     tensorboard: bool = False
+    wandb: bool = False
     checkpoint_seconds: float = 300.0
     devices: int | None = None
     networks_at_once: int | None = None
@@ -83,7 +85,7 @@ class Run:
 
     def log(self) -> MetricsLog:
         """The run's metrics.jsonl; without a folder it drops lines."""
-        return MetricsLog(self.folder, tensorboard=self.tensorboard)
+        return MetricsLog(self.folder, tensorboard=self.tensorboard, wandb=self.wandb)
 
     @contextlib.contextmanager
     def working(

@@ -208,6 +208,29 @@ def test_tensorboard_events(launch, dataset, expert_dir, tmp_path):
     assert b"expert_0" in events.read_bytes()
 
 
+@pytest.mark.slow
+def test_weights_and_biases(launch, dataset, environment, tmp_path):
+    """One run of theirs for one run of ours, however often it is started; offline here."""
+    command = (
+        "condense", dataset, "--preset=paper", "--method=dm", "--ipc=1", "--batch_real=8",
+        "--log_every=1", "--picture_every=1", "--wandb", f"--workdir={tmp_path / 'run'}", *SMALL,
+    )  # fmt: skip
+    alone = {**environment, "HOME": str(tmp_path), "NETRC": str(tmp_path / "none")}
+    alone = {name: value for name, value in alone.items() if not name.startswith("WANDB_")}
+    refused = launch(*command, "--steps=2", environment=alone, status=2)
+    assert "wandb login" in refused.stderr
+    offline = {**alone, "WANDB_MODE": "offline"}
+    launch(*command, "--steps=2", environment=offline)
+    launch(*command, "--steps=3", environment=offline)
+    parts = sorted((tmp_path / "run" / "wandb").glob("offline-run-*"))
+    assert len(parts) == 2
+    assert len({part.name.rpartition("-")[2] for part in parts}) == 1
+    for part in parts:
+        (events,) = part.glob("*.wandb")
+        assert b"dm/matching" in events.read_bytes()
+        assert list(part.rglob("images/**/*.png"))
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(environment):
     """As `| head -1`."""
     command = [sys.executable, "-m", "launch.doctor"]
