@@ -155,6 +155,7 @@ def try_stops(
     compiled kept; the next one then meets a program that begins anew. Of stops twice as many as
     `count` are tried.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # children inherit nohup's way, which ignores it
     command = commands(base)[name]
     workdir = base / "work" / name
     shutil.rmtree(workdir, ignore_errors=True)
@@ -167,6 +168,7 @@ def try_stops(
     stopped, fresh = 0, True
     for _ in range(2 * count):
         signum, moment = rng.choice(SIGNALS), rng.uniform(0, duration)
+        began = time.monotonic()
         outcome = stop_at(command, moment, signum, environment)
         say(f"{name}: {signum.name} after {moment:.2f} of {duration:.2f} s: {outcome}")
         stopped += outcome != "finished"
@@ -175,7 +177,7 @@ def try_stops(
         if outcome == "finished":
             check_equal(digests(workdir), whole)
             shutil.rmtree(workdir)
-            duration = moment if fresh else duration
+            duration = time.monotonic() - began if fresh else duration
         fresh = outcome == "finished"
     finish(command, environment)
     check_equal(digests(workdir), whole)
