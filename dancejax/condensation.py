@@ -331,12 +331,11 @@ class _Condensing:
     def _picture_and_keep(self, state: State, context: Context, log: runs.MetricsLog) -> None:
         folder = self.run.folder
         if folder is not None and self._due(self.run.picture_every):
-            (folder / "pictures").mkdir(exist_ok=True)
             path = folder / "pictures" / f"step_{self.step:06d}.png"
+            path.parent.mkdir(exist_ok=True)
             save_grid(path, self.artifact(state, context), note=f"iteration {self.step}")
             log.picture(self.method.name, self.step, path)
         if folder is not None and self.step and self._due(self.run.keep_every):
-            (folder / "kept").mkdir(exist_ok=True)
             condensed.save(self.artifact(state, context), records.kept_set(folder, self.step))
 
     def _save(self, state: State) -> None:

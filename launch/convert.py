@@ -91,7 +91,12 @@ def main() -> None:
 if __name__ == "__main__":
     settings.define_data()
     flagtypes.define_path("source", None, "the condensed set", required=True)
-    flagtypes.define_path("labels", None, "a file with its labels, if they are not with the images")
+    flagtypes.define_path(
+        "labels",
+        None,
+        "a file with its labels, if they are "
+        "neither with the images nor in the file beside that has labels for images in its name",
+    )
     flags.DEFINE_enum(
         "soft_labels",
         None,
@@ -102,10 +107,12 @@ if __name__ == "__main__":
         "pixel_values",
         "unit",
         exchange.PIXELS,
-        "what the numbers mean: unit is [0, 1], byte 0 to 255, normalised (pixel - mean) / std",
+        "what the numbers mean: unit is [0, 1], byte 0 to 255, normalised (pixel - mean) / std, "
+        "whitened by ZCA over the training images, which is undone",
     )
-    flags.DEFINE_list("mean", [], "of the normalisation (default: the data set's)")
-    flags.DEFINE_list("std", [], "of the normalisation (default: the data set's)")
+    usual = "of the normalisation (default: the data set's, and none before a whitening)"
+    flags.DEFINE_list("mean", [], usual)
+    flags.DEFINE_list("std", [], usual)
     flags.DEFINE_integer(
         "factor",
         None,

@@ -228,8 +228,7 @@ def define_trackers() -> None:
     flags.DEFINE_bool(
         "wandb",
         False,
-        "log into a run of Weights & Biases too, by its own environment variables "
-        "(WANDB_MODE=offline keeps it in the folder wandb of the run)",
+        "log into a run of Weights & Biases too; it reads its own variables (WANDB_MODE=offline)",
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from dancejax.condensed import CondensedSet, describe_source
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.exchange import files, plausible, readers
+from dancejax.exchange import files, plausible, readers, whitening
 from dancejax.exchange.plausible import PIXELS, Units
 
 SOFT = ("shares", "logits")
@@ -22,12 +22,14 @@ class ReadOptions:
     """What the arrays of another program mean.
 
     Attributes:
-      pixel_values: "unit" is [0, 1], "byte" 0 to 255, "normalised" (pixel - mean) / std.
-      mean, std: of the normalisation, a number for each channel, or one for all; the data set's
-        unless given.
+      pixel_values: "unit" is [0, 1], "byte" 0 to 255, "normalised" (pixel - mean) / std,
+        "whitened" after `whitening.fit`, which is undone.
+      mean, std: of the normalisation, a number for each channel, or one for all; unless given the
+        data set's, and none before a whitening.
       factor: tiles a side that each image is cut into. None takes the images for plain ones, but
         refuses what looks like collages.
-      labels: another such file that has the labels.
+      labels: another such file that has the labels; None: the same, or the one beside whose name
+        has "labels" for "images".
       soft_labels: what labels of several numbers an image are, "shares" of the classes or "logits";
         None refuses them. Rows are of the images, or of all tiles in the order of decoding.
       method: the name that reports give the set.
@@ -85,12 +87,12 @@ def read_foreign(path: Path, dataset: Dataset, options: ReadOptions = DEFAULT) -
         soft = _shares(numbers, len(images), dataset.num_classes, path, options.soft_labels)
         numbers = soft.reshape(len(images), -1, dataset.num_classes).mean(1).argmax(1)
     numbers = _whole_labels(numbers, len(images), dataset.num_classes, path)
-    units = _units(values, dataset, options)
     if images.shape[1:] != dataset.image_shape:
         raise UserError(
             f"{path} has images of {list(images.shape[1:])}, {dataset.name} of "
             f"{list(dataset.image_shape)}; give the --image_size they were made for."
         )
+    units = _units(values, dataset, options)
     if options.check_pixels:
         plausible.check_units(images, units, dataset, path)
     images = plausible.to_unit(images, units)
@@ -101,8 +103,8 @@ def read_foreign(path: Path, dataset: Dataset, options: ReadOptions = DEFAULT) -
         images=np.ascontiguousarray(images),
         labels=numbers,
         classes=dataset.classes,
-        mean=tuple(units.mean.tolist()),
-        std=tuple(units.std.tolist()),
+        mean=dataset.mean if units.whitening else tuple(units.mean.tolist()),
+        std=dataset.std if units.whitening else tuple(units.std.tolist()),
         factor=factor,
         method=options.method,
         source=describe_source(dataset),
@@ -126,12 +128,12 @@ def _read_arrays(
 
 
 def _units(values: str, dataset: Dataset, options: ReadOptions) -> Units:
-    channels = dataset.image_shape[2]
-    mean = _per_channel("mean", options.mean, dataset.mean, channels)
-    std = _per_channel("std", options.std, dataset.std, channels)
+    channels, whitened = dataset.image_shape[2], values == "whitened"
+    mean = _per_channel("mean", options.mean, [0.0] if whitened else dataset.mean, channels)
+    std = _per_channel("std", options.std, [1.0] if whitened else dataset.std, channels)
     if (std <= 0).any():
         raise UserError(f"std must be positive, not {std.tolist()}.")
-    return Units(values, mean, std)
+    return Units(values, mean, std, whitening.fit(dataset, mean, std) if whitened else None)
 
 
 def _match(names: list[str], classes: tuple[str, ...], path: Path) -> np.ndarray:
@@ -152,6 +154,9 @@ def _foreign_arrays(path: Path, labels: Path | None) -> tuple[np.ndarray, np.nda
     if labels is not None:
         return images, _pick(files.named_arrays(labels), _LABELS, labels)
     if not set(_LABELS) & set(arrays):
+        beside = path.with_name(path.name.replace("images", "labels", 1))
+        if beside != path and beside.is_file():  # images_best.pt, labels_best.pt
+            return images, _pick(files.named_arrays(beside), _LABELS, beside)
         raise UserError(f"{path} has no labels; give them in a file of their own with --labels.")
     return images, _pick(arrays, _LABELS, path)
 

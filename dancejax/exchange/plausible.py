@@ -15,8 +15,10 @@ import numpy as np
 from dancejax import multiformation
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
+from dancejax.exchange import whitening
+from dancejax.exchange.whitening import Whitening
 
-PIXELS = ("unit", "byte", "normalised")
+PIXELS = ("unit", "byte", "normalised", "whitened")
 _DOUBTFUL, _BETTER = 0.5, 0.4
 """Distance from which a reading is in doubt, and share of it at which another is far better."""
 _TILES = 0.6
@@ -27,12 +29,17 @@ _SEAM = 1.5
 on they are seams; 0.9 to 1.1 in plain images of CIFAR-10, 2 and more in collages."""
 
 
+_FOR_WHITENING = 5000
+"""Images that are enough to see whether pixels are whitened."""
+
+
 class Units(NamedTuple):
     """What numbers of pixels mean."""
 
     values: str  # one of PIXELS
     mean: np.ndarray  # float32 [c], of the normalisation
     std: np.ndarray  # float32 [c]
+    whitening: Whitening | None = None  # where values are "whitened"; after the normalisation
 
 
 def to_unit(images: np.ndarray, units: Units) -> np.ndarray:
@@ -48,7 +55,10 @@ def to_unit(images: np.ndarray, units: Units) -> np.ndarray:
     images = images.astype(np.float32)
     if units.values == "byte":
         return images / 255
-    return images * units.std + units.mean if units.values == "normalised" else images
+    if units.whitening is not None:
+        images = units.whitening.undo(images)
+    normalised = units.values in ("normalised", "whitened")
+    return images * units.std + units.mean if normalised else images
 
 
 def check_units(images: np.ndarray, units: Units, dataset: Dataset, path: Path) -> None:
@@ -76,11 +86,19 @@ def check_units(images: np.ndarray, units: Units, dataset: Dataset, path: Path) 
         ),
     }
     own = _distance(to_unit(images, units), dataset)
+    if own <= _DOUBTFUL:
+        return
+    if math.prod(images.shape[1:]) <= whitening.MOST_NUMBERS and images.shape[1:] == (
+        dataset.image_shape
+    ):
+        zero, one = np.zeros_like(half), np.ones_like(half)
+        some = whitening.fit(dataset, zero, one, most=_FOR_WHITENING)
+        readings["--pixel_values=whitened"] = Units("whitened", zero, one, some)
     found = {
         name: _distance(to_unit(images, reading), dataset) for name, reading in readings.items()
     }
     best = min(found, key=lambda name: found[name])
-    if own > _DOUBTFUL and found[best] < _BETTER * own:
+    if found[best] < _BETTER * own:
         raise UserError(
             f"the numbers in {path} run from {images.min():.3g} to {images.max():.3g}; taken as "
             f"{units.values!r} they are far from {dataset.name}, but they fit with {best}. If "

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dancejax import data, exchange, multiformation
 from dancejax.errors import UserError
-from dancejax.exchange import form, plausible, torchfile
+from dancejax.exchange import form, plausible, torchfile, whitening
 
 
 @pytest.mark.parametrize("values", ["unit", "byte", "normalised"])
@@ -128,15 +128,17 @@ def test_pytorch_files_are_read_without_pytorch(made, train, tmp_path):
     write_torch(tmp_path / "images.pt", both[0])
     write_torch(tmp_path / "labels.pt", both[1])
     write_torch(tmp_path / "pair.pth", both)
-    extra = {"images.pt": tmp_path / "labels.pt"}
-    for name in ("published.pt", "named.pt", "images.pt", "pair.pth"):
+    write_torch(tmp_path / "theirs.pt", both[0])
+    extra = {"theirs.pt": tmp_path / "labels.pt"}
+    for name in ("published.pt", "named.pt", "images.pt", "theirs.pt", "pair.pth"):
         back = exchange.read_foreign(
             tmp_path / name, train, exchange.ReadOptions(labels=extra.get(name), factor=1)
         )
         np.testing.assert_array_equal(back.images, made.images)
         np.testing.assert_array_equal(back.labels, made.labels)
+    write_torch(tmp_path / "alone.pt", both[0])
     with pytest.raises(UserError, match="no labels"):
-        exchange.read_foreign(tmp_path / "images.pt", train)
+        exchange.read_foreign(tmp_path / "alone.pt", train)
     half = np.arange(6, dtype=np.float16).reshape(2, 3)
     write_torch(tmp_path / "strided.pt", Tensor(half, stride=(1, 2)))
     np.testing.assert_array_equal(torchfile.load(tmp_path / "strided.pt"), [[0, 2, 4], [1, 3, 5]])
@@ -251,6 +253,7 @@ MEANINGS = {
     "byte": lambda x, d: x * 255,
     "normalised": lambda x, d: (x - np.float32(d.mean)) / np.float32(d.std),
     "-1 to 1": lambda x, d: 2 * x - 1,
+    "whitened": lambda x, d: whitening.fit(d, np.zeros(1), np.ones(1)).whiten(x),
 }
 
 
@@ -266,6 +269,7 @@ def test_pixels_in_other_units_than_said_are_refused(per_class, taken, meant, tm
             tmp_path / "a.npz", dataset, exchange.ReadOptions(pixel_values=taken)
         )
         np.testing.assert_allclose(back.images, images, atol=1e-5)
+        np.testing.assert_allclose((back.mean, back.std), (dataset.mean, dataset.std), rtol=1e-6)
         return
     with pytest.raises(UserError, match="pixel_values"):
         exchange.read_foreign(tmp_path / "a.npz", dataset, exchange.ReadOptions(pixel_values=taken))
@@ -274,6 +278,30 @@ def test_pixels_in_other_units_than_said_are_refused(per_class, taken, meant, tm
         dataset,
         exchange.ReadOptions(pixel_values=taken, check_pixels=False, factor=1),
     )
+
+
+def test_whitening_by_its_definition(train):
+    """Against the singular vectors of the centred images; an image is what its white one gives."""
+    rng = np.random.default_rng(0)
+    colours = train.images[:40, 4:9, 4:8] / 255 + rng.uniform(0, 0.5, (40, 5, 4, 3))
+    images = np.round(255 * colours / colours.max()).astype(np.uint8)
+    mean, std = np.array([0.4, 0.5, 0.3]), np.array([0.2, 0.25, 0.3])
+    some = data.Dataset.from_arrays(images, np.arange(40) % 2)
+    white = whitening.fit(some, mean, std)
+    flat = ((images / 255 - mean) / std).reshape(40, -1)
+    _, singular, rows = np.linalg.svd(flat - flat.mean(0), full_matrices=True)
+    variances = np.zeros(60)
+    variances[: len(singular)] = singular**2 / 39
+    expected = (flat - flat.mean(0)) @ rows.T @ np.diag((variances + 0.1) ** -0.5) @ rows
+    given = flat.reshape(images.shape)
+    found = white.whiten(given)
+    np.testing.assert_allclose(found.reshape(40, -1), expected, atol=1e-5)
+    np.testing.assert_allclose(white.undo(found), given, atol=1e-5)
+    first = whitening.fit(some, mean, std, most=20)
+    np.testing.assert_allclose(first.mean, flat[:20].mean(0), atol=1e-5)
+    huge = data.Dataset.from_arrays(np.zeros((2, 80, 80, 3), np.uint8), np.arange(2))
+    with pytest.raises(UserError, match="too large"):
+        whitening.fit(huge, mean, std)
 
 
 def test_one_number_normalises_all_channels(tmp_path):
