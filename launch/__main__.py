@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import re
 import runpy
+import subprocess
 import sys
 
 from dancejax import __version__
@@ -28,17 +30,53 @@ PROGRAMS = {
     "doctor": "say what this machine offers and what is missing",
     "convert": "turn someone else's condensed set into ours",
 }
+COMPLETION = """\
+# Completes programs and flags of dancejax; bash: eval "$(dancejax completion)", zsh: autoload -U
+# +X bashcompinit && bashcompinit before it.
+_dancejax() {
+  local word=${COMP_WORDS[COMP_CWORD]} flags=""
+  if [ "$COMP_CWORD" -eq 1 ]; then
+    COMPREPLY=($(compgen -W "%s help completion" -- "$word"))
+    return
+  fi
+  case ${COMP_WORDS[1]} in
+%s
+  esac
+  COMPREPLY=($(compgen -W "$flags" -- "$word"))
+}
+complete -o default -o nospace -F _dancejax dancejax
+"""
 HELP = ("-h", "-help", "--help", "--helpshort", "help")
 
 
 def usage() -> str:
     """The programs, a line each."""
     start = "python -m launch" if __package__ == "launch" else "dancejax"
-    lines = [f"usage: {start} PROGRAM [flags]", f"       {start} help PROGRAM", ""]
+    lines = [f"usage: {start} PROGRAM [flags]", f"       {start} help PROGRAM",
+             f"       {start} completion", ""]  # fmt: skip
     lines += [f"  {name:<10} {text}" for name, text in PROGRAMS.items()]
     return "\n".join(
         [*lines, "", "--help after a program lists its flags; --version: the version."]
     )
+
+
+def completion() -> str:
+    """A script for bash and zsh, of what the programs say of their flags."""
+    asked = {
+        name: subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.{name}", "--help"],
+            stdout=subprocess.PIPE, text=True,
+        )
+        for name in PROGRAMS
+    }  # fmt: skip
+    cases = []
+    for name, process in asked.items():
+        text, _ = process.communicate()
+        found = re.findall(r"^  --(\[no\])?(\w+)(=?)", text, re.MULTILINE)
+        words = [f"--{word}{equals}" for _, word, equals in found]
+        words += [f"--no{word}" for no, word, _ in found if no]
+        cases.append(f'    {name}) flags="{" ".join(sorted(words))}" ;;')
+    return COMPLETION % (" ".join(PROGRAMS), "\n".join(cases))
 
 
 def show(text: str) -> int:
@@ -65,6 +103,8 @@ def main() -> None:
         words = [words[1], "--help"]
     if words[0] in HELP:
         sys.exit(show(usage()))
+    if words[0] == "completion":
+        sys.exit(show(completion()))
     if words[0] in ("--version", "-V", "version"):
         sys.exit(show(f"dancejax {__version__}"))
     name = words[0]

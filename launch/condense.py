@@ -25,7 +25,7 @@ from dancejax.data.huggingface import PREFIX
 from dancejax.errors import UserError
 from dancejax.runs import paths
 
-from . import common, flagtypes, settings
+from . import common, flagtypes, method_flags, settings
 
 FLAGS = flags.FLAGS
 
@@ -108,7 +108,7 @@ def read() -> tuple[own_folder.Settings, settings.Work, bool]:
         method=FLAGS.method,
         preset=FLAGS.preset,
         steps=FLAGS.steps,
-        config=settings.config(),
+        config=method_flags.given(),
         init=start_of(FLAGS.init),
         seed=FLAGS.seed,
         network=settings.network(),
@@ -141,7 +141,7 @@ if __name__ == "__main__":
     settings.define_trackers()
     settings.define_training()
     settings.define_expert_dir()
-    settings.define_config()
+    method_flags.define()
     define_flags()
     settings.define_evaluation(10, "networks of the evaluation", test_points=5)
     common.run(main)

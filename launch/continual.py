@@ -20,7 +20,7 @@ from dancejax.applications.settings import EvaluationSettings
 from dancejax.runs.jobs import Job
 from dancejax.training import protocols
 
-from . import common, flagtypes, jobs, settings
+from . import common, flagtypes, jobs, method_flags, settings
 
 FLAGS = flags.FLAGS
 
@@ -42,7 +42,7 @@ def read(*, shared: bool) -> tuple[continual.Settings, settings.Work]:
         ipc=FLAGS.ipc,
         paper_ipc=FLAGS.paper_ipc,
         iterations=FLAGS.iterations,
-        config=settings.config(),
+        config=method_flags.given(),
         network=settings.network(),
         experts=settings.experts(),
         training=training,
@@ -204,7 +204,7 @@ if __name__ == "__main__":
     settings.define_network()
     settings.define_run()
     settings.define_training()
-    settings.define_config()
+    method_flags.define()
     define_flags()
     define_training()
     jobs.define("order-0-dm; order-0-experts: the experts of its steps, which come first")

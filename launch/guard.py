@@ -21,7 +21,7 @@ from dancejax.runs import backend
 from dancejax.text import meant
 from dancejax.types import Json
 
-from . import begin, flagtypes
+from . import begin, flagtypes, usage
 
 FLAGS = flags.FLAGS
 INSTALLED = __package__ != "launch"
@@ -128,8 +128,10 @@ def _tidy() -> None:
 
 
 def parse(argv: list[str]) -> list[str]:
-    """absl's parsing, with errors as one sentence and status 2, and --help with status 0."""
-    argv = ["--help" if argument == "-h" else argument for argument in argv]
+    """absl's parsing, with errors as one sentence and status 2; --help is ours, with status 0."""
+    if usage.asked(argv):
+        print(spell(usage.page(sys.modules["__main__"].__doc__ or "", usage.method_of(argv))))
+        sys.exit(0)
     try:
         rest = FLAGS(argv)
         for earlier, name in flagtypes.RENAMED.items():

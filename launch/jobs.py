@@ -23,7 +23,7 @@ from dancejax.runs import child, jobs, slurm
 from dancejax.runs.jobs import Job, State
 from dancejax.text import meant
 
-from . import flagtypes, guard
+from . import flagtypes, guard, usage
 
 FLAGS = flags.FLAGS
 OWN = (
@@ -192,6 +192,7 @@ def _workers(how: How) -> int:
     return how.parallel or min(2, os.cpu_count() or 1)
 
 
+@usage.section("Parts side by side, and on Slurm")
 def define(examples: str) -> None:
     """Define the flags; examples: of the parts' names, for the help of --cells."""
     flagtypes.define_texts(

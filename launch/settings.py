@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from dancejax import augment, methods, networks, runs
+from dancejax import augment, networks, runs
 from dancejax.applications.settings import (
     DataSettings,
     EvaluationSettings,
@@ -22,7 +22,7 @@ from dancejax.runs.run import PLACEMENTS
 from dancejax.training import protocols
 from dancejax.types import Json
 
-from . import flagtypes
+from . import flagtypes, usage
 
 FLAGS = flags.FLAGS
 PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "highest"}
@@ -104,6 +104,7 @@ def by_hand(name: str) -> Any:
     return FLAGS[name].value if FLAGS[name].present else None
 
 
+@usage.section("Data")
 def define_data(*, required: bool = True) -> None:
     flagtypes.define_dataset(
         "the data set: fashion_mnist_mini (embedded), a TFDS name (cifar10, ...), a folder of "
@@ -144,6 +145,7 @@ def data() -> DataSettings:
     return DataSettings(**values)
 
 
+@usage.section("Network")
 def define_network() -> None:
     flags.DEFINE_enum("network", "convnet", list(networks.NETWORKS), "the network")
     flags.DEFINE_integer(
@@ -172,6 +174,7 @@ def network() -> NetworkSettings:
     return NetworkSettings(by_hand("network"), {**options, **precision()})
 
 
+@usage.section("Network")
 def define_precision() -> None:
     flags.DEFINE_enum(
         "precision",
@@ -189,6 +192,7 @@ def precision() -> Json:
     return {"dtype": "bfloat16"} if FLAGS.precision == "bfloat16" else {}
 
 
+@usage.section("Run")
 def define_run(workdir: str | None = None, *, named: bool = False) -> None:
     """workdir: a default; named: the program makes one up, and says so in its help."""
     where = "folder for all that the run writes"
@@ -221,6 +225,7 @@ def define_run(workdir: str | None = None, *, named: bool = False) -> None:
     flags.DEFINE_integer("process_id", None, "number of this process, from 0", lower_bound=0)
 
 
+@usage.section("Run")
 def define_trackers() -> None:
     flags.DEFINE_bool(
         "tensorboard", False, "log for TensorBoard too, into the folder tensorboard of the run"
@@ -232,6 +237,7 @@ def define_trackers() -> None:
     )
 
 
+@usage.section("Run")
 def define_placement() -> None:
     flags.DEFINE_enum(
         "placement",
@@ -243,6 +249,7 @@ def define_placement() -> None:
     flagtypes.rename("data_placement", "placement")
 
 
+@usage.section("Experts")
 def define_training() -> None:
     flags.DEFINE_integer("experts", 5, "how many experts", lower_bound=1)
     flags.DEFINE_integer(
@@ -270,6 +277,7 @@ def define_training() -> None:
     define_placement()
 
 
+@usage.section("Experts")
 def define_expert_dir() -> None:
     flagtypes.define_path("expert_dir", None, "pool of experts (default: WORKDIR/experts)")
 
@@ -287,6 +295,7 @@ def experts() -> ExpertSettings:
     )
 
 
+@usage.section("Evaluation")
 def define_evaluation(repeats: int, meaning: str, *, test_points: int) -> None:
     """Define the flags of an evaluation, with the defaults of --repeats and --test_points."""
     flags.DEFINE_integer("repeats", repeats, meaning, lower_bound=1)
@@ -333,6 +342,7 @@ def evaluation() -> EvaluationSettings:
     )
 
 
+@usage.section("Data")
 def define_other_data() -> None:
     flags.DEFINE_bool(
         "other_data",
@@ -340,61 +350,3 @@ def define_other_data() -> None:
         "take a set that was made from other data than the flags name; its test images may be "
         "among those that it was made from",
     )
-
-
-def define_config() -> None:
-    """A flag for each setting of the methods."""
-    meanings: dict[str, str] = {}
-    limits: dict[str, dict[str, float]] = {}
-    for method in methods.METHODS:
-        meanings |= methods.setting_meanings(method)
-        limits |= methods.setting_limits(method)
-    for name, (kind, users) in config_fields().items():
-        whose = "" if len(users) == len(methods.METHODS) else f"{', '.join(users)}: "
-        help_text = f"{whose}{meanings[name]} (default: the preset's{usual(name, users)})"
-        if kind is bool:
-            flags.DEFINE_bool(name, None, help_text)
-        elif kind is int:
-            least = int(limits[name].get("least", 1))
-            flags.DEFINE_integer(name, None, help_text, lower_bound=least)
-        elif kind is float:
-            flagtypes.define_number(name, None, help_text, **(limits[name] or {"above": 0}))
-        else:
-            flags.DEFINE_string(name, None, help_text)
-    flags.DEFINE_enum(
-        "optimizer",
-        None,
-        list(methods.OPTIMIZERS),
-        "of the pixels, with the method's learning rate (default: the papers' SGD with momentum)",
-    )
-    flags.DEFINE_integer(
-        "class_chunk",
-        None,
-        "classes at once, which bounds the memory and changes nothing else",
-        lower_bound=1,
-    )
-
-
-def usual(setting: str, users: list[str]) -> str:
-    """What a setting of methods is where no preset says otherwise, as help names it."""
-    defaults = {name: methods.setting_defaults(name) for name in users}
-    values = {name: plain(own[setting]) for name, own in defaults.items() if setting in own}
-    if len(values) == len(users) and len(set(values.values())) == 1:
-        return f", else {values[users[0]]}"
-    listing = ", ".join(f"{value} for {name}" for name, value in values.items())
-    return f", else {listing}" if values else ""
-
-
-def config() -> Json:
-    """The settings of methods that were given by hand."""
-    names = (*config_fields(), "optimizer")
-    return {name: FLAGS[name].value for name in names if FLAGS[name].present}
-
-
-def config_fields() -> dict[str, tuple[type, list[str]]]:
-    """The settings of all methods: name -> (type, methods that have it)."""
-    found: dict[str, tuple[type, list[str]]] = {}
-    for method in methods.METHODS:
-        for name, kind in methods.setting_types(method).items():
-            found.setdefault(name, (kind, []))[1].append(method)
-    return found

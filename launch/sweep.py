@@ -26,7 +26,7 @@ from dancejax.runs.jobs import Job
 from dancejax.training import protocols
 from dancejax.types import Json
 
-from . import common, flagtypes, jobs, settings
+from . import common, flagtypes, jobs, method_flags, settings
 
 FLAGS = flags.FLAGS
 ABLATIONS = {
@@ -49,7 +49,7 @@ def read(*, shared: bool) -> tuple[grid.Settings, settings.Work]:
         **columns,
         seeds=FLAGS.seeds,
         steps=FLAGS.steps,
-        config=settings.config(),
+        config=method_flags.given(),
         network=settings.network(),
         experts=settings.experts(),
         evaluation=EvaluationSettings(protocol=FLAGS.protocol, repeats=FLAGS.repeats),
@@ -170,7 +170,7 @@ if __name__ == "__main__":
     settings.define_run()
     settings.define_training()
     settings.define_expert_dir()
-    settings.define_config()
+    method_flags.define()
     every = [*methods.METHODS, *coreset.CORESETS]
     flagtypes.define_choices("methods", every, "methods and coresets", every)
     flagtypes.define_integers("ipcs", [1, 10, 50], "images per class", lower_bound=1)

@@ -1,0 +1,74 @@
+"""Flags for the settings of methods, and what was given of them by hand."""
+
+from absl import flags
+
+from dancejax import methods
+from dancejax.types import Json
+
+from . import flagtypes, settings, usage
+
+FLAGS = flags.FLAGS
+
+
+@usage.section("Method")
+def define() -> None:
+    """A flag for each setting of the methods."""
+    meanings: dict[str, str] = {}
+    limits: dict[str, dict[str, float]] = {}
+    for method in methods.METHODS:
+        meanings |= methods.setting_meanings(method)
+        limits |= methods.setting_limits(method)
+    for name, (kind, users) in fields().items():
+        whose = "" if len(users) == len(methods.METHODS) else f"{', '.join(users)}: "
+        help_text = f"{whose}{meanings[name]} (default: the preset's{usual(name, users)})"
+        defaults = {user: methods.setting_defaults(user).get(name) for user in users}
+        usage.setting(name, meanings[name], {k: settings.plain(v) for k, v in defaults.items()})
+        if kind is bool:
+            flags.DEFINE_bool(name, None, help_text)
+        elif kind is int:
+            least = int(limits[name].get("least", 1))
+            flags.DEFINE_integer(name, None, help_text, lower_bound=least)
+        elif kind is float:
+            flagtypes.define_number(name, None, help_text, **(limits[name] or {"above": 0}))
+        else:
+            flags.DEFINE_string(name, None, help_text)
+    flags.DEFINE_enum(
+        "optimizer",
+        None,
+        list(methods.OPTIMIZERS),
+        "of the pixels, with the method's learning rate (default: the paper's, SGD with momentum, "
+        "for ncfm AdamW)",
+    )
+    flags.DEFINE_integer(
+        "class_chunk",
+        None,
+        "classes at once, which bounds the memory and changes nothing else",
+        lower_bound=1,
+    )
+
+
+def usual(setting: str, users: list[str]) -> str:
+    """What a setting of methods is where no preset says otherwise, as help names it."""
+    defaults = {name: methods.setting_defaults(name) for name in users}
+    values = {
+        name: settings.plain(own[setting]) for name, own in defaults.items() if setting in own
+    }
+    if len(values) == len(users) and len(set(values.values())) == 1:
+        return f", else {values[users[0]]}"
+    listing = ", ".join(f"{value} for {name}" for name, value in values.items())
+    return f", else {listing}" if values else ""
+
+
+def given() -> Json:
+    """The settings of methods that were given by hand."""
+    names = (*fields(), "optimizer")
+    return {name: FLAGS[name].value for name in names if FLAGS[name].present}
+
+
+def fields() -> dict[str, tuple[type, list[str]]]:
+    """The settings of all methods: name -> (type, methods that have it)."""
+    found: dict[str, tuple[type, list[str]]] = {}
+    for method in methods.METHODS:
+        for name, kind in methods.setting_types(method).items():
+            found.setdefault(name, (kind, []))[1].append(method)
+    return found
