@@ -25,6 +25,7 @@ OPTIONS = {
     "m3d": {},
     "dance": {},
     "tgdd": {},
+    "dancejax": {},
 }
 
 
@@ -56,7 +57,7 @@ def interrupt_after(monkeypatch, count):
     [
         "dance",
         "tgdd",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("dm", "idm", "m3d")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("dm", "idm", "m3d", "dancejax")),
     ],
 )
 def test_resumed_run_ends_in_the_same_bytes(name, monkeypatch, tmp_path, network, train, trained):

@@ -10,7 +10,7 @@ import optax
 
 from dancejax import augment, checks, names
 from dancejax.errors import UserError
-from dancejax.methods import base, dance, dm, idm, m3d, ncfm, optimizers, tgdd
+from dancejax.methods import base, dance, dm, idm, m3d, ncfm, optimizers, own, tgdd
 from dancejax.methods.base import Context, Method, State
 from dancejax.methods.optimizers import OPTIMIZERS, Optimizer
 from dancejax.methods.papers import Ablation, DatasetFacts, DatasetLike, Paper, unmirrored
@@ -50,6 +50,7 @@ METHODS: dict[str, ModuleType] = {
     "dance": dance,
     "ncfm": ncfm,
     "tgdd": tgdd,
+    "dancejax": own,
 }
 
 

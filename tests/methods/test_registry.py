@@ -91,14 +91,15 @@ def test_a_method_without_a_paper_runs_by_its_defaults(moments, train, monkeypat
 
 def test_titles_and_protocols_of_any_name():
     assert [methods.title(name) for name in methods.METHODS] == [
-        "DM", "IDM", "M3D", "DANCE", "NCFM", "TGDD",
+        "DM", "IDM", "M3D", "DANCE", "NCFM", "TGDD", "dancejax (own)",
     ]  # fmt: skip
     assert methods.title("kcenter") == "k-center" and methods.title("their\nown") == "their own"
     found = [methods.protocol_of(name) for name in (*methods.METHODS, "herding", "unknown")]
-    assert found == ["dm", "dm", "dance", "dance", "ncfm", "dance", "dance", "dance"]
+    assert found == ["dm", "dm", "dance", "dance", "ncfm", "dance", "dance", "dance", "dance"]
     needs = {name for name in methods.METHODS if methods.needs_experts(name)}
-    assert needs == {"dance", "ncfm", "tgdd"}
-    assert [name for name in methods.METHODS if methods.needs_trajectories(name)] == ["tgdd"]
+    assert needs == {"dance", "ncfm", "tgdd", "dancejax"}
+    found = [name for name in methods.METHODS if methods.needs_trajectories(name)]
+    assert found == ["tgdd", "dancejax"]
 
 
 def test_every_setting_says_what_it_means():
@@ -175,7 +176,7 @@ def test_settings_in_the_cases_that_papers_treat_apart(network):
     starts = {name: paper(name, "cifar10", 32, 10).init for name in methods.METHODS}
     assert starts == {
         "dm": "real", "idm": "real_mean", "m3d": "real", "dance": "first_nearest",
-        "ncfm": "first_nearest", "tgdd": "first_nearest",
+        "ncfm": "first_nearest", "tgdd": "first_nearest", "dancejax": "first_nearest",
     }  # fmt: skip
     assert paper("ncfm", "cifar10", 32, 10, class_counts=counts).settings["batch_real"] == 1000
     used = [
