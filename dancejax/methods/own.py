@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import optax
 
-from dancejax.methods import base, dance, tgdd
+from dancejax.methods import dance, tgdd
 from dancejax.methods.base import Method
 from dancejax.methods.optimizers import Optimizer
 from dancejax.methods.papers import DatasetLike, Paper
