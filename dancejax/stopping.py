@@ -34,6 +34,7 @@ class _Program:
 
     def __init__(self) -> None:
         self.installed = False
+        self.begun = False
         self.loops = 0
         self.pending = 0
         self.said = False
@@ -45,9 +46,10 @@ _program = _Program()
 def install() -> None:
     """End the program on SIGINT, SIGTERM and SIGHUP from here on, with status 128 + the signal.
 
-    The first signal raises `Stopped` in the main thread, or sets the flag of a loop that saves
-    (`held`). A second one ends the process at once, and so does the first where the main thread
-    does not get to it. Without effect the second time and outside of the main thread.
+    The first signal ends the process where it stands; once the program has begun (`begin`), it
+    raises `Stopped` in the main thread, or sets the flag of a loop that saves (`held`). A second
+    one ends the process at once, and so does the first where the main thread does not get to it.
+    Without effect the second time and outside of the main thread.
     """
     if _program.installed or threading.current_thread() is not threading.main_thread():
         return
@@ -60,6 +62,14 @@ def install() -> None:
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(read, handled), daemon=True).start()
     sys.unraisablehook = _unraisable
+
+
+def begin() -> None:
+    """Let the first signal raise `Stopped` from here on, which the program's end is said by.
+
+    Not before, for an exception in the middle of an import of compiled modules can crash Python.
+    """
+    _program.begun = True
 
 
 def listened() -> list[int]:
@@ -101,6 +111,8 @@ def say(sentence: str = SENTENCE) -> None:
 
 
 def _raise(signum: int, frame: FrameType | None) -> None:
+    if not _program.begun:
+        os._exit(128 + signum)
     raise Stopped(signum)
 
 

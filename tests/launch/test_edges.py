@@ -90,8 +90,14 @@ BEGUN = "print('begun', flush=True)\n"
 
 
 def test_a_stop_in_imports_is_quiet():
-    done = script(BUSY + BEGUN + "time.sleep(50)", signal.SIGTERM)
+    """And runs no more of them: compiled modules may not stand an exception as they begin."""
+    code = BUSY + BEGUN + "try: time.sleep(50)\nfinally: print('more')"
+    done = script(code, signal.SIGTERM)
     assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "")
+    assert "more" not in done.stdout
+    done = script(code.replace("install()", "install(); stopping.begin()"), signal.SIGTERM)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "")
+    assert "more" in done.stdout
 
 
 def test_a_stop_does_not_wait_for_what_sees_no_signals():
