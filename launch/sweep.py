@@ -135,9 +135,8 @@ def parts(cells: grid.Settings, work: settings.Work) -> list[Job]:
     if cells.own_experts:
         argv = jobs.command({"workdir": [work.path], "cells": [grid.EXPERTS]})
         found.append(Job(grid.EXPERTS, work.path / grid.EXPERTS, argv, "result.json"))
-    usual = cells.experts.used or 1
     for cell in cells.cells():
-        needed = cells.own_experts and cell.experts_needed(usual) > 0
+        needed = cells.own_experts and cells.experts_of(cell) > 0
         after = (grid.EXPERTS,) if needed else ()
         argv = jobs.command({"workdir": [work.path], **flags_of(cell, cells)})
         found.append(Job(cell.name, cell.folder(work.path), argv, grid_table.ROW, after))
@@ -191,7 +190,13 @@ if __name__ == "__main__":
     )
     flags.DEFINE_integer("steps", None, "iterations (default: the paper's)", lower_bound=1)
     flags.DEFINE_integer("repeats", 3, "networks per evaluation", lower_bound=1)
-    flags.DEFINE_enum("protocol", None, protocols.HARD, "default: the paper's of each method")
+    flags.DEFINE_enum(
+        "protocol",
+        None,
+        protocols.PROTOCOLS,
+        "of the evaluation; with _soft after its name the experts label each set first (default: "
+        "the paper's of each method)",
+    )
     flagtypes.define_integers(
         "epochs",
         None,

@@ -17,6 +17,7 @@ from dancejax import (
     condensed,
     coreset,
     initialisation,
+    labelling,
     methods,
     records,
     report,
@@ -41,7 +42,7 @@ from dancejax.errors import UserError
 from dancejax.methods import Paper
 from dancejax.report import compare
 from dancejax.runs import Run, integrity
-from dancejax.training import experts
+from dancejax.training import experts, protocols
 from dancejax.types import Json
 
 EXPERTS = "experts"
@@ -64,7 +65,7 @@ class Settings:
       config: settings given by hand, for the methods that have them.
       network: of all cells.
       experts: one pool serves all cells.
-      evaluation: of all cells.
+      evaluation: of all cells; by a protocol on soft labels, which the experts give each set first.
       epochs: of the evaluation: none, one number, or one per IPC.
       seed: of the experts.
     """
@@ -109,10 +110,19 @@ class Settings:
         return ["", *variants] if self.plain or not variants else variants
 
     @property
+    def soft(self) -> bool:
+        """Whether sets are evaluated on soft labels, by the experts."""
+        return (self.evaluation.protocol or "").endswith(protocols.SOFT)
+
+    def experts_of(self, cell: Cell) -> int:
+        """How many experts a cell needs, for its set or for its labels."""
+        usual = self.experts.used or 1
+        return max(cell.experts_needed(usual), usual if self.soft else 0)
+
+    @property
     def experts_needed(self) -> int:
         """How many experts the cells need."""
-        usual = self.experts.used or 1
-        return max(cell.experts_needed(usual) for cell in self.cells())
+        return max(map(self.experts_of, self.cells()))
 
     @property
     def needs_trajectories(self) -> bool:
@@ -232,7 +242,7 @@ def make_experts(grid: Grid, say: Say = quiet) -> None:
 
 def check_experts(cell: Cell, grid: Grid) -> None:
     """Raise UserError if experts that a cell needs are not there: they are made before."""
-    needed = cell.experts_needed(grid.settings.experts.used or 1)
+    needed = grid.settings.experts_of(cell)
     if needed and grid.own_experts:
         wanted = dataclasses.replace(grid.settings.experts, count=needed)
         seed = grid.settings.seed
@@ -258,8 +268,7 @@ def _check(settings: Settings, cells: Sequence[Cell], dataset: Dataset, network:
             config = plan_of(cell, dataset, settings.steps, settings.config).settings
             method = methods.create(cell.method, network=network, **config)
             initialisation.initial_pixels(dataset, cell.ipc, method.factor)
-    usual = settings.experts.used or 1
-    most = max((cell.experts_needed(usual) for cell in cells), default=0)
+    most = max(map(settings.experts_of, cells), default=0)
     if most:
         pool.check(settings.experts, settings.network, dataset, most)
 
@@ -322,6 +331,8 @@ def _condense(cell: Cell, grid: Grid, plan: Paper, run: Run) -> CondensedSet:
 def row(cell: Cell, made: CondensedSet, grid: Grid) -> Json:
     """Evaluate a cell's set in its folder, and return its line of the table."""
     folder = cell.folder(grid.folder)
+    if grid.settings.soft:
+        made = labelling.soften(made, _experts(grid, grid.settings.experts.used))
     tested = Tested(made, grid.test, grid.network, cell.method)
     how = grid.settings.evaluation_of(cell.ipc)
     own = grid.run.within(cell.name).within("evaluation")

@@ -327,6 +327,25 @@ def test_soft_labels_are_made_and_trained_on(launch, dataset, expert_dir, tmp_pa
     assert json.loads(done.stdout)["training"]["labels"] == "soft"
 
 
+@pytest.mark.slow
+def test_a_sweep_gives_its_sets_soft_labels(launch, dataset, tmp_path):
+    """Random images, too, by the same experts; the sets themselves stay as they are."""
+    command = (
+        "sweep", dataset, "--methods=dm,random", "--ipcs=2", "--steps=2", "--batch_real=8",
+        "--repeats=1", "--epochs=2", "--experts=2", "--expert_epochs=1", "--expert_batch_size=32",
+        "--protocol=dance_soft", *SMALL, f"--workdir={tmp_path}",
+    )  # fmt: skip
+    done = launch(*command)
+    assert done.stdout.count("dance_soft") >= 2 and launch(*command).stdout == done.stdout
+    for name in ("dm", "random"):
+        cell = tmp_path / f"{name}-ipc2-seed0"
+        result = json.loads((cell / "evaluation" / "result.json").read_text())
+        assert result["training"]["labels"] == "soft"
+        assert not (cell / "condensed" / "soft_labels.npy").exists()
+    given = launch(*command, "--experts=3", status=2)
+    assert "another" in given.stderr or "differ" in given.stderr
+
+
 def test_evaluate_on_the_whole_set(launch, dataset, tmp_path):
     done = launch(
         "evaluate", dataset, "--protocol=dm", "--epochs=2", "--repeats=1",
