@@ -52,8 +52,12 @@ HELP = ("-h", "-help", "--help", "--helpshort", "help")
 def usage() -> str:
     """The programs, a line each."""
     start = "python -m launch" if __package__ == "launch" else "dancejax"
-    lines = [f"usage: {start} PROGRAM [flags]", f"       {start} help PROGRAM",
-             f"       {start} completion", ""]  # fmt: skip
+    lines = [
+        f"usage: {start} PROGRAM [flags]",
+        f"       {start} help PROGRAM",
+        f"       {start} completion",
+        "",
+    ]
     lines += [f"  {name:<10} {text}" for name, text in PROGRAMS.items()]
     return "\n".join(
         [*lines, "", "--help after a program lists its flags; --version: the version."]
@@ -65,10 +69,11 @@ def completion() -> str:
     asked = {
         name: subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.{name}", "--help"],
-            stdout=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for name in PROGRAMS
-    }  # fmt: skip
+    }
     cases = []
     for name, process in asked.items():
         text, _ = process.communicate()

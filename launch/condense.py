@@ -108,7 +108,7 @@ def read() -> tuple[own_folder.Settings, settings.Work, bool]:
         method=FLAGS.method,
         preset=FLAGS.preset,
         steps=FLAGS.steps,
-        config=method_flags.given(),
+        config=method_flags.read(),
         init=start_of(FLAGS.init),
         seed=FLAGS.seed,
         network=settings.network(),

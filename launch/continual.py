@@ -42,7 +42,7 @@ def read(*, shared: bool) -> tuple[continual.Settings, settings.Work]:
         ipc=FLAGS.ipc,
         paper_ipc=FLAGS.paper_ipc,
         iterations=FLAGS.iterations,
-        config=method_flags.given(),
+        config=method_flags.read(),
         network=settings.network(),
         experts=settings.experts(),
         training=training,

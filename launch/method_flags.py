@@ -59,7 +59,7 @@ def usual(setting: str, users: list[str]) -> str:
     return f", else {listing}" if values else ""
 
 
-def given() -> Json:
+def read() -> Json:
     """The settings of methods that were given by hand."""
     names = (*fields(), "optimizer")
     return {name: FLAGS[name].value for name in names if FLAGS[name].present}

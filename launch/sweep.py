@@ -49,7 +49,7 @@ def read(*, shared: bool) -> tuple[grid.Settings, settings.Work]:
         **columns,
         seeds=FLAGS.seeds,
         steps=FLAGS.steps,
-        config=method_flags.given(),
+        config=method_flags.read(),
         network=settings.network(),
         experts=settings.experts(),
         evaluation=EvaluationSettings(protocol=FLAGS.protocol, repeats=FLAGS.repeats),

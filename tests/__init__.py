@@ -2,6 +2,10 @@
 back. `XLA_FLAGS= make test` compiles as users do."""
 
 import os
+import signal
+
+# Programs that tests start obey SIGHUP, also where the tests run under nohup, which ignores it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")

@@ -18,8 +18,13 @@ from dancejax.runs import Run
 
 LAUNCH = Path(__file__).parents[1] / "launch"
 PROGRAMS = sorted(p for p in LAUNCH.glob("*.py") if "common.run(" in p.read_text())
-READERS = {"guard.py": ("parse", "_describe"), "jobs.py": ("command",)}
-"""Functions that read flags beside those that make settings, which repeat the command."""
+READERS = {
+    "guard.py": ("parse", "_describe"),
+    "jobs.py": ("command",),
+    "usage.py": ("section", "decorate", "defining", "_own_flags"),
+}
+"""Functions that look at flags beside those that make settings: they repeat the command, or list
+the flags for --help."""
 
 
 def functions_with_flags(path):

@@ -155,7 +155,6 @@ def try_stops(
     compiled kept; the next one then meets a program that begins anew. Of stops twice as many as
     `count` are tried.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # children inherit nohup's way, which ignores it
     command = commands(base)[name]
     workdir = base / "work" / name
     shutil.rmtree(workdir, ignore_errors=True)
