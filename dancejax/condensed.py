@@ -208,8 +208,9 @@ def _write(condensed: CondensedSet, path: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         why = disk.reason(error, path.parent)
-        shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(f"cannot save the set to {path} ({why}); make room.") from error
+    finally:  # nothing is there any more where it became the set
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def manifest(condensed: CondensedSet) -> Json:

@@ -34,7 +34,6 @@ class _Program:
 
     def __init__(self) -> None:
         self.installed = False
-        self.begun = False
         self.loops = 0
         self.pending = 0
         self.said = False
@@ -46,10 +45,10 @@ _program = _Program()
 def install() -> None:
     """End the program on SIGINT, SIGTERM and SIGHUP from here on, with status 128 + the signal.
 
-    The first signal ends the process where it stands; once the program has begun (`begin`), it
-    raises `Stopped` in the main thread, or sets the flag of a loop that saves (`held`). A second
-    one ends the process at once, and so does the first where the main thread does not get to it.
-    Without effect the second time and outside of the main thread.
+    The first signal raises `Stopped` in the main thread, or sets the flag of a loop that saves
+    (`held`). In an import it ends the process where it stands, for an exception there can crash
+    compiled modules. A second one ends the process at once, and so does the first where the main
+    thread does not get to it. Without effect the second time and outside of the main thread.
     """
     if _program.installed or threading.current_thread() is not threading.main_thread():
         return
@@ -62,14 +61,6 @@ def install() -> None:
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(read, handled), daemon=True).start()
     sys.unraisablehook = _unraisable
-
-
-def begin() -> None:
-    """Let the first signal raise `Stopped` from here on, which the program's end is said by.
-
-    Not before, for an exception in the middle of an import of compiled modules can crash Python.
-    """
-    _program.begun = True
 
 
 def listened() -> list[int]:
@@ -111,9 +102,19 @@ def say(sentence: str = SENTENCE) -> None:
 
 
 def _raise(signum: int, frame: FrameType | None) -> None:
-    if not _program.begun:
+    if _importing(frame):
+        say()
         os._exit(128 + signum)
     raise Stopped(signum)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a frame is part of an import."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib."):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _watch(read: int, handled: list[int]) -> None:

@@ -159,7 +159,6 @@ def run(main: Callable[[], None], prepare: Callable[[], None]) -> None:
     prepare: called before main, with the flags parsed.
     """
     begin()
-    stopping.begin()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # names of classes may be any
             stream.reconfigure(errors="backslashreplace")

@@ -5,7 +5,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -72,21 +72,29 @@ class MetricsLog:
     def write(self, kind: str, step: int, **values: float) -> None:
         if self._path is None:
             return
-        try:
+        with self._room():
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
             for tracker in self._trackers:
                 tracker.write(kind, step, values)
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {self._path.parent} ({error.strerror}); make room, or choose "
-                "another --workdir."
-            ) from error
 
     def picture(self, kind: str, step: int, path: Path) -> None:
         """Shows the trackers a picture that lies in the run's folder, a PNG file."""
-        for tracker in self._trackers:
-            tracker.picture(kind, step, path)
+        with self._room():
+            for tracker in self._trackers:
+                tracker.picture(kind, step, path)
+
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[None]:
+        """Says in one sentence that the folder takes no more."""
+        try:
+            yield
+        except OSError as error:
+            where = self._path.parent if self._path else "the run's folder"
+            raise UserError(
+                f"cannot write to {where} ({error.strerror}); make room, or choose another "
+                "--workdir."
+            ) from error
 
     def close(self) -> None:
         """Ends what TensorBoard and Weights & Biases read."""

@@ -28,6 +28,15 @@ PROGRAMS = {
     "evaluate": ("evaluate", "{data}", "--condensed={made}", *SHORT, *SMALL),
     "cross": ("cross", "{data}", "--condensed={made}", NETWORKS, *SHORT),
     "sweep": ("sweep", "{data}", "--methods=random", "--ipcs=1", *SMALL, *SHORT[:2]),
+    "label": ("label", "--condensed={made}", "--expert_dir={experts}"),
+    "analyse": ("analyse", "{data}", "--condensed={made}", "--analyses=moments,tsne",
+                "--expert_dir={experts}", "--networks=1", *SMALL),
+    "continual": ("continual", "{data}", "--methods=random", "--steps=3", "--orders=1", "--ipc=2",
+                  *SHORT[:2], *SMALL),
+    "nas": ("nas", "{data}", "--space=width=2,4", "--depth=2", "--coresets=random", "--ipc=2",
+            "--epochs=1", "--whole", "--whole_epochs=1", "--devices=1"),
+    "tensorboard": ("condense", "{data}", "--method=dm", "--tensorboard", "--picture_every=1",
+                    *QUICK),
     "convert": ("convert", "{data}", "--source={export}"),
     "report": ("report", "--runs={runs}"),
     "picture": ("picture", "--run={runs}"),
@@ -35,10 +44,11 @@ PROGRAMS = {
         f"export-{form}": ("export", "--condensed={made}", f"--formats={form}")
         for form in exchange.FORMS
     },
-}
+}  # fmt: skip
 PROGRAMS["herding"] += SMALL
 PROGRAMS["forgetting"] += (*SMALL, "--expert_batch_size=16")
-PASSING = {"config.json", "result.json", "row.json", ".lock", "best_over_checkpoints.json"}
+PASSING = {"config.json", "result.json", "row.json", ".lock", "best_over_checkpoints.json",
+           "times.json", "analysis.json"}  # fmt: skip
 """Names of files that hold times, paths or process numbers, as do pages of reports."""
 
 
@@ -65,7 +75,7 @@ def files(folder: Path) -> dict[str, bytes]:
         passing = path.name in PASSING or path.suffix in (".html", ".md", ".csv")
         # Orbax's files differ from run to run; what is in them shows in the sets and metrics.
         stored = "arrays" in path.parts or (path.parent / "arrays").exists()
-        if not passing and not stored and "report" not in path.parts:
+        if not passing and not stored and not {"report", "tensorboard"} & set(path.parts):
             kept[str(path.relative_to(folder))] = path.read_bytes()
     return kept
 
