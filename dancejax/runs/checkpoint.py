@@ -70,11 +70,12 @@ def _write_tree(path: Path, arrays: Any, metadata: dict[str, Any]) -> None:
         runs.write_json(temporary / _MANIFEST, seal(manifest))
         temporary.rename(path)
     except (OSError, ValueError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"cannot save to {path} ({reason}); is the disk full or read-only?"
         ) from error
+    finally:  # nothing is there any more where it became the tree
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load_metadata(path: Path) -> Json:
