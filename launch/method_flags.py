@@ -19,10 +19,11 @@ def define() -> None:
         meanings |= methods.setting_meanings(method)
         limits |= methods.setting_limits(method)
     for name, (kind, users) in fields().items():
+        every = {user: methods.setting_defaults(user).get(name) for user in users}
+        defaults = {user: settings.plain(value) for user, value in every.items()}
+        usage.setting(name, meanings[name], defaults)
         whose = "" if len(users) == len(methods.METHODS) else f"{', '.join(users)}: "
-        help_text = f"{whose}{meanings[name]} (default: the preset's{usual(name, users)})"
-        defaults = {user: methods.setting_defaults(user).get(name) for user in users}
-        usage.setting(name, meanings[name], {k: settings.plain(v) for k, v in defaults.items()})
+        help_text = f"{whose}{meanings[name]} (default: the preset's{usual(defaults)})"
         if kind is bool:
             flags.DEFINE_bool(name, None, help_text)
         elif kind is int:
@@ -47,16 +48,13 @@ def define() -> None:
     )
 
 
-def usual(setting: str, users: list[str]) -> str:
-    """What a setting of methods is where no preset says otherwise, as help names it."""
-    defaults = {name: methods.setting_defaults(name) for name in users}
-    values = {
-        name: settings.plain(own[setting]) for name, own in defaults.items() if setting in own
-    }
-    if len(values) == len(users) and len(set(values.values())) == 1:
-        return f", else {values[users[0]]}"
-    listing = ", ".join(f"{value} for {name}" for name, value in values.items())
-    return f", else {listing}" if values else ""
+def usual(defaults: dict[str, object]) -> str:
+    """What a setting is where no preset says otherwise, by method, as help names it."""
+    known = {name: value for name, value in defaults.items() if value is not None}
+    if len(known) == len(defaults) and len(set(known.values())) == 1:
+        return f", else {next(iter(known.values()))}"
+    listing = ", ".join(f"{value} for {name}" for name, value in known.items())
+    return f", else {listing}" if known else ""
 
 
 def read() -> Json:
