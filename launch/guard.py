@@ -17,7 +17,7 @@ from absl import app, flags, logging
 
 from dancejax import runs, stopping
 from dancejax.errors import UserError
-from dancejax.runs import backend
+from dancejax.runs import backend, parallel
 from dancejax.text import meant
 from dancejax.types import Json
 
@@ -218,6 +218,10 @@ def _status(work: Callable[[], None]) -> int:
     except MemoryError:
         _fail(_OUT_OF_MEMORY)
     except jax.errors.JaxRuntimeError as error:
+        if parallel.lost_another(error):
+            _fail(_LOST)
+            sys.stdout.flush()
+            os._exit(2)  # JAX's own end would wait for the others, and dump what it knows
         if not re.search("RESOURCE_EXHAUSTED|[Oo]ut of memory", str(error)):
             raise
         _fail(_OUT_OF_MEMORY)
@@ -227,6 +231,10 @@ def _status(work: Callable[[], None]) -> int:
 _OUT_OF_MEMORY = (
     "out of memory; choose a smaller --batch_real, --class_chunk, --width, --ipc or data set, or "
     "--placement=host."
+)
+_LOST = (
+    "another process of this run has ended; start them all again by the same command, which goes "
+    "on from the last checkpoint."
 )
 
 

@@ -177,7 +177,8 @@ def state(job: Job, queued: dict[str, str]) -> State:
         about = folder.read_json(job.folder / child.FAILED)
         return State(job, "failed", ": ".join([about["reason"], *about["log"][-1:]]))
     if number is not None:
-        return State(job, "failed", f"Slurm {number} is over without a result: {last}")
+        why = last or "no log, so that it was cancelled early or its node does not see this folder"
+        return State(job, "failed", f"Slurm {number} is over without a result: {why}")
     return State(job, "waiting", last)
 
 

@@ -5,6 +5,7 @@ With several processes (`start`) every process runs the same program; the first 
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
@@ -24,6 +25,9 @@ from dancejax.types import Tree
 Array = jax.Array
 T = TypeVar("T")
 CLASSES, NETWORKS = "classes", "networks"
+HEARTBEAT_SECONDS = 40
+"""After so long without a sign of another process of the run, JAX ends this one."""
+_LOST = re.compile("Gloo|NCCL|[Cc]oordination ?[Ss]ervice|heartbeat|Socket closed|Connection reset")
 
 
 def start(coordinator: str, processes: int | None = None, process: int | None = None) -> None:
@@ -33,13 +37,20 @@ def start(coordinator: str, processes: int | None = None, process: int | None = 
     TPU pods and clusters that jax.distributed knows. Raises UserError if they don't meet.
     """
     try:
-        if coordinator == "auto":
-            jax.distributed.initialize()
-        else:
-            jax.distributed.initialize(coordinator, processes, process)
+        jax.distributed.initialize(
+            None if coordinator == "auto" else coordinator,
+            processes,
+            process,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        )
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"the processes did not meet at {coordinator} ({reason}).") from error
+
+
+def lost_another(error: jax.errors.JaxRuntimeError) -> bool:
+    """Return whether an error means that another process of the run is gone."""
+    return jax.process_count() > 1 and _LOST.search(str(error)) is not None
 
 
 def is_primary() -> bool:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -66,44 +67,85 @@ def _free_ports() -> tuple[int, int]:
         return one.getsockname()[1], other.getsockname()[1]
 
 
-@contextlib.contextmanager
-def running(folder: Path) -> Iterator[dict[str, str]]:
-    """Have a cluster as long as the body runs; yields the environment of its commands."""
-    for name in ("state", "spool"):
-        (folder / name).mkdir(parents=True)
-    folder.chmod(0o755)
-    host = socket.gethostname().split(".")[0]
-    text = CONFIGURATION.format(host=host, ports=_free_ports(), folder=folder)
-    (folder / "slurm.conf").write_text(text)
-    key = folder / "munge.key"
-    key.write_bytes(secrets.token_bytes(128))
-    key.chmod(0o400)
-    environment = {**os.environ, "PATH": _path(), "SLURM_CONF": str(folder / "slurm.conf")}
-    files = [f"--{name}-file={folder}/munged.{name}" for name in ("log", "pid", "seed")]
-    daemons = (
-        ["munged", "--foreground", "--force", f"--socket={folder}/munge.socket",
-         f"--key-file={key}", *files],
-        ["slurmctld", "-D", "-c"],
-        ["slurmd", "-D"],
-    )  # fmt: skip
-    started = []
-    try:
-        for words in daemons:
-            with open(folder / f"{words[0]}.out", "wb") as output:
-                daemon = subprocess.Popen(
-                    words,
-                    stdout=output,
-                    stderr=output,
-                    env=environment,
-                    start_new_session=True,  # Slurm's signal their group as they end
-                )
-                started.append(daemon)
+class Cluster:
+    """A cluster at work.
+
+    Attributes:
+      environment: of its commands.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+        self.environment = {
+            **os.environ, "PATH": _path(), "SLURM_CONF": str(folder / "slurm.conf")
+        }  # fmt: skip
+
+    def call(self, *words: str) -> str:
+        """Give a command of Slurm, again while it is to be tried later; return what it writes."""
+        for _ in range(60):
+            done = subprocess.run(
+                words, env=self.environment, capture_output=True, text=True, check=False
+            )
+            if done.returncode == 0:
+                return done.stdout
+            if "try again later" not in done.stderr:
+                break
             time.sleep(1)
-        _wait_for_node(environment)
-        yield environment
-    finally:
-        subprocess.run(["scancel", "--user=root", "--signal=KILL"], env=environment, check=False)
-        for process in reversed(started):
+        raise RuntimeError(f"{' '.join(words)}: {done.stderr}")
+
+    def start(self, *words: str) -> None:
+        """Start one of its daemons."""
+        with open(self._folder / f"{words[0]}.out", "ab") as output:
+            self._started[words[0]] = subprocess.Popen(
+                words,
+                stdout=output,
+                stderr=output,
+                env=self.environment,
+                start_new_session=True,  # Slurm's signal their group as they end
+            )
+        time.sleep(1)
+
+    def wait_for_node(self) -> None:
+        """Wait until the node takes jobs."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            found = self.call("sinfo", "--noheader", "--format=%T").strip()
+            if found in ("idle", "mixed", "allocated"):
+                return
+            time.sleep(0.5)
+        raise RuntimeError(f"the node does not come up: {found}")
+
+    def fail_node(self) -> None:
+        """Kill slurmd with all jobs, as a machine does that loses its power, and start it again."""
+        daemon = self._started["slurmd"]
+        for number in [daemon.pid, *self._of_jobs()]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        daemon.wait()
+        self.call("scontrol", "update", f"NodeName={_host()}", "State=DOWN", "Reason=failed")
+        self.start("slurmd", "-D")
+        self.call("scontrol", "update", f"NodeName={_host()}", "State=RESUME")
+        self.wait_for_node()
+
+    def _of_jobs(self) -> list[int]:
+        """All processes of its jobs, those of Slurm that watch over them first."""
+        own, found = f"SLURM_CONF={self._folder / 'slurm.conf'}".encode(), []
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (path / "environ").read_bytes().split(b"\0")
+                watches = (path / "comm").read_text().strip() == "slurmstepd"
+                if own in words and watches:
+                    found.insert(0, int(path.name))
+                elif own in words and any(word.startswith(b"SLURM_JOB_ID=") for word in words):
+                    found.append(int(path.name))
+        return found
+
+    def stop(self) -> None:
+        """End the jobs, and the daemons by their own process numbers."""
+        words = ["scancel", "--user=root", "--signal=KILL"]
+        subprocess.run(words, env=self.environment, check=False)
+        for process in reversed(self._started.values()):
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(20)
@@ -111,19 +153,34 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
             process.wait()
 
 
-def _wait_for_node(environment: dict[str, str]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        done = subprocess.run(
-            ["sinfo", "--noheader", "--format=%T"],
-            env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.stdout.strip() == "idle":
-            return
-        time.sleep(0.5)
-    raise RuntimeError(f"the node does not come up: {done.stdout} {done.stderr}")
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[Cluster]:
+    """Have a cluster as long as the body runs."""
+    for name in ("state", "spool"):
+        (folder / name).mkdir(parents=True)
+    folder.chmod(0o755)
+    text = CONFIGURATION.format(host=_host(), ports=_free_ports(), folder=folder)
+    (folder / "slurm.conf").write_text(text)
+    key = folder / "munge.key"
+    key.write_bytes(secrets.token_bytes(128))
+    key.chmod(0o400)
+    files = [f"--{name}-file={folder}/munged.{name}" for name in ("log", "pid", "seed")]
+    found = Cluster(folder)
+    try:
+        socket_and_key = (f"--socket={folder}/munge.socket", f"--key-file={key}")
+        found.start("munged", "--foreground", "--force", *socket_and_key, *files)
+        found.start("slurmctld", "-D", "-c")
+        found.start("slurmd", "-D")
+        found.wait_for_node()
+        yield found
+    finally:
+        found.stop()
+
+
+def _host() -> str:
+    return socket.gethostname().split(".")[0]
 
 
 if __name__ == "__main__":
     with running(Path(sys.argv[1]).absolute()) as found:
-        sys.exit(subprocess.run(sys.argv[2:], env=found, check=False).returncode)
+        sys.exit(subprocess.run(sys.argv[2:], env=found.environment, check=False).returncode)

@@ -25,8 +25,8 @@ STEPS = 600
 
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory):
-    with cluster.running(tmp_path_factory.mktemp("slurm") / "cluster") as environment:
-        yield environment
+    with cluster.running(tmp_path_factory.mktemp("slurm") / "cluster") as found:
+        yield found.environment
 
 
 def sweep(slurm, folder, *more, status=0):
