@@ -125,8 +125,7 @@ class Cluster:
         daemon.wait()
         self.call("scontrol", "update", f"NodeName={_host()}", "State=DOWN", "Reason=failed")
         self.start("slurmd", "-D")
-        self.call("scontrol", "update", f"NodeName={_host()}", "State=RESUME")
-        self.wait_for_node()
+        self.wait_for_node()  # ReturnToService=2 takes it back
 
     def _of_jobs(self) -> list[int]:
         """All processes of its jobs, those of Slurm that watch over them first."""

@@ -193,9 +193,11 @@ def check(plain: Sweep, disturbed: Sweep) -> str:
 def main(count: int, steps: int) -> None:
     """Disturb a sweep, and say what came of it."""
     random.seed(count)
-    with tempfile.TemporaryDirectory() as name, cluster.running(Path(name) / "cluster") as slurm:
+    left = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # as its last jobs end
+    with left as name, cluster.running(Path(name) / "cluster") as slurm:
         plain = Sweep(slurm, Path(name) / "plain", steps)
         disturb(plain, 0, print)
+        print("undisturbed: finished", flush=True)
         other = Sweep(slurm, Path(name) / "disturbed", steps)
         done = disturb(other, count, lambda text: print(text, flush=True))
         other.give()
