@@ -110,6 +110,7 @@ def test_psi_raises_the_distance(sampling, train, network, trained, monkeypatch)
         learning_rate=0.0,
         calibration=False,
         frequencies=512,
+        augmentation="",
     )
     update = jax.jit(method.update)
     after, metrics = update(state, context)
