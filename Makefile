@@ -21,17 +21,22 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 JAX_PLATFORMS ?= cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs lock clean venv check-python
+.PHONY: help demo test coverage lint docs lock clean venv check-python
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.* ## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.* ## /\1|/' \
-	| while IFS='|' read -r name text; do printf '  make %-6s %s\n' "$$name" "$$text"; done
+	| while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
 
 demo: $(STAMP) ## condense a small data set and evaluate it, into runs/demo
 	$(BIN)/python -m launch.demo --workdir=runs/demo
 
 test: $(STAMP) ## run the fast tests (PYTEST_ARGS='-m ""' for all)
 	JAX_PLATFORMS=$(JAX_PLATFORMS) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+
+coverage: $(STAMP) ## count the lines of dancejax/ that the fast tests run, into .coverage
+	JAX_PLATFORMS=$(JAX_PLATFORMS) $(BIN)/python -m coverage run -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m coverage combine
+	$(BIN)/python -m coverage report
 
 lint: $(STAMP) ## check style, formatting and types
 	$(BIN)/python -m ruff check .

@@ -4,6 +4,7 @@ A rule that a place has good reason to break is answered in `EXCEPTIONS`, with t
 """
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -117,18 +118,28 @@ def functions(path: Path) -> Iterator[Function]:
     yield from walk(tree, f"{path.relative_to(ROOT)}::", True)
 
 
-ALL = [function for path in FILES for function in functions(path)]
-PUBLIC = [function for function in ALL if function.public]
-OF_ARRAYS = [function for function in PUBLIC if function.takes_arrays]
+@functools.cache
+def every() -> list[Function]:
+    return [function for path in FILES for function in functions(path)]
+
+
+@functools.cache
+def public() -> list[Function]:
+    return [function for function in every() if function.public]
+
+
+@functools.cache
+def of_arrays() -> list[Function]:
+    return [function for function in public() if function.takes_arrays]
 
 
 def offenders(rule: str) -> set[str]:
     if rule == "function":
-        return {f.place for f in ALL if f.lines > LINES_OF_FUNCTION}
+        return {f.place for f in every() if f.lines > LINES_OF_FUNCTION}
     if rule == "parameters":
-        return {f.place for f in ALL if len(f.parameters) > PARAMETERS}
+        return {f.place for f in every() if len(f.parameters) > PARAMETERS}
     if rule == "return":
-        return {f.place for f in PUBLIC if f.node.returns is None}
+        return {f.place for f in public() if f.node.returns is None}
     return {
         str(path.relative_to(ROOT))
         for path in FILES
@@ -146,7 +157,7 @@ def test_no_new_place_breaks_a_rule(rule):
 def count_any() -> int:
     return sum(
         isinstance(node, ast.Name) and node.id == "Any"
-        for function in PUBLIC
+        for function in public()
         for annotation in function.annotations
         for node in ast.walk(annotation)
     )
@@ -157,7 +168,7 @@ def count_skips() -> int:
 
 
 def share(holds) -> float:
-    return sum(map(holds, OF_ARRAYS)) / len(OF_ARRAYS)
+    return sum(map(holds, of_arrays())) / len(of_arrays())
 
 
 def args_share() -> float:

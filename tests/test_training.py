@@ -78,8 +78,8 @@ def test_cutmix_mixes_the_losses_of_both_labels(train, network):
     _, k_cutmix = jax.random.split(jax.random.fold_in(k_step, 0))
     taken = sampling.permuted_index(k_order, jnp.zeros(72, int), jnp.arange(72), 72)
     images = sampling.normalise(data.images[taken], data.mean, data.std)
-    mixed, partner, lam = augment.cutmix(k_cutmix, images, 1.0)
-    logits, _ = network.apply(state.variables, mixed)
+    mixed, partner, lam = jax.jit(augment.cutmix, static_argnums=2)(k_cutmix, images, 1.0)
+    logits, _ = jax.jit(network.apply)(state.variables, mixed)
     own, other = (
         optax.softmax_cross_entropy_with_integer_labels(logits, data.labels[i]).mean()
         for i in (taken, taken[partner])

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 
 from dancejax import interpolate, mmd, networks
 from dancejax.errors import UserError
-from dancejax.methods import base, descent
+from dancejax.methods import base, descent, guided
 from dancejax.methods.base import Array, Context, Method, Metrics, State
-from dancejax.methods.descent import Descent
 from dancejax.methods.optimizers import Optimizer
 from dancejax.methods.papers import LARGE, Ablation, DatasetLike, Paper, side
 from dancejax.types import Json
@@ -23,21 +22,13 @@ NEEDS_EXPERTS = True
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(base.Config):
-    """DANCE's settings: those of all methods (`base.Config`) and its two losses (Table 5).
+class Config(guided.Config):
+    """DANCE's settings: those of `guided.Config` and its two losses (Table 5).
 
     A learning_rate of None is the paper's 0.01 * IPC (0.1 * IPC from 128 pixels on). In iterations
     without calibration its loss is logged as 0.
     """
 
-    factor: int = 2
-    batch_real: int = 128
-    batch_syn: int | None = 200
-    augmentation: str = "color_crop_cutout"
-    mode: str = "multi"
-    update_order: str = base.setting(
-        "classwise", "classwise steps the optimiser after each class, joint once for all classes"
-    )
     pltda: bool = base.setting(
         True, "match features between the initial and the final expert; else see without_pltda"
     )
@@ -72,6 +63,8 @@ ABLATIONS = {
 }
 """Tables of the paper that vary its settings."""
 
+_Setup = guided.Setup[Config]
+
 
 def paper(dataset: DatasetLike, ipc: int) -> Paper:
     """Return DANCE's published settings.
@@ -94,22 +87,6 @@ def paper(dataset: DatasetLike, ipc: int) -> Paper:
     )
 
 
-def pixel_rate(config: base.Config, ipc: int, image_shape: tuple[int, ...]) -> float:
-    """Return the learning rate of the pixels: the setting, or the paper's rule.
-
-    Args:
-      config: the settings.
-      ipc: stored images per class.
-      image_shape: (h, w, c).
-
-    Returns:
-      config.learning_rate; where that is None 0.01 * ipc, or 0.1 * ipc from 128 pixels on.
-    """
-    if config.learning_rate is not None:
-        return config.learning_rate
-    return (0.1 if min(image_shape[:2]) >= LARGE else 0.01) * ipc
-
-
 def resolved(config: Config, ipc: int, image_shape: tuple[int, ...]) -> Json:
     """Return the settings that hold for a run; those without effect are left out.
 
@@ -121,20 +98,7 @@ def resolved(config: Config, ipc: int, image_shape: tuple[int, ...]) -> Json:
     found = dataclasses.asdict(config)
     if config.pltda:
         del found["without_pltda"]
-    return {**found, "learning_rate": pixel_rate(config, ipc, image_shape)}
-
-
-class _Setup(NamedTuple):
-    """The method as its functions need it."""
-
-    config: Config
-    network: nn.Module
-    optimizer: Optimizer
-
-    def descent(self, pixels: Array) -> Descent:
-        """How pixels [C, IPC, h, w, c] take steps."""
-        rate = pixel_rate(self.config, pixels.shape[1], pixels.shape[2:])
-        return Descent(self.optimizer, rate, self.config.momentum, self.config.update_order)
+    return {**found, "learning_rate": guided.pixel_rate(config, ipc, image_shape)}
 
 
 def create(config: Config, network: nn.Module, optimizer: Optimizer = base.SGD) -> Method:
@@ -164,20 +128,8 @@ def create(config: Config, network: nn.Module, optimizer: Optimizer = base.SGD) 
             f"unknown without_pltda {config.without_pltda!r}; choose one of "
             f"{', '.join(WITHOUT_PLTDA)}."
         )
-    setup = _Setup(config, network, optimizer)
-    return Method(
-        name="dance",
-        config=config,
-        factor=config.factor,
-        needs_experts=NEEDS_EXPERTS,
-        init=partial(_init, setup),
-        update=partial(_update, setup),
-        pixels=base.stored(base.UNIT),
-        draw=base.draw_with(lambda key: _run_keys(key)[0], config.batch_real),
-        network=network,
-        resolved=partial(resolved, config),
-        optimizer=optimizer,
-    )
+    method = _Setup(config, network, optimizer).method("dance", _init, _update)
+    return method._replace(resolved=partial(resolved, config))
 
 
 class _Shared(NamedTuple):
@@ -189,23 +141,16 @@ class _Shared(NamedTuple):
     context: Context
 
 
-def _run_keys(key: Array) -> Array:
-    """The run's keys: of the epochs of real images, and of iterations."""
-    return jax.random.split(key)
-
-
 def _init(setup: _Setup, key: Array, pixels: Array, context: Context) -> State:
     base.experts_of(context)
-    stored = base.UNIT.enter(pixels, context)
-    opt_state = descent.init(setup.descent(stored), stored)
-    return State(jnp.zeros((), jnp.int32), key, stored, opt_state)
+    return guided.init(setup, key, pixels, context)
 
 
 def _update(
     setup: _Setup, state: State, context: Context, *, class_chunk: int | None = None
 ) -> tuple[State, Metrics]:
     config, network = setup.config, setup.network
-    k_real, k_run = _run_keys(state.key)
+    k_real, k_run = guided.run_keys(state.key)
     k_expert, k_lambda, *keys = jax.random.split(jax.random.fold_in(k_run, state.step), 6)
     experts = base.experts_of(context)
     chosen = jax.random.randint(k_expert, (), 0, len(jax.tree.leaves(experts.final)[0]))
@@ -262,7 +207,7 @@ def _step(
     def gradients(own: Array, classes: Array) -> tuple[Metrics, Array]:
         return descent.class_gradients(own_loss, own, classes, shared, size, pieces=pieces)
 
-    return descent.descend(setup.descent(pixels), pixels, opt_state, gradients)
+    return descent.descend(guided.steps(setup, pixels), pixels, opt_state, gradients)
 
 
 def _align(setup: _Setup, pixels: Array, classes: Array, shared: _Shared) -> tuple[Array, Metrics]:

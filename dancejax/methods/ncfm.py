@@ -14,7 +14,7 @@ import optax
 from dancejax import interpolate, mmd, networks
 from dancejax.data.sampling import ClassData, Draws
 from dancejax.errors import UserError
-from dancejax.methods import base, descent
+from dancejax.methods import base, descent, guided
 from dancejax.methods.base import Array, Context, Method, Metrics, State
 from dancejax.methods.optimizers import Optimizer
 from dancejax.methods.papers import Ablation, DatasetLike, Paper
@@ -71,6 +71,8 @@ class Config(base.Config):
 ABLATIONS = {"sampling": Ablation("NCFM Table 5", {"ncfm_psi": {"sampling": "scaled"}})}
 """Tables of the paper that vary its settings."""
 
+_Setup = guided.Setup[Config]
+
 
 def paper(dataset: DatasetLike, ipc: int) -> Paper:
     """Return NCFM's published settings: those of the authors' setups, without a sampling network.
@@ -108,26 +110,18 @@ class _Sampler(nn.Module):
         return noise
 
 
-class _Setup(NamedTuple):
-    """The method as its functions need it."""
-
-    config: Config
-    network: nn.Module
-    optimizer: Optimizer
-
-    @property
-    def transformation(self) -> optax.GradientTransformationExtraArgs:
-        """Of one class: the optimiser, and the halvings of its rate where the loss stays."""
-        config = self.config
-        own = self.optimizer.make(config.learning_rate, config.momentum)
-        if config.patience == 0:
-            return optax.with_extra_args_support(own)
-        # The mean of the iteration's two losses falls and stays as their sum does.
-        losses = 1 + int(config.calibration)
-        halving = optax.contrib.reduce_on_plateau(
-            0.5, patience=config.patience + 1, rtol=1e-4, accumulation_size=losses
-        )
-        return optax.chain(own, halving)
+def _transformation(setup: _Setup) -> optax.GradientTransformationExtraArgs:
+    """Of one class: the optimiser, and the halvings of its rate where the loss stays."""
+    config = setup.config
+    own = setup.optimizer.make(config.learning_rate, config.momentum)
+    if config.patience == 0:
+        return optax.with_extra_args_support(own)
+    # The mean of the iteration's two losses falls and stays as their sum does.
+    losses = 1 + int(config.calibration)
+    halving = optax.contrib.reduce_on_plateau(
+        0.5, patience=config.patience + 1, rtol=1e-4, accumulation_size=losses
+    )
+    return optax.chain(own, halving)
 
 
 def create(config: Config, network: nn.Module, optimizer: Optimizer = OPTIMIZER) -> Method:
@@ -170,34 +164,18 @@ def create(config: Config, network: nn.Module, optimizer: Optimizer = OPTIMIZER)
         raise UserError(f"amplitude must lie in [0, 1), not {config.amplitude}.")
     if config.patience < 0:
         raise UserError(f"patience must not be negative, but is {config.patience}.")
-    setup = _Setup(config, network, optimizer)
-    return Method(
-        name="ncfm",
-        config=config,
-        factor=config.factor,
-        needs_experts=NEEDS_EXPERTS,
-        init=partial(_init, setup),
-        update=partial(_update, setup),
-        pixels=base.stored(base.UNIT),
-        draw=_draw(config),
-        network=network,
-        optimizer=optimizer,
-    )
+    method = _Setup(config, network, optimizer).method("ncfm", _init, _update)
+    return method._replace(draw=_draw(config))
 
 
 def _draw(config: Config) -> Callable[[Array, Array, ClassData], Draws]:
-    epochs = base.draw_with(lambda key: _run_keys(key)[0], config.batch_real)
+    epochs = base.draw_with(lambda key: guided.run_keys(key)[0], config.batch_real)
     return lambda key, step, sizes: epochs(key, _epoch_step(config, step), sizes)
 
 
 def _epoch_step(config: Config, step: Array) -> Array:
     """The iteration whose real images are seen: this one, or always the first."""
     return step if config.real == "fresh" else jnp.zeros_like(step)
-
-
-def _run_keys(key: Array) -> Array:
-    """The run's keys: of the epochs of real images, and of iterations."""
-    return jax.random.split(key)
 
 
 class _Shared(NamedTuple):
@@ -214,7 +192,7 @@ class _Shared(NamedTuple):
 def _init(setup: _Setup, key: Array, pixels: Array, context: Context) -> State:
     experts = base.experts_of(context)
     stored = base.UNIT.enter(pixels, context)
-    opt_state = jax.vmap(setup.transformation.init)(stored)
+    opt_state = jax.vmap(_transformation(setup).init)(stored)
     extra: Tree = ()
     if setup.config.sampling != "normal":
         one = interpolate.select(experts.final, 0)
@@ -229,7 +207,7 @@ def _update(
     setup: _Setup, state: State, context: Context, *, class_chunk: int | None = None
 ) -> tuple[State, Metrics]:
     config, network = setup.config, setup.network
-    k_real, k_run = _run_keys(state.key)
+    k_real, k_run = guided.run_keys(state.key)
     k_expert, k_lambda, k_frequencies, *keys = jax.random.split(
         jax.random.fold_in(k_run, state.step), 7
     )
@@ -273,7 +251,7 @@ def _step(
         partial(loss, setup), pixels, jnp.arange(len(pixels)), shared, size, pieces=pieces
     )
     (losses,) = metrics.values()
-    own = setup.transformation
+    own = _transformation(setup)
     updates, opt_state = jax.vmap(lambda g, s, p, v: own.update(g, s, p, value=v))(
         grads, opt_state, pixels, losses
     )

@@ -10,9 +10,8 @@ import jax.numpy as jnp
 
 from dancejax import interpolate, mmd, networks
 from dancejax.errors import UserError
-from dancejax.methods import base, dance, descent, trajectories
+from dancejax.methods import base, dance, descent, guided, trajectories
 from dancejax.methods.base import Array, Context, Method, Metrics, State, Visits
-from dancejax.methods.descent import Descent
 from dancejax.methods.optimizers import Optimizer
 from dancejax.methods.papers import DatasetLike, Paper
 from dancejax.types import Json
@@ -22,20 +21,12 @@ NEEDS_TRAJECTORIES = True
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(base.Config):
-    """TGDD's settings: those of all methods (`base.Config`), and of its joint loss.
+class Config(guided.Config):
+    """TGDD's settings: those of `guided.Config`, and of its joint loss.
 
     A learning_rate of None is the paper's, as DANCE's: 0.01 * IPC (0.1 * IPC from 128 pixels on).
     """
 
-    factor: int = 2
-    batch_real: int = 128
-    batch_syn: int | None = 200
-    augmentation: str = "color_crop_cutout"
-    mode: str = "multi"
-    update_order: str = base.setting(
-        "classwise", "classwise steps the optimiser after each class, joint once for all classes"
-    )
     alpha: float = base.setting(
         1.0, "weight of the later snapshot's cross-entropy on the synthetic images", least=0
     )
@@ -47,6 +38,9 @@ class Config(base.Config):
     )
 
 
+_Setup = guided.Setup[Config]
+
+
 def paper(dataset: DatasetLike, ipc: int) -> Paper:
     """Return TGDD's published settings: those of the authors' setup, in which alpha is 1.
 
@@ -55,19 +49,6 @@ def paper(dataset: DatasetLike, ipc: int) -> Paper:
       ipc: stored images per class.
     """
     return dataclasses.replace(dance.paper(dataset, ipc), title="TGDD")
-
-
-class _Setup(NamedTuple):
-    """The method as its functions need it."""
-
-    config: Config
-    network: nn.Module
-    optimizer: Optimizer
-
-    def descent(self, pixels: Array) -> Descent:
-        """How pixels [C, IPC, h, w, c] take steps."""
-        rate = dance.pixel_rate(self.config, pixels.shape[1], pixels.shape[2:])
-        return Descent(self.optimizer, rate, self.config.momentum, self.config.update_order)
 
 
 def create(config: Config, network: nn.Module, optimizer: Optimizer = base.SGD) -> Method:
@@ -94,37 +75,19 @@ def create(config: Config, network: nn.Module, optimizer: Optimizer = base.SGD) 
     for name in ("alpha", "epoch_interval"):
         if not getattr(config, name) >= 0:
             raise UserError(f"{name} must not be negative, but is {getattr(config, name)}.")
-    setup = _Setup(config, network, optimizer)
-    return Method(
-        name="tgdd",
-        config=config,
-        factor=config.factor,
-        needs_experts=NEEDS_EXPERTS,
-        init=partial(_init, setup),
-        update=partial(_update, setup),
-        pixels=base.stored(base.UNIT),
-        draw=base.draw_with(lambda key: _run_keys(key)[0], config.batch_real),
-        network=network,
-        resolved=partial(_resolved, config),
-        optimizer=optimizer,
-        visits=partial(_visits, config),
-    )
+    method = _Setup(config, network, optimizer).method("tgdd", guided.init, _update)
+    return method._replace(resolved=partial(_resolved, config), visits=partial(_visits, config))
 
 
 def _resolved(config: Config, ipc: int, image_shape: tuple[int, ...]) -> Json:
     """The settings that hold for a run."""
-    rate = dance.pixel_rate(config, ipc, image_shape)
+    rate = guided.pixel_rate(config, ipc, image_shape)
     return {**dataclasses.asdict(config), "learning_rate": rate}
-
-
-def _run_keys(key: Array) -> Array:
-    """The run's keys: of the epochs of real images, and of iterations."""
-    return jax.random.split(key)
 
 
 def _step_keys(key: Array, step: Array) -> Array:
     """An iteration's keys: of snapshots, of the subset of synthetic images, of augmentation."""
-    return jax.random.split(jax.random.fold_in(_run_keys(key)[1], step), 3)
+    return jax.random.split(jax.random.fold_in(guided.run_keys(key)[1], step), 3)
 
 
 def _visits(config: Config, key: Array, step: Array, count: int, snapshots: int) -> Visits:
@@ -147,12 +110,6 @@ class _Shared(NamedTuple):
     context: Context
 
 
-def _init(setup: _Setup, key: Array, pixels: Array, context: Context) -> State:
-    stored = base.UNIT.enter(pixels, context)
-    opt_state = descent.init(setup.descent(stored), stored)
-    return State(jnp.zeros((), jnp.int32), key, stored, opt_state)
-
-
 def _update(
     setup: _Setup, state: State, context: Context, *, class_chunk: int | None = None
 ) -> tuple[State, Metrics]:
@@ -162,13 +119,13 @@ def _update(
     shared = _Shared(
         interpolate.select(both, 0),
         interpolate.select(both, 1),
-        base.ImageKeys(_run_keys(state.key)[0], *k_images),
+        base.ImageKeys(guided.run_keys(state.key)[0], *k_images),
         state.step,
         context._replace(experts=None, trajectories=None, visited=None),
     )
     loss, size = partial(_loss, setup), descent.block_size(network, state, config, class_chunk)
     pixels, opt_state, metrics = descent.descend(
-        setup.descent(state.pixels),
+        guided.steps(setup, state.pixels),
         base.UNIT.constrain(state.pixels),
         state.opt_state,
         lambda own, classes: descent.class_gradients(loss, own, classes, shared, size),

@@ -38,10 +38,13 @@ SMALL: dict[str, Json] = {
 }
 
 
+infer = jax.jit(networks.infer, static_argnums=0)
+
+
 def plain_features(variables, images, dataset, network):
     """Features of all images at once, without the blocks of the package."""
     normalised = (np.asarray(images, np.float64) - dataset.mean) / dataset.std
-    return np.asarray(networks.infer(network, variables, normalised.astype(np.float32))[1])
+    return np.asarray(infer(network, variables, normalised.astype(np.float32))[1])
 
 
 def plain_moments(values):

@@ -78,6 +78,14 @@ def test_validation(changes, fragment):
     assert fragment in str(caught.value)
 
 
+def test_lists_and_words_are_no_arrays_and_no_constants():
+    with pytest.raises(UserError, match=r"Dataset\.from_arrays"):
+        _dataset(labels=[0, 1, 2, 1, 1, 0, 2, 0, 1])
+    for wrong in (("0.4", "half", "0.6"), None):
+        with pytest.raises(UserError, match="mean and std must be numbers"):
+            _dataset(mean=wrong)
+
+
 def test_fingerprint_is_of_the_content():
     first = _dataset()
     assert len(first.fingerprint) == 64
@@ -256,6 +264,7 @@ def test_from_arrays_names_classes_by_their_labels():
         (_raw(), np.arange(60) % 2, {"classes": 3}, "class names"),
         (_raw(), np.arange(60) % 2, {"classes": [["a"], ["b"]]}, "class names"),
         (_raw(), np.zeros(60, int), {}, "class"),
+        (_raw()[:0], np.zeros(0, int), {}, "empty"),
         (_raw(), np.arange(60) % 2 / 1, {}, "astype"),
         (_raw(), np.eye(2, dtype=int)[np.arange(60) % 2], {}, "argmax"),
         (_raw(), ["a", "b"] * 30, {}, "numpy.unique"),

@@ -1,5 +1,7 @@
 """.npz files: what is accepted, value for value, and every refusal."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -164,3 +166,17 @@ def test_other_files_under_the_name(tmp_path):
         load(tmp_path / "text.npz")
     with pytest.raises(UserError, match="There is no file"):
         load(tmp_path / "absent.npz")
+
+
+def test_members_that_other_programs_wrote(tmp_path):
+    """Zip files may hold a key twice, or a member that is no array."""
+    twice = _save(tmp_path, _four())
+    with zipfile.ZipFile(twice, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("y_test.npy", archive.read("y_test.npy"))
+    with pytest.raises(UserError, match="key twice"):
+        load(twice)
+    other = _save(tmp_path, _four(y_test=None), "other.npz")
+    with zipfile.ZipFile(other, "a") as archive:
+        archive.writestr("y_test", b"0 1 2")
+    with pytest.raises(UserError, match="y_test is no array"):
+        load(other)

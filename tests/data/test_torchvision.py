@@ -207,6 +207,19 @@ def test_missing_and_damaged_files_are_named(tmp_path):
             path.write_bytes(data)
             with pytest.raises(UserError, match=f"{path.name} is damaged"):
                 load(path.parent)
+    good = (cifar / "data_batch_1").read_bytes()
+    for file, wrong in (
+        ("data_batch_2", ["no dictionary"]),
+        ("data_batch_2", {b"data": rows(images(2)), b"labels": [0]}),
+        ("data_batch_2", {b"data": rows(images(2)).astype(np.int32), b"labels": [0, 1]}),
+        ("batches.meta", {b"label_names": b"no list"}),
+    ):
+        before = (cifar / file).read_bytes()
+        (cifar / "data_batch_2").write_bytes(good)
+        (cifar / file).write_bytes(pickled(wrong))
+        with pytest.raises(UserError, match=f"{file} is damaged"):
+            load(cifar)
+        (cifar / file).write_bytes(before)
     (cifar / "data_batch_3").unlink()
     (cifar / "data_batch_2").write_bytes((cifar / "data_batch_1").read_bytes())
     with pytest.raises(UserError, match="data_batch_3 is missing"):

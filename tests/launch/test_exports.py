@@ -53,7 +53,7 @@ def test_test_images_are_those_of_the_same_data_set(launch, dataset, chosen, tra
 
 def test_the_evaluation_beside_the_set_is_stated(launch, chosen, test, tmp_path):
     network = networks.create("convnet", 3, test.image_shape, width=4, depth=2)
-    config = protocols.protocol("dance", test.name, epochs=1)
+    config = protocols.protocol("dance", test.name, epochs=1, augmentation="")
     folder = chosen.parent / "evaluation"
     result = evaluation.evaluate(
         condensed.load(chosen), test, network, config, repeats=1, run=folder

@@ -19,9 +19,9 @@ from .conftest import EXPERTS, ROOT, SMALL
 def condense_command(dataset, expert_dir, workdir, steps, every=0):
     return (
         "condense", dataset, "--preset=paper", "--ipc=1", f"--steps={steps}", "--batch_real=8",
-        "--log_every=1",
-        "--picture_every=0", f"--checkpoint_seconds={every}", f"--expert_dir={expert_dir}",
-        f"--workdir={workdir}", *SMALL,
+        "--log_every=1", "--augmentation=flip", "--picture_every=0",
+        f"--checkpoint_seconds={every}", f"--expert_dir={expert_dir}", f"--workdir={workdir}",
+        *SMALL,
     )  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def steps_of(workdir, kind):
     return [line["step"] for line in lines if line["kind"] == kind]
 
 
-STEPS = 150
+STEPS = 80
 
 
 @pytest.fixture(scope="module")

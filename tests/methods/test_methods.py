@@ -449,7 +449,7 @@ def test_idm_weighs_cross_entropy_by_accuracy_in_percent(train, network):
             total -= jnp.mean(jax.nn.log_softmax(logits)[:, label])
         return total
 
-    expected = -0.2 * 0.5 * 75 * jax.grad(entropy)(state.pixels)
+    expected = -0.2 * 0.5 * 75 * jax.jit(jax.grad(entropy))(state.pixels)
     found = steps[1][0].pixels - steps[0][0].pixels
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-4)
 

@@ -68,7 +68,7 @@ def test_each_class_has_an_optimiser_of_its_own(train, network, trained):
 
 def test_a_rate_halves_where_its_own_class_makes_no_progress():
     own = ncfm._Setup(ncfm.Config(patience=3, learning_rate=1.0), None, methods.OPTIMIZERS["sgd"])
-    transformation = own.transformation
+    transformation = ncfm._transformation(own)
     state = jax.vmap(transformation.init)(jnp.zeros((2, 1)))
     step = jax.jit(jax.vmap(lambda g, s, v: transformation.update(g, s, jnp.zeros(1), value=v)))
     scales = []
@@ -110,6 +110,7 @@ def test_psi_raises_the_distance(sampling, train, network, trained, monkeypatch)
         learning_rate=0.0,
         calibration=False,
         frequencies=512,
+        augmentation="",
     )
     update = jax.jit(method.update)
     after, metrics = update(state, context)

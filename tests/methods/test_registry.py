@@ -71,10 +71,11 @@ def test_a_fifth_method_is_one_file_and_one_line(moments, train, network):
     assert methods.title("moments") == "Moments (M3D)" and methods.protocol_of("moments") == "dm"
     assert not methods.needs_experts("moments") and methods.cpu_settings("moments", 8) == {}
     assert methods.setting_meanings("moments")["third"] == "weight of the third moment"
-    method = methods.create("moments", network, **{**paper.settings, "batch_real": 8})
+    small = {"batch_real": 8, "augmentation": ""}
+    method = methods.create("moments", network, **{**paper.settings, **small})
     made = condensation.condense(method, train, ipc=2, steps=3, init=paper.init)
     assert made.method == "moments" and made.settings["second"] == 0.2
-    plain = methods.create("dm", network, batch_real=8)
+    plain = methods.create("dm", network, **small)
     other = condensation.condense(plain, train, ipc=2, steps=3, init=paper.init)
     assert np.abs(made.images - other.images).max() > 1e-4
 

@@ -84,7 +84,7 @@ def test_trajectories_on_the_host_give_the_same_bytes(
     """Those larger than their share of the device are sent step by step; a stop changes nothing."""
 
     def condense(steps, **about):
-        method = methods.create("tgdd", network, batch_real=8)
+        method = methods.create("tgdd", network, batch_real=8, augmentation="")
         run = runs.Run(progress=False, **about)
         return condensation.condense(method, train, ipc=2, steps=steps, experts=trained, run=run)
 
@@ -117,7 +117,7 @@ def test_experts_without_every_epoch_are_refused(tmp_path, train, network, train
         condensation.start(method, train, ipc=1, experts=trained.pool)
     with pytest.raises(UserError, match="pool of experts"):
         condensation.start(method, train, ipc=1)
-    config = experts.expert_training(28, epochs=3, batch_size=72)
+    config = experts.expert_training(28, epochs=3, batch_size=16)  # as `trained`
     experts.train_pool(train, network, config, count=1, snapshots=1, run=tmp_path)
     with pytest.raises(UserError, match="keep 1 snapshots"):
         experts.load_pool(tmp_path, trajectories=True)
