@@ -98,15 +98,28 @@ def _cpu_backward(
     stride: int, padding: int, residuals: tuple[Array, Array], g: Array
 ) -> tuple[Array, Array]:
     x, kernel = residuals
-    c_in, c_out = kernel.shape[2:]
-    flat_g = g.reshape(-1, c_out)
-    if _few_inputs(kernel):
-        patches = _patches(x, kernel.shape, stride, padding)
-        dk = patches.reshape(-1, patches.shape[-1]).T @ flat_g
-    else:
-        taps = _taps(x, kernel.shape, stride, padding)
-        dk = jnp.stack([tap.reshape(-1, c_in).T @ flat_g for tap in taps])
-    return _input_gradient(x, kernel, stride, padding, g), dk.reshape(kernel.shape)
+    dk = _kernel_gradient(x, kernel.shape, stride, padding, g)
+    return _input_gradient(x, kernel, stride, padding, g), dk
+
+
+def _kernel_gradient(
+    x: Array, shape: tuple[int, ...], stride: int, padding: int, g: Array
+) -> Array:
+    """The cotangent of the kernel: images and channels change places, and it is a convolution of
+    x with g; a product for each row of taps, or for each tap, where that is faster."""
+    kh, kw, c_in, c_out = shape
+    if stride == 1 and c_in > 4:
+        pad = ((padding, padding), (padding, padding))
+        images, kernels = x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)
+        out = lax.conv_general_dilated(images, kernels, (1, 1), pad, dimension_numbers=_DIMS)
+        return out.transpose(1, 2, 0, 3)
+    taps, flat_g = _taps(x, shape, stride, padding), g.reshape(-1, c_out)
+    together = kw if c_in <= 4 else 1
+    rows = [
+        jnp.concatenate(taps[n : n + together], -1).reshape(-1, together * c_in)
+        for n in range(0, kh * kw, together)
+    ]
+    return jnp.stack([row.T @ flat_g for row in rows]).reshape(shape)
 
 
 def _input_gradient(x: Array, kernel: Array, stride: int, padding: int, g: Array) -> Array:

@@ -91,8 +91,8 @@ def images_per_block(count: int, largest_activation: int) -> int:
     fit into the cache are up to twice as fast, in equal parts; slightly too large ones are left
     whole, since cutting costs a gradient its forward pass again. Accelerators take all.
     """
-    fitting = max(1, 2**22 // largest_activation)
-    if not is_cpu() or count <= 2 * fitting:
+    fitting = max(1, min(8, 2**22 // largest_activation))
+    if not is_cpu() or count <= fitting:
         return count
     return -(-count // -(-count // fitting))
 

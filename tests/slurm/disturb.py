@@ -158,22 +158,23 @@ KINDS = (time_out, requeue, scancel_and_again, node_fails, driver_killed, two_dr
 def disturb(sweep: Sweep, count: int, say: Callable[[str], object]) -> int:
     """Run a sweep to its end, and disturb it meanwhile; return how often."""
     sweep.give()
-    for done in range(count):
+    done = 0
+    while done < count:
         wait_for(lambda: sweep.under_way() or sweep.finished())
         time.sleep(random.uniform(0, 2))
         found = sweep.under_way()
-        if not found:
-            if sweep.finished():
-                return done
-            continue
-        kind, cell = KINDS[done % len(KINDS)], random.choice(found)
-        say(f"{done + 1}: {kind.__name__}, {cell}")
-        kind(sweep, cell)
+        if sweep.finished():
+            return done
+        if found:
+            kind, cell = KINDS[done % len(KINDS)], random.choice(found)
+            done += 1
+            say(f"{done}: {kind.__name__}, {cell}")
+            kind(sweep, cell)
     while not sweep.finished():
         time.sleep(1)
         if not sweep.slurm.call("squeue", "--noheader").strip():
             sweep.give()
-    return count
+    return done
 
 
 def check(plain: Sweep, disturbed: Sweep) -> str:
@@ -200,7 +201,8 @@ def main(count: int, steps: int) -> None:
         print("undisturbed: finished", flush=True)
         other = Sweep(slurm, Path(name) / "disturbed", steps)
         done = disturb(other, count, lambda text: print(text, flush=True))
-        other.give()
+        for sweep in (plain, other):
+            sweep.give()
         print(f"disturbed {done} times: {check(plain, other)}")
 
 
