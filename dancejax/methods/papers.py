@@ -1,13 +1,16 @@
 """What a paper says about running its method; each method's file says it in `paper`."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dancejax import augment
 from dancejax.types import Json
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LARGE = 128
 """Image side in pixels from which on the papers' settings for ImageNet subsets hold."""

@@ -1,0 +1,31 @@
+"""TGDD's settings."""
+
+import dataclasses
+
+from dancejax.methods import settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(settings.Config):
+    """TGDD's settings: those of all methods (`settings.Config`), and of its joint loss.
+
+    A learning_rate of None is the paper's, as DANCE's: 0.01 * IPC (0.1 * IPC from 128 pixels on).
+    """
+
+    factor: int = 2
+    batch_real: int = 128
+    batch_syn: int | None = 200
+    augmentation: str = "color_crop_cutout"
+    mode: str = "multi"
+    update_order: str = settings.setting(
+        "classwise", "classwise steps the optimiser after each class, joint once for all classes"
+    )
+    alpha: float = settings.setting(
+        1.0, "weight of the later snapshot's cross-entropy on the synthetic images", least=0
+    )
+    epoch_interval: int = settings.setting(
+        7,
+        "epochs that the later snapshot, whose cross-entropy counts, is drawn from, beginning with "
+        "the earlier one's, whose features are matched; 0: all from there to the last",
+        least=0,
+    )
