@@ -5,7 +5,7 @@ import typing
 from typing import Any
 
 from dancejax import registries
-from dancejax.methods.papers import Ablation
+from dancejax.methods.settings import Ablation
 from dancejax.types import Json
 
 

@@ -4,9 +4,10 @@ Flags are made of them before a method is imported; nothing here needs JAX.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
-from dancejax.types import Tree
+from dancejax.types import Json, Tree
 
 
 def setting(default: Tree, meaning: str, **limits: float) -> Tree:
@@ -43,3 +44,24 @@ class Config:
         "of the augmentation: single draws one operation, multi draws flip, color and cutout and "
         "one of crop, scale and rotate",
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablation:
+    """A table or figure of a paper that varies the settings of its method.
+
+    Attributes:
+      source: where it stands, as in "DANCE Table 5".
+      rows: the settings that are not the paper's, by the name of the row in the papers' result
+        tables, which have no number for some of them. A setting is a field of the method's Config,
+        or "experts" (how many of the pool), or "iterations".
+      ipcs: stored images per class.
+      plain: whether the method as it is published is a row of it, too.
+      beside: other methods in it, as they are published.
+    """
+
+    source: str
+    rows: Mapping[str, Json] = dataclasses.field(default_factory=dict)
+    ipcs: tuple[int, ...] = (10,)
+    plain: bool = True
+    beside: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 import dataclasses
 
 from dancejax.methods import settings
-from dancejax.methods.papers import Ablation
+from dancejax.methods.settings import Ablation, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,19 +19,19 @@ class Config(settings.Config):
     batch_syn: int | None = 200
     augmentation: str = "color_crop_cutout"
     mode: str = "multi"
-    update_order: str = settings.setting(
+    update_order: str = setting(
         "classwise", "classwise steps the optimiser after each class, joint once for all classes"
     )
-    pltda: bool = settings.setting(
+    pltda: bool = setting(
         True, "match features between the initial and the final expert; else see without_pltda"
     )
-    without_pltda: str = settings.setting(
+    without_pltda: str = setting(
         "random",
         "whose features are matched without pltda: random, one random network for the whole run, "
         "as in the authors' setup; or expert, the final one",
     )
-    calibration: bool = settings.setting(True, "lower the final expert's cross-entropy, too")
-    calibration_every: int = settings.setting(1, "I_c, iterations between updates by calibration")
+    calibration: bool = setting(True, "lower the final expert's cross-entropy, too")
+    calibration_every: int = setting(1, "I_c, iterations between updates by calibration")
 
 
 WITHOUT_PLTDA = ("random", "expert")

@@ -3,7 +3,7 @@
 import dataclasses
 
 from dancejax.methods import settings
-from dancejax.methods.papers import Ablation
+from dancejax.methods.settings import Ablation, setting
 
 MOMENTS = 3
 """The most moments of features that can be matched."""
@@ -14,7 +14,7 @@ class MatchingConfig(settings.Config):
     """Settings of all methods that match features under random networks."""
 
     learning_rate: float = 1.0
-    iterations_per_model: int = settings.setting(1, "iterations until the next random network")
+    iterations_per_model: int = setting(1, "iterations until the next random network")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +26,7 @@ class Config(MatchingConfig):
     DM with explicit moments of M3D's Table 1.
     """
 
-    moments: int = settings.setting(
-        1, "moments of the features that are matched, 1 (the mean) to 3"
-    )
+    moments: int = setting(1, "moments of the features that are matched, 1 (the mean) to 3")
 
 
 ABLATIONS = {

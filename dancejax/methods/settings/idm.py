@@ -3,7 +3,7 @@
 import dataclasses
 
 from dancejax.methods import settings
-from dancejax.methods.papers import Ablation
+from dancejax.methods.settings import Ablation, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,28 +13,28 @@ class Config(settings.Config):
 
     factor: int = 2
     learning_rate: float = 0.2
-    update_order: str = settings.setting(
+    update_order: str = setting(
         "classwise", "classwise steps the optimiser after each class, joint once for all classes"
     )
-    regularisation: float = settings.setting(
+    regularisation: float = setting(
         0.5,
         "lambda_reg of the cross-entropy, which the network's accuracy in percent multiplies",
         least=0,
     )
-    queue_start: int = settings.setting(3, "networks in the queue at the start")
-    queue_size: int = settings.setting(100, "networks in the queue at most")
-    accuracy_window: int = settings.setting(
+    queue_start: int = setting(3, "networks in the queue at the start")
+    queue_size: int = setting(100, "networks in the queue at most")
+    accuracy_window: int = setting(
         100,
         "iterations that the network's running accuracy looks back on; 0: all since it was new",
         least=0,
     )
-    push_every: int = settings.setting(30, "iterations between new networks in the queue")
-    networks_trained: int = settings.setting(2, "networks of the queue trained in an iteration")
-    train_steps: int = settings.setting(10, "steps that each of them is trained")
-    train_batch: int = settings.setting(256, "batch size of that training")
-    train_rate: float = settings.setting(0.01, "learning rate of that training")
-    train_momentum: float = settings.setting(0.9, "momentum of that training", least=0, below=1)
-    train_decay: float = settings.setting(5e-4, "weight decay of that training", least=0)
+    push_every: int = setting(30, "iterations between new networks in the queue")
+    networks_trained: int = setting(2, "networks of the queue trained in an iteration")
+    train_steps: int = setting(10, "steps that each of them is trained")
+    train_batch: int = setting(256, "batch size of that training")
+    train_rate: float = setting(0.01, "learning rate of that training")
+    train_momentum: float = setting(0.9, "momentum of that training", least=0, below=1)
+    train_decay: float = setting(5e-4, "weight decay of that training", least=0)
 
 
 ABLATIONS = {

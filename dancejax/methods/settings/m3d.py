@@ -2,9 +2,7 @@
 
 import dataclasses
 
-from dancejax.methods import settings
-from dancejax.methods.papers import Ablation
-from dancejax.methods.settings import dm
+from dancejax.methods.settings import Ablation, dm, setting
 
 KERNELS = ("gaussian", "linear", "polynomial")
 
@@ -20,13 +18,13 @@ class Config(dm.MatchingConfig):
     iterations_per_model: int = 5
     augmentation: str = "color_crop_cutout"
     mode: str = "multi"
-    kernel: str = settings.setting(
+    kernel: str = setting(
         "gaussian",
         "gaussian (five bands around the mean squared distance of the batch), linear, or "
         "polynomial, (x'y + offset)^degree",
     )
-    offset: float = settings.setting(1.0, "of the polynomial kernel", least=0)
-    degree: int = settings.setting(2, "of the polynomial kernel")
+    offset: float = setting(1.0, "of the polynomial kernel", least=0)
+    degree: int = setting(2, "of the polynomial kernel")
 
 
 ABLATIONS = {

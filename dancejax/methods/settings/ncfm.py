@@ -3,7 +3,7 @@
 import dataclasses
 
 from dancejax.methods import settings
-from dancejax.methods.papers import Ablation
+from dancejax.methods.settings import Ablation, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,23 +18,23 @@ class Config(settings.Config):
     learning_rate: float = 0.001
     augmentation: str = "color_crop_cutout"
     mode: str = "multi"
-    frequencies: int = settings.setting(4096, "at which characteristic functions are compared")
-    amplitude: float = settings.setting(
+    frequencies: int = setting(4096, "at which characteristic functions are compared")
+    amplitude: float = setting(
         0.5, "weight of the difference in amplitude, the rest being phase's", least=0, below=1
     )
-    sampling: str = settings.setting(
+    sampling: str = setting(
         "normal",
         "of frequencies: normal numbers; scaled, normal numbers times what a network makes of "
         "noise, which is trained to raise the loss (the paper's psi); network, that alone, as the "
         "authors' code has it",
     )
-    real: str = settings.setting(
+    real: str = setting(
         "fresh",
         "images of a class: fresh, in epochs as other methods take them, or fixed, the same "
         "batch_real in each iteration, as in the authors' code",
     )
-    calibration: bool = settings.setting(True, "lower the final expert's cross-entropy, too")
-    patience: int = settings.setting(
+    calibration: bool = setting(True, "lower the final expert's cross-entropy, too")
+    patience: int = setting(
         500,
         "iterations in which a class's loss does not fall until its rate halves; 0: never",
         least=0,

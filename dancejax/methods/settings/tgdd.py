@@ -3,6 +3,7 @@
 import dataclasses
 
 from dancejax.methods import settings
+from dancejax.methods.settings import setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,13 +18,13 @@ class Config(settings.Config):
     batch_syn: int | None = 200
     augmentation: str = "color_crop_cutout"
     mode: str = "multi"
-    update_order: str = settings.setting(
+    update_order: str = setting(
         "classwise", "classwise steps the optimiser after each class, joint once for all classes"
     )
-    alpha: float = settings.setting(
+    alpha: float = setting(
         1.0, "weight of the later snapshot's cross-entropy on the synthetic images", least=0
     )
-    epoch_interval: int = settings.setting(
+    epoch_interval: int = setting(
         7,
         "epochs that the later snapshot, whose cross-entropy counts, is drawn from, beginning with "
         "the earlier one's, whose features are matched; 0: all from there to the last",
