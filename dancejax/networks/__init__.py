@@ -27,6 +27,7 @@ from dancejax.networks.calls import (
     infer as infer,
     init as init,
 )
+from dancejax.networks.convnet import ConvNet as ConvNet
 from dancejax.registries import Registry
 from dancejax.runs import integrity
 from dancejax.text import meant
