@@ -145,7 +145,8 @@ def prepare(settings: Settings, *, run: Run, say: Say = quiet, estimate: bool | 
       settings: what is given by hand.
       run: with a folder.
       say: takes what is chosen, and what it will take.
-      estimate: whether to time a few steps of each part (None: with auto).
+      estimate: whether to time a few steps of each part (None: with auto to count them, which
+        compiles nothing).
     """
     if run.folder is None:
         raise UserError("a whole job needs a folder; give Run(FOLDER).")
@@ -170,8 +171,10 @@ def prepare(settings: Settings, *, run: Run, say: Say = quiet, estimate: bool | 
     _warn_of_long_steps(job, say)
     if settings.minutes is not None:
         return job  # what it takes was said
-    if job.preset == "auto" if estimate is None else estimate:
+    if estimate:
         say(_expectation(job, plan.estimate(_work(job), run)))
+    elif estimate is None and job.preset == "auto":
+        say(_expectation(job, plan.counted(_work(job), run)))
     return job
 
 
@@ -286,12 +289,17 @@ def _work(job: Job) -> plan.Work:
 
 def _expectation(job: Job, found: plan.Estimate) -> str:
     """What the run will take, in words: the result is evaluated, and random images."""
+    memory = found.step_memory_mb
+    rest = (
+        "counted roughly; --dry_run times a few steps of each"
+        if memory is None
+        else f"a step takes {memory:.0f} MB, the images {job.train.images.nbytes / 2**20:.0f} MB"
+    )
     return (
         f"expected: experts {runs.duration(found.experts)}, condensation "
         f"{runs.duration(found.condensation)}, evaluation {runs.duration(2 * found.evaluation)}, "
         f"compiling and pictures {runs.duration(found.setup)}, in all about "
-        f"{runs.duration(found.seconds + found.evaluation)}, more on a busy machine; a step takes "
-        f"{found.step_memory_mb:.0f} MB, the images {job.train.images.nbytes / 2**20:.0f} MB"
+        f"{runs.duration(found.seconds + found.evaluation)}, more on a busy machine; {rest}"
     )
 
 
