@@ -74,7 +74,7 @@ def compare(specs: dict[str, dict[str, Any]], commit: str, rounds: int) -> list[
             finally:
                 for worker in workers:
                     worker.stop()
-            by_cpu = "core" in spec and all(worker.cpu_seconds for worker in workers)
+            by_cpu = "core" in spec and all(len(worker.cpu_seconds) == rounds for worker in workers)
             own, other = ([w.cpu_seconds, w.seconds][not by_cpu] for w in workers)
             text, lost = line(name, own, other, commit)
             print(text, flush=True)

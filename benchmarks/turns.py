@@ -55,8 +55,9 @@ class Worker:
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         self.seconds.append(float(self._read()))
-        if before is not None:
-            self.cpu_seconds.append((self._cpu() or 0.0) - before)
+        after = self._cpu()
+        if before is not None and after is not None and after > before:
+            self.cpu_seconds.append(after - before)
 
     def finish(self) -> dict[str, Any]:
         """End it; returns medians, spread, and what it says of itself."""
@@ -86,12 +87,13 @@ class Worker:
         self.process.wait()
 
     def _cpu(self) -> float | None:
-        """Processor seconds of the process until now."""
+        """Processor seconds of the process's threads until now."""
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
         try:
-            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+            found = [int(path.read_text().split()[0]) for path in threads]
         except OSError:
             return None
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return sum(found) / 1e9 if found else None
 
     def _read(self) -> str:
         assert self.process.stdout is not None
