@@ -1,13 +1,16 @@
 """Times everything that takes time, and writes a table and JSON.
 
     python -m benchmarks --only=torch,train           # beside plain PyTorch (pip install torch)
+    python -m benchmarks --against=HEAD~1             # exit status 1 where it is 5 % slower
     python -m benchmarks --only=steps --classes=10,100,200 --ipcs=1,10,50 --width=32 --batch=64
 
-What is compared takes turns, one run of each per round, in processes of their own; medians.
+What is compared takes turns, one run of each per round, in processes of their own; medians. With
+--cores=one each has one core alone, and rates are by processor seconds: what is to be compared on a
+machine that others use, too. PyTorch runs as it is started, and with glibc's allocator set.
 """
 
 import json
-import statistics
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,7 +21,8 @@ from typing import Any
 
 from absl import app, flags
 
-from benchmarks import workers
+from benchmarks import against, workers
+from benchmarks.turns import Worker, in_turns
 
 FLAGS = flags.FLAGS
 SUITES = ("steps", "torch", "train", "pieces", "loop", "stream")
@@ -34,62 +38,45 @@ flags.DEFINE_integer("devices", None, "devices to spread over (default: all)")
 flags.DEFINE_integer("class_chunk", None, "classes at once (default: what suits the backend)")
 flags.DEFINE_list("precisions", ["float32"], "float32, bfloat16")
 flags.DEFINE_integer("networks", None, "for train: side by side (default: 2 on CPU, else 10)")
+flags.DEFINE_list("cores", ["all"], "one, all: of each process, for torch, train and --against")
+flags.DEFINE_string("torch_python", sys.executable, "interpreter that has PyTorch")
+flags.DEFINE_string(
+    "against",
+    None,
+    "a commit: time a step of DANCE and of training here and there instead, and end with status 1 "
+    "where this checkout is more than 5 % slower",
+)
 flags.DEFINE_string("json", None, "also write the results to this file")
-
-
-class Worker:
-    """A process that waits for its turns."""
-
-    def __init__(self, name: str, spec: dict[str, Any]) -> None:
-        self.name, self.spec, self.seconds = name, spec, []  # type: ignore[var-annotated]
-        command = [sys.executable, "-m", "benchmarks.workers", json.dumps(spec)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.about: dict[str, Any] = json.loads(self._read())
-
-    def turn(self) -> None:
-        assert self.process.stdin is not None
-        time.sleep(1)  # until the threads of the one before have stopped spinning
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        self.seconds.append(float(self._read()))
-
-    def finish(self) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.about |= json.loads(self._read())
-        self.process.wait()
-        median = statistics.median(self.seconds)
-        result = {"name": self.name, "median_s": median, "min_s": min(self.seconds), **self.about}
-        if "images" in self.about:
-            result["images_per_s"] = self.about["images"] / median
-        if "flops" in self.about:
-            result["gflop_per_s"] = self.about["flops"] / median / 1e9
-        return result
-
-    def _read(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            sys.exit(f"{self.name} failed; its error is above.")
-        return line
 
 
 def compare(specs: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Times processes in turns; one line of the table each."""
-    running = [Worker(name, spec) for name, spec in specs.items()]
-    for _ in range(FLAGS.rounds):
-        for worker in running:
-            worker.turn()
+    running = [
+        Worker(name, spec, python=FLAGS.torch_python)
+        if spec["kind"].startswith("torch")
+        else Worker(name, spec)
+        for name, spec in specs.items()
+    ]
+    in_turns(running, FLAGS.rounds)
     results = [worker.finish() for worker in running]
     for result in results:
         show(result)
     return results
 
 
+def places() -> list[dict[str, Any]]:
+    """What --cores adds to a spec: nothing, or the one core that the process has."""
+    unknown = set(FLAGS.cores) - {"one", "all"}
+    if unknown:
+        sys.exit(f"unknown: {', '.join(unknown)}; --cores takes one, all")
+    if "one" in FLAGS.cores and not hasattr(os, "sched_getaffinity"):
+        sys.exit("--cores=one needs Linux")
+    return [{"core": max(os.sched_getaffinity(0))} if c == "one" else {} for c in FLAGS.cores]
+
+
 COLUMNS = (
-    ("name", "{:40}"), ("median_s", "{:10.4f}"), ("min_s", "{:10.4f}"),
+    ("name", "{:40}"), ("median_s", "{:10.4f}"), ("min_s", "{:10.4f}"), ("spread", "{:8.2f}"),
+    ("cpu_s", "{:10.4f}"),
     ("images_per_s", "{:10.0f}"), ("gflop_per_s", "{:10.0f}"), ("compile_s", "{:8.1f}"),
     ("step_memory_mb", "{:8.0f}"),
     ("peak_device_mb", "{:8.0f}"), ("peak_rss_mb", "{:8.0f}"),
@@ -136,14 +123,10 @@ def torch() -> list[dict[str, Any]]:
     results = []
     for width in numbers(FLAGS.widths):
         for ipc in numbers(FLAGS.ipcs):
-            own = step("dance", 10, ipc, width)
-            found = compare({
-                f"dance IPC={ipc} w={width}": own,
-                "  PyTorch": {**own, "kind": "torch_step"},
-                "  PyTorch, allocator set": {**own, "kind": "torch_step", "tuned": True},
-            })  # fmt: skip
-            ratio(found)
-            results += found
+            for place in places():
+                own = {**step("dance", 10, ipc, width), **place}
+                name = f"dance IPC={ipc} w={width}{' one core' if place else ''}"
+                results += beside_torch({name: own}, {**own, "kind": "torch_step"})
     return results
 
 
@@ -151,26 +134,52 @@ def train() -> list[dict[str, Any]]:
     """Training networks, batch 64."""
     results = []
     for width in numbers(FLAGS.widths):
-        spec = {
-            "kind": "train", "width": width, "side": FLAGS.side, "batch": 64, "repeat": 4,
-            "networks": FLAGS.networks or 2, "devices": FLAGS.devices,
-        }  # fmt: skip
-        single = {**spec, "networks": 1, "repeat": 4 * spec["networks"]}
-        found = compare({
-            f"train {spec['networks']} networks w={width}": spec,
-            "  one after the other": single,
-            "  PyTorch": {**spec, "kind": "torch_train"},
-            "  PyTorch, allocator set": {**spec, "kind": "torch_train", "tuned": True},
-        })  # fmt: skip
-        ratio(found)
-        results += found
+        for place in places():
+            spec = {**training(width), **place}
+            single = {**spec, "networks": 1, "repeat": spec["repeat"] * spec["networks"]}
+            if place:
+                own = {f"train a network w={width} one core": single}
+            else:
+                name = f"train {spec['networks']} networks w={width}"
+                own = {name: spec, "  one after the other": single}
+            results += beside_torch(own, {**spec, "kind": "torch_train"})
     return results
 
 
-def ratio(found: list[dict[str, Any]]) -> None:
-    for other in found[1:]:
-        other["times_slower"] = other["median_s"] / found[0]["median_s"]
-        print(f"  {other['name'].strip()}: {other['times_slower']:.2f} times the first's time")
+def training(width: int) -> dict[str, Any]:
+    return {
+        "kind": "train", "width": width, "side": FLAGS.side, "batch": 64, "repeat": 4,
+        "networks": FLAGS.networks or 2, "devices": FLAGS.devices,
+    }  # fmt: skip
+
+
+def beside_torch(own: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any]]:
+    """Times ours beside PyTorch as it is started, and with the allocator set; says the ratios."""
+    specs = {**own, "  PyTorch": other, "  PyTorch, allocator set": {**other, "tuned": True}}
+    found = compare(specs)
+    key = "cpu_s" if "core" in other and all("cpu_s" in line for line in found) else "median_s"
+    what = "processor seconds" if key == "cpu_s" else "time"
+    for line in found[1:]:
+        line["times_slower"] = line[key] / found[0][key]
+        print(f"  {line['name'].strip()}: {line['times_slower']:.2f} times the first's {what}")
+    return found
+
+
+def beside_commit() -> bool:
+    """Times this checkout beside a commit; whether nothing is lost."""
+    specs: dict[str, dict[str, Any]] = {}
+    for place in places():
+        where = " one core" if place else ""
+        for width in numbers(FLAGS.widths):
+            ipc = numbers(FLAGS.ipcs)[0]
+            specs[f"dance IPC={ipc} w={width}{where}"] = {**step("dance", 10, ipc, width), **place}
+            spec = training(width)
+            if place:
+                spec |= {"networks": 1, "repeat": spec["repeat"] * spec["networks"]}
+            specs[f"train w={width}{where}"] = {**spec, **place}
+    found = against.compare(specs, FLAGS.against, FLAGS.rounds)
+    save({"against": FLAGS.against, "found": found})
+    return not any(line["lost"] for line in found)
 
 
 def pieces() -> list[dict[str, Any]]:
@@ -214,11 +223,18 @@ def _condense(placement: str, bare: bool = False) -> dict[str, Any]:
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         sys.exit(f"unexpected argument {argv[1]!r}")
+    if FLAGS.against:
+        sys.exit(0 if beside_commit() else 1)
     unknown = set(FLAGS.only) - set(SUITES)
     if unknown:
         sys.exit(f"unknown: {', '.join(unknown)}; choose among {', '.join(SUITES)}")
     print(" ".join(f"{key:>{len(form.format(0))}}" for key, form in COLUMNS[1:]).rjust(40))
     results = {name: globals()[name]() for name in FLAGS.only}
+    save(results)
+
+
+def save(results: dict[str, Any]) -> None:
+    """Write what was found to --json, if that is given."""
     if FLAGS.json:
         about = {"date": time.strftime("%Y-%m-%d"), "argv": sys.argv[1:]}
         Path(FLAGS.json).write_text(json.dumps({**about, **results}, indent=2) + "\n")

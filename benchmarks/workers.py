@@ -186,10 +186,8 @@ def prepare_torch_train(spec: dict[str, Any]) -> Prepared:
 def _torch_device(spec: dict[str, Any]) -> Any:
     import torch
 
-    from dancejax.runs import backend
-
-    if spec.get("tuned"):
-        backend.tune_allocator()
+    if "core" in spec:
+        torch.set_num_threads(1)
     return torch.device("cuda" if torch.cuda.is_available() and not spec.get("cpu") else "cpu")
 
 

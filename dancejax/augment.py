@@ -18,9 +18,6 @@ Array = jax.Array
 
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 MODES = ("single", "multi")
-DRAWS = ("batch", "image")
-"""Whether the choice among operations is made once a batch or for each image in training; strengths
-are drawn for each image."""
 _BRIGHTNESS, _SATURATION, _CONTRAST = 1.0, 2.0, 0.5
 _CROP, _CUTOUT, _SCALE, _ROTATE = 0.125, 0.5, 1.2, 15.0
 

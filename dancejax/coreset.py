@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import numpy as np
 
-from dancejax import checks, interpolate, keys, networks, runs, training
+from dancejax import checks, interpolate, keys, networks, registries, runs, training
 from dancejax.condensed import CondensedSet, describe_source
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
+from dancejax.registries import Registry
 from dancejax.text import meant
 from dancejax.training import TrainConfig, loop
 from dancejax.training.experts import Experts, expert_training
@@ -340,20 +341,18 @@ def _by(order: Order, name: str) -> Coreset:
     )
 
 
-CORESETS: dict[str, Coreset] = {
-    "random": Coreset(lambda data, ipc, seed, means: random(data, ipc, seed=seed)),
-    "herding": _by(herding_order, "herding"),
-    "kcenter": _by(kcenter_order, "kcenter"),
-    "kmeans": _by(kmeans_order, "kmeans"),
-    "forgetting": Coreset(
-        lambda data, ipc, seed, means: forgetting(data, ipc, means, seed=seed), "training"
-    ),
-    "forgetting_least": Coreset(
-        lambda data, ipc, seed, means: forgetting(data, ipc, means, least=True, seed=seed),
-        "training",
-    ),
-}
-"""Coresets by name. A new one is a function and a line here."""
+RANDOM = Coreset(lambda data, ipc, seed, means: random(data, ipc, seed=seed))
+HERDING = _by(herding_order, "herding")
+KCENTER = _by(kcenter_order, "kcenter")
+KMEANS = _by(kmeans_order, "kmeans")
+FORGETTING = Coreset(
+    lambda data, ipc, seed, means: forgetting(data, ipc, means, seed=seed), "training"
+)
+FORGETTING_LEAST = Coreset(
+    lambda data, ipc, seed, means: forgetting(data, ipc, means, least=True, seed=seed), "training"
+)
+CORESETS: Registry[Coreset] = registries.CORESETS
+"""Coresets by name. A new one is a function, and a line of the registry."""
 
 
 def choose(

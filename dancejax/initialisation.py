@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dancejax import coreset, keys, multiformation
+from dancejax.choices import INITS as INITS
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
@@ -18,10 +19,6 @@ _REAL = {
     "first_nearest": (True, "nearest"),
 }
 """Starts from real images: whether those are the first of each class, and how they are reduced."""
-INITS = (*_REAL, "noise")
-"""real: random images, each reduced smoothly to a tile. real_mean: by the mean of pixels (IDM).
-real_nearest: by leaving out pixels. first_nearest: so, and the first images of each class (DANCE's
-authors). noise: uniform."""
 
 
 def initial_pixels(

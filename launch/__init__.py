@@ -9,6 +9,8 @@ import sys
 
 from dancejax import stopping
 
+from . import deferred
+
 
 def _open_streams() -> None:
     """Give closed standard streams a place, before another file takes their number."""
@@ -21,6 +23,7 @@ def begin() -> None:
     """Prepare a process that is a program of ours; without effect the second time."""
     _open_streams()
     stopping.install()
+    deferred.install()
 
 
 if sys.argv[:1] == ["-m"]:  # `python -m launch.NAME` is looking for NAME

@@ -10,11 +10,13 @@ WORKDIR/experts. Analyses can be done side by side (--engine=local --parallel=N,
 there already are not done again.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 from absl import flags
 
-from dancejax import analysis, runs
+from dancejax import analysis, choices, registries, runs
 from dancejax.applications import analyse, cross, loads
 from dancejax.runs.jobs import Job
 
@@ -97,13 +99,13 @@ def parts(given: analyse.Settings, work: settings.Work) -> list[Job]:
     users = analysis.setting_users()
     found = []
     if given.own_experts:
-        argv = jobs.command({**shared, "cells": [analyse.EXPERTS]})
-        found.append(Job(analyse.EXPERTS, work.path / analyse.EXPERTS, argv, "result.json"))
+        argv = jobs.command({**shared, "cells": [choices.EXPERTS]})
+        found.append(Job(choices.EXPERTS, work.path / choices.EXPERTS, argv, "result.json"))
     for name in given.analyses:
         others: dict[str, list[object]] = {n: [] for n in users if name not in users[n]}
         argv = jobs.command({**shared, **others, "analyses": [name], "cells": [name]})
-        needed = given.own_experts and "experts" in analysis.ANALYSES[name].needs
-        after = (analyse.EXPERTS,) if needed else ()
+        needed = given.own_experts and "experts" in registries.ANALYSES[name].needs
+        after = (choices.EXPERTS,) if needed else ()
         found.append(Job(name, work.path / name, argv, analyse.RESULT, after))
     return found
 
@@ -113,7 +115,7 @@ def prepare(given: analyse.Settings, work: settings.Work) -> Callable[[str], Non
     job = analyse.prepare(given, run=work.run)
 
     def make(name: str) -> None:
-        if name == analyse.EXPERTS:
+        if name == choices.EXPERTS:
             analyse.train_experts(job, common.say)
         else:
             found = analyse.carry_out(analyse.check_experts(job, name), name, common.say)
@@ -125,7 +127,7 @@ def prepare(given: analyse.Settings, work: settings.Work) -> Callable[[str], Non
 def describe(job: Job) -> str:
     """What a finished part came to: an analysis's sentence, or how good the experts are."""
     found = runs.read_json(job.folder / job.result)
-    if job.name == analyse.EXPERTS:
+    if job.name == choices.EXPERTS:
         return f"{found['experts']} experts, {found['accuracy_mean']:.1f} %"
     return str(found["summary"])
 
@@ -136,12 +138,12 @@ if __name__ == "__main__":
     settings.define_run()
     flagtypes.define_paths("condensed", "folders of condensed sets or patterns", required=True)
     flagtypes.define_choices(
-        "analyses", None, f"what to measure: {', '.join(analysis.ANALYSES)}",
-        list(analysis.ANALYSES), required=True,
+        "analyses", None, f"what to measure: {', '.join(registries.ANALYSES)}",
+        list(registries.ANALYSES), required=True,
     )  # fmt: skip
     settings.define_training()
     settings.define_expert_dir()
     define_config()
     settings.define_other_data()
-    jobs.define(f"moments; {analyse.EXPERTS}: the experts, which come first")
+    jobs.define(f"moments; {choices.EXPERTS}: the experts, which come first")
     common.run(main, backend=lambda: jobs.read().computes)

@@ -1,14 +1,15 @@
 """What the programs share: starting up, the work folder, and saying errors in one sentence."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
+import lazy_loader
 
 import dancejax
-from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.runs import backend, parallel
 from dancejax.types import Json
@@ -16,6 +17,11 @@ from dancejax.types import Json
 from . import guard
 from .guard import command, end_dry_run, open_workdir as make_workdir, say, show
 from .settings import PRECISIONS, Machine, Work, machine
+
+jax = lazy_loader.load("jax")
+
+if TYPE_CHECKING:
+    from dancejax.data.dataset import Dataset
 
 __all__ = ["command", "end_dry_run", "make_workdir", "run", "say", "show"]
 

@@ -14,29 +14,34 @@ folder "experts" in the work folder, and trains what is missing there. The resul
 "condensed" in the work folder. The same command goes on after an interruption.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from dancejax import initialisation, methods
-from dancejax.applications import assess, own_folder, resolve
-from dancejax.condensed import CondensedSet
-from dancejax.data.huggingface import PREFIX
+from dancejax import choices, registries
+from dancejax.applications import assess, own_folder
+from dancejax.data import huggingface
 from dancejax.errors import UserError
 from dancejax.runs import paths
 
 from . import common, flagtypes, method_flags, settings
 
+if TYPE_CHECKING:
+    from dancejax.condensed import CondensedSet
+
 FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    flags.DEFINE_enum("method", "dance", list(methods.METHODS), "the method")
+    flags.DEFINE_enum("method", "dance", list(registries.METHODS), "the method")
     flags.DEFINE_integer("ipc", None, "stored images per class", lower_bound=1, required=True)
     flags.DEFINE_enum(
         "preset",
         None,
-        resolve.PRESETS,
+        choices.PRESETS,
         "paper: published settings, the default for the papers' data sets; auto: by the size of "
         "the data and the machine, the default for all others. Flags go before either",
     )
@@ -57,7 +62,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "init",
         None,
-        f"what the stored images start from: {', '.join(initialisation.INITS)}, or the folder of a "
+        f"what the stored images start from: {', '.join(choices.INITS)}, or the folder of a "
         "condensed set or coreset (default: the preset's)",
     )
     flags.DEFINE_integer(
@@ -74,7 +79,7 @@ def define_flags() -> None:
 
 def default_workdir() -> Path:
     """Where a run is kept that has no --workdir: runs/DATASET-METHOD-ipcIPC."""
-    given = FLAGS.dataset.removeprefix(PREFIX)
+    given = FLAGS.dataset.removeprefix(huggingface.PREFIX)
     path = Path(given)
     if path.suffix.lower() == ".npz":
         name = path.name[: -len(".npz")]
@@ -89,12 +94,12 @@ def default_workdir() -> Path:
 
 def start_of(given: str | None) -> str | CondensedSet | None:
     """What --init names: a start by name, or a condensed set or coreset."""
-    if given is None or given in initialisation.INITS:
+    if given is None or given in choices.INITS:
         return given
     path = paths.expand(given, "--init")
     if not path.exists():
         raise UserError(
-            f"--init={given} is neither one of {', '.join(initialisation.INITS)} nor a folder."
+            f"--init={given} is neither one of {', '.join(choices.INITS)} nor a folder."
         )
     return assess.load_set(path)
 

@@ -10,15 +10,16 @@ each of the --orders is a folder of its own, and can be made side by side with o
 goes on after an interruption; --dry_run says what it would do.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TypeAlias
 
 from absl import flags
 
-from dancejax import coreset, methods, runs
-from dancejax.applications import continual, loads
-from dancejax.applications.settings import EvaluationSettings
+from dancejax import choices, registries, runs
+from dancejax.applications import continual, loads, settings as kinds
 from dancejax.runs.jobs import Job
-from dancejax.training import protocols
 
 from . import common, flagtypes, jobs, method_flags, settings
 
@@ -27,7 +28,7 @@ FLAGS = flags.FLAGS
 
 def read(*, shared: bool) -> tuple[continual.Settings, settings.Work]:
     """What is learnt, and the work folder."""
-    training = EvaluationSettings(
+    training = kinds.EvaluationSettings(
         FLAGS.protocol,
         FLAGS.epochs,
         FLAGS.batch_size,
@@ -98,7 +99,7 @@ def show(result: continual.Result, work: settings.Work) -> None:
     common.say(f"curve: {work.path / 'curve.png'}")
 
 
-Made = continual.Part | int
+Made: TypeAlias = "continual.Part | int"
 """A part, or the number of the order whose experts are trained."""
 
 
@@ -164,7 +165,7 @@ def describe(job: Job) -> str:
 
 
 def define_flags() -> None:
-    every = [*methods.METHODS, *coreset.CORESETS]
+    every = [*registries.METHODS, *registries.CORESETS]
     flagtypes.define_choices(
         "methods", ["dm", "dance", "herding", "random"], "methods and coresets", every
     )
@@ -191,7 +192,9 @@ def define_flags() -> None:
 def define_training() -> None:
     """How networks are trained on the memory."""
     flags.DEFINE_integer("repeats", 3, "networks after each step of each order", lower_bound=1)
-    flags.DEFINE_enum("protocol", continual.PROTOCOL, protocols.HARD, "of training on the memory")
+    flags.DEFINE_enum(
+        "protocol", choices.CONTINUAL_PROTOCOL, choices.HARD, "of training on the memory"
+    )
     flags.DEFINE_integer("epochs", None, "epochs (default: the protocol's)", lower_bound=1)
     flags.DEFINE_integer("batch_size", None, "batch size (default: the protocol's)", lower_bound=1)
     flagtypes.define_number(

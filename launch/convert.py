@@ -11,19 +11,22 @@ condensed from. Numbers that fit another meaning of the pixels far better are re
 collages without --factor.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from dancejax import condensed, exchange
-from dancejax.applications.settings import DataSettings
-from dancejax.condensed import CondensedSet
+from dancejax import choices, condensed, exchange
 from dancejax.errors import UserError
-from dancejax.exchange import foreign
 
 from . import common, flagtypes, settings
+
+if TYPE_CHECKING:
+    from dancejax.applications.settings import DataSettings
+    from dancejax.condensed import CondensedSet
 
 FLAGS = flags.FLAGS
 
@@ -100,13 +103,13 @@ if __name__ == "__main__":
     flags.DEFINE_enum(
         "soft_labels",
         None,
-        foreign.SOFT,
+        choices.SOFT_LABELS,
         "what labels of several numbers an image are: shares of the classes, or logits",
     )
     flags.DEFINE_enum(
         "pixel_values",
         "unit",
-        exchange.PIXELS,
+        choices.PIXELS,
         "what the numbers mean: unit is [0, 1], byte 0 to 255, normalised (pixel - mean) / std, "
         "whitened by ZCA over the training images, which is undone",
     )

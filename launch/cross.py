@@ -10,12 +10,14 @@ each network a column; they can be made side by side (--engine=local --parallel=
 more sets or networks add to what is there.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 
 from absl import flags
 
-from dancejax import networks, runs
+from dancejax import registries, runs
 from dancejax.applications import cross, loads
 from dancejax.runs.jobs import Job
 
@@ -108,7 +110,7 @@ if __name__ == "__main__":
     flagtypes.define_paths("condensed", "folders of condensed sets or patterns", required=True)
     flagtypes.define_texts(
         "networks",
-        f"networks to train, NAME or NAME:OPTION=VALUE: {', '.join(networks.NETWORKS)}",
+        f"networks to train, NAME or NAME:OPTION=VALUE: {', '.join(registries.NETWORKS)}",
         required=True,
     )
     settings.define_placement()

@@ -6,20 +6,15 @@ Condenses 600 Fashion-MNIST images per class to 10 and compares networks trained
 networks trained on 10 randomly chosen images per class, and on all. A few minutes on two CPU cores.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
 
 from absl import flags
 
 from dancejax import condensed, coreset, runs
-from dancejax.applications import assess, own_folder
-from dancejax.applications.assess import Assessment, Tested
-from dancejax.applications.settings import (
-    DataSettings,
-    EvaluationSettings,
-    ExpertSettings,
-    NetworkSettings,
-)
+from dancejax.applications import assess, own_folder, settings as kinds
 from dancejax.training import experts
 
 from . import common, settings
@@ -38,15 +33,15 @@ class Settings:
 def read() -> tuple[Settings, settings.Work]:
     work = settings.work()
     job = own_folder.Settings(
-        DataSettings("fashion_mnist_mini"),
+        kinds.DataSettings("fashion_mnist_mini"),
         FLAGS.ipc,
         preset="auto",
         steps=FLAGS.steps,
         config={"batch_real": 64},
         seed=FLAGS.seed,
-        network=NetworkSettings("convnet", {"width": FLAGS.width}),
-        experts=ExpertSettings(FLAGS.experts, FLAGS.expert_epochs),
-        evaluation=EvaluationSettings("dance", FLAGS.epochs, repeats=FLAGS.repeats),
+        network=kinds.NetworkSettings("convnet", {"width": FLAGS.width}),
+        experts=kinds.ExpertSettings(FLAGS.experts, FLAGS.expert_epochs),
+        evaluation=kinds.EvaluationSettings("dance", FLAGS.epochs, repeats=FLAGS.repeats),
         evaluate=True,
         picture_every=max(1, FLAGS.steps // 5),
     )
@@ -89,12 +84,12 @@ def main() -> None:
     ):
         folder = f"evaluation_{'whole' if train is job.train else name.split(',')[0].lower()}"
         assert job.test is not None
-        tested = Tested(train, job.test, job.network)
+        tested = assess.Tested(train, job.test, job.network)
         rows[name] = assess.assess(tested, settings_of, seed=own.seed, run=work.run.within(folder))
     report(workdir, rows, job)
 
 
-def report(workdir: Path, rows: dict[str, Assessment], job: own_folder.Job) -> None:
+def report(workdir: Path, rows: dict[str, assess.Assessment], job: own_folder.Job) -> None:
     """Write the table and the pictures on a page, and print the table."""
     common.say("4/4 report")
     lines = ["| training set | epochs | test accuracy, last epoch |", "|---|---|---|"]

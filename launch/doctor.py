@@ -6,6 +6,8 @@ Prints versions, devices, memory, room on the disk, how fast the machine multipl
 the optional packages. Exit status 1 if something that dancejax needs does not work.
 """
 
+from __future__ import annotations
+
 import importlib.metadata
 import os
 import platform
@@ -13,13 +15,15 @@ import shutil
 import sys
 from pathlib import Path
 
-import jax
+import lazy_loader
 
 import dancejax
 from dancejax.data import tfds_source
 from dancejax.runs import backend, paths
 
 from . import common
+
+jax = lazy_loader.load("jax")
 
 REQUIRED = ("jax", "flax", "optax", "orbax-checkpoint", "chex", "numpy", "pillow", "matplotlib",
             "safetensors", "jinja2", "scikit-learn", "absl-py", "tqdm")  # fmt: skip

@@ -9,20 +9,25 @@ network and settings that it was made for, one of the papers' data sets by the p
 flags overrule both. The set must have been made from the data set that is named, as it is now.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import flax.linen as nn
 from absl import flags
 
 from dancejax import evaluation, networks
 from dancejax.applications import assess
-from dancejax.applications.assess import Tested
-from dancejax.applications.settings import DataSettings, EvaluationSettings, NetworkSettings
 from dancejax.errors import UserError
 from dancejax.training import protocols
 
 from . import common, flagtypes, settings
+
+if TYPE_CHECKING:
+    import flax.linen as nn
+
+    from dancejax.applications.settings import DataSettings, EvaluationSettings, NetworkSettings
 
 FLAGS = flags.FLAGS
 
@@ -83,12 +88,12 @@ def select_checkpoint(given: Settings, kept: Path, work: settings.Work) -> None:
     )
 
 
-def tested_of(given: Settings) -> tuple[Tested, EvaluationSettings]:
+def tested_of(given: Settings) -> tuple[assess.Tested, EvaluationSettings]:
     """What networks are trained on and tested on, and how: by hand > what a set records."""
     if given.condensed is None:
         data = given.data.sized(common.say)
         train, test = data.load("train"), data.load("test")
-        return Tested(train, test, given.network.create(test)), given.evaluation
+        return assess.Tested(train, test, given.network.create(test)), given.evaluation
     made = assess.load_set(given.condensed)
     path = str(given.condensed)
     data, abouts = assess.check_sources({path: made}, given.data, other_data=given.other_data)
@@ -100,7 +105,7 @@ def tested_of(given: Settings) -> tuple[Tested, EvaluationSettings]:
             f"as the set records, where no flag says otherwise: {words(network)}, protocol {name}, "
             f"{config.epochs} epochs, {how.networks} networks"
         )
-    return Tested(made, test, network, made.method, abouts[path]), how
+    return assess.Tested(made, test, network, made.method, abouts[path]), how
 
 
 def words(network: nn.Module) -> str:

@@ -12,6 +12,8 @@ add to what is there. --with_test --dataset=... puts the test images beside the 
 for a run on a folder of images --with_test alone finds them by the run's split.json.
 """
 
+from __future__ import annotations
+
 from absl import flags
 
 from dancejax import exchange

@@ -1,5 +1,7 @@
 """Kinds of flags whose values are checked as they are parsed: paths, lists, numbers, addresses."""
 
+from __future__ import annotations
+
 import math
 import os
 import re

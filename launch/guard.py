@@ -1,5 +1,7 @@
 """Where a program meets its user: streams, flags, errors and stops, each said in one sentence."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
@@ -12,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-import jax
+import lazy_loader
 from absl import app, flags, logging
 
 from dancejax import runs, stopping
@@ -21,7 +23,9 @@ from dancejax.runs import backend, parallel
 from dancejax.text import meant
 from dancejax.types import Json
 
-from . import begin, flagtypes, usage
+from . import begin, deferred, flagtypes, usage
+
+jax = lazy_loader.load("jax")
 
 FLAGS = flags.FLAGS
 INSTALLED = __package__ != "launch"
@@ -166,6 +170,7 @@ def run(main: Callable[[], None], prepare: Callable[[], None]) -> None:
     def work(argv: list[str]) -> None:
         if len(argv) > 1:
             raise UserError(f"unexpected argument {argv[1]!r}; options are given as --name=value.")
+        deferred.load()
         backend.tune_allocator()
         if "DANCEJAX_NO_CACHE" not in os.environ:
             backend.enable_compilation_cache()

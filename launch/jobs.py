@@ -4,26 +4,32 @@ A program states its parts as a `Program`, whose `Job`s have commands of `comman
 `run`.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
+import lazy_loader
 from absl import flags
 
 from dancejax.applications import forecast
-from dancejax.applications.loads import Loads
 from dancejax.errors import UserError
-from dancejax.report.progress import Watch
+from dancejax.report import progress
 from dancejax.runs import child, jobs, slurm
 from dancejax.runs.jobs import Job, State
 from dancejax.text import meant
 
 from . import flagtypes, guard, usage
+
+jax = lazy_loader.load("jax")
+
+if TYPE_CHECKING:
+    from dancejax.applications.loads import Loads
 
 FLAGS = flags.FLAGS
 OWN = (
@@ -302,7 +308,7 @@ def _cancel(parts: Sequence[Job], workdir: Path) -> None:
 
 
 def _status(how: How, parts: Sequence[Job], workdir: Path, describe: Callable[[Job], str]) -> None:
-    watch = Watch([workdir])
+    watch = progress.Watch([workdir])
     while True:
         states = [_with_more(state, watch, describe) for state in _states(parts)]
         if how.watch and sys.stdout.isatty():
@@ -323,7 +329,7 @@ def _states(parts: Sequence[Job]) -> list[State]:
     return [jobs.state(job, queued) for job in parts]
 
 
-def _with_more(state: State, watch: Watch, describe: Callable[[Job], str]) -> State:
+def _with_more(state: State, watch: progress.Watch, describe: Callable[[Job], str]) -> State:
     """Say what a finished part came to, and how far one without a log of its own is."""
     if state.word == "finished":
         return state._replace(text=describe(state.job))

@@ -10,6 +10,8 @@ exports have them, too. Protocols whose name ends in _soft train on them. Label 
 the same experts, too (launch.select): much of what soft labels bring they bring to any images.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
 from typing import Any

@@ -1,8 +1,10 @@
 """Flags for the settings of methods, and what was given of them by hand."""
 
+from __future__ import annotations
+
 from absl import flags
 
-from dancejax import methods
+from dancejax import methods, registries
 from dancejax.types import Json
 
 from . import flagtypes, settings, usage
@@ -15,14 +17,14 @@ def define() -> None:
     """A flag for each setting of the methods."""
     meanings: dict[str, str] = {}
     limits: dict[str, dict[str, float]] = {}
-    for method in methods.METHODS:
+    for method in registries.METHODS:
         meanings |= methods.setting_meanings(method)
         limits |= methods.setting_limits(method)
     for name, (kind, users) in fields().items():
         every = {user: methods.setting_defaults(user).get(name) for user in users}
         defaults = {user: settings.plain(value) for user, value in every.items()}
         usage.setting(name, meanings[name], defaults)
-        whose = "" if len(users) == len(methods.METHODS) else f"{', '.join(users)}: "
+        whose = "" if len(users) == len(registries.METHODS) else f"{', '.join(users)}: "
         help_text = f"{whose}{meanings[name]} (default: the preset's{usual(defaults)})"
         if kind is bool:
             flags.DEFINE_bool(name, None, help_text)
@@ -36,7 +38,7 @@ def define() -> None:
     flags.DEFINE_enum(
         "optimizer",
         None,
-        list(methods.OPTIMIZERS),
+        list(registries.OPTIMIZERS),
         "of the pixels, with the method's learning rate (default: the paper's, SGD with momentum, "
         "for ncfm AdamW)",
     )
@@ -66,7 +68,7 @@ def read() -> Json:
 def fields() -> dict[str, tuple[type, list[str]]]:
     """The settings of all methods: name -> (type, methods that have it)."""
     found: dict[str, tuple[type, list[str]]] = {}
-    for method in methods.METHODS:
+    for method in registries.METHODS:
         for name, kind in methods.setting_types(method).items():
             found.setdefault(name, (kind, []))[1].append(method)
     return found

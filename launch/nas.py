@@ -11,18 +11,17 @@ product of options ("depth=2,3 width=32,64"). Networks can be trained side by si
 interruption.
 """
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import flags
 
-from dancejax import runs
-from dancejax.applications import cross, loads, nas, spaces
-from dancejax.applications.settings import EvaluationSettings
-from dancejax.coreset import CORESETS
+from dancejax import choices, registries, runs
+from dancejax.applications import cross, loads, nas, settings as kinds, spaces
 from dancejax.runs.jobs import Job
-from dancejax.training import protocols
 
 from . import common, flagtypes, jobs, settings
 
@@ -46,7 +45,7 @@ def read(*, shared: bool) -> tuple[nas.Settings, list[Path], settings.Work]:
         resamples=FLAGS.resamples,
         network=settings.network(),
         experts=settings.experts(),
-        training=EvaluationSettings(
+        training=kinds.EvaluationSettings(
             FLAGS.protocol,
             FLAGS.epochs,
             FLAGS.batch_size,
@@ -125,7 +124,7 @@ def parts(given: nas.Settings, folders: Sequence[Path], work: settings.Work) -> 
     first: list[Job] = []
     if given.coresets:
         only: dict[str, list[object]] = {**apart, "whole": [], "whole_epochs": []}
-        first = [job(nas.PROXIES, work.path / nas.PROXIES, (), **only)]
+        first = [job(choices.PROXIES, work.path / choices.PROXIES, (), **only)]
     after = [other.name for other in first]
     base = work.path / nas.NETWORKS
     every = [
@@ -134,7 +133,7 @@ def parts(given: nas.Settings, folders: Sequence[Path], work: settings.Work) -> 
     ]
     last: list[Job] = []
     if not given.whole:
-        last = [job(nas.CHOSEN, work.path / nas.CHOSEN, [other.name for other in every])]
+        last = [job(choices.CHOSEN, work.path / choices.CHOSEN, [other.name for other in every])]
     return [*first, *every, *last]
 
 
@@ -148,9 +147,9 @@ def prepare(given: nas.Settings, work: settings.Work) -> Callable[[str], None]:
         return nas.Search(job)
 
     def make(name: str) -> None:
-        if name == nas.PROXIES:
+        if name == choices.PROXIES:
             nas.make_coresets(job, common.say)
-        elif name == nas.CHOSEN:
+        elif name == choices.CHOSEN:
             found = nas.Search(job)
             found.read()
             found.train_chosen(common.say)
@@ -163,9 +162,9 @@ def prepare(given: nas.Settings, work: settings.Work) -> Callable[[str], None]:
 def describe(job: Job) -> str:
     """What a finished part came to: validation accuracies, or which there are."""
     found = runs.read_json(job.folder / job.result)
-    if job.name == nas.PROXIES:
+    if job.name == choices.PROXIES:
         return ", ".join(found["coresets"])
-    accuracies = found["test"] if job.name == nas.CHOSEN else found["validation"]
+    accuracies = found["test"] if job.name == choices.CHOSEN else found["validation"]
     return ", ".join(f"{name} {value:.1f} %" for name, value in accuracies.items())
 
 
@@ -174,15 +173,17 @@ def define_flags() -> None:
         "space",
         None,
         "options of the network with their values, as 'depth=2,3 width=32,64', or a name: "
-        f"{', '.join(spaces.SPACES)}",
+        f"{', '.join(choices.SPACES)}",
         required=True,
     )
     flagtypes.define_paths("condensed", "folders of condensed sets or patterns")
-    flagtypes.define_choices("coresets", None, "real images as proxies", [*CORESETS])
+    flagtypes.define_choices("coresets", None, "real images as proxies", [*registries.CORESETS])
     flags.DEFINE_integer("ipc", 50, "images a class of the coresets", lower_bound=1)
     flags.DEFINE_bool("early_stopping", True, "the whole set for as many steps is a proxy, too")
     flags.DEFINE_bool("whole", False, "train every network on the whole set")
-    flags.DEFINE_integer("whole_epochs", nas.WHOLE_EPOCHS, "epochs on the whole set", lower_bound=1)
+    flags.DEFINE_integer(
+        "whole_epochs", choices.WHOLE_EPOCHS, "epochs on the whole set", lower_bound=1
+    )
     flagtypes.define_number(
         "validation", 0.1, "share of the training images that choose", above=0, below=1
     )
@@ -192,8 +193,8 @@ def define_flags() -> None:
 
 def define_training() -> None:
     """How networks are trained on the proxies."""
-    flags.DEFINE_enum("protocol", "dm", protocols.HARD, "of training on every proxy")
-    flags.DEFINE_integer("epochs", nas.EPOCHS, "epochs on a set", lower_bound=1)
+    flags.DEFINE_enum("protocol", "dm", choices.HARD, "of training on every proxy")
+    flags.DEFINE_integer("epochs", choices.SEARCH_EPOCHS, "epochs on a set", lower_bound=1)
     flags.DEFINE_integer("batch_size", None, "batch size (default: the protocol's)", lower_bound=1)
     flagtypes.define_number(
         "evaluation_learning_rate", None, "learning rate (default: the protocol's)", above=0
@@ -209,7 +210,7 @@ if __name__ == "__main__":
     define_flags()
     define_training()
     jobs.define(
-        f"convnet-depth=2-width=32; {nas.PROXIES}: the coresets, which come first; {nas.CHOSEN}: "
-        "what was chosen, on the whole set, which comes last"
+        f"convnet-depth=2-width=32; {choices.PROXIES}: the coresets, which come first; "
+        f"{choices.CHOSEN}: what was chosen, on the whole set, which comes last"
     )
     common.run(main, backend=lambda: jobs.read().computes)

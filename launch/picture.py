@@ -9,21 +9,25 @@ The first command writes before_after.png and evolution.gif into the run's folde
 the run or of --expert_dir, in two dimensions; beside the run's own set that of --beside.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from dancejax import condensed, figures, runs
+from dancejax import choices, condensed, figures, runs
 from dancejax.applications import assess
-from dancejax.applications.settings import DataSettings
-from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
 from dancejax.report import gallery
 from dancejax.training import experts
 
 from . import common, flagtypes, settings
+
+if TYPE_CHECKING:
+    from dancejax.applications.settings import DataSettings
+    from dancejax.condensed import CondensedSet
 
 FLAGS = flags.FLAGS
 
@@ -101,7 +105,7 @@ if __name__ == "__main__":
     flagtypes.define_path("workdir", None, "where to (default: the folder pictures of the run)")
     flagtypes.define_path("expert_dir", None, "pool of experts (default: RUN/experts)")
     flagtypes.define_path("beside", None, "another condensed set, as random/condensed of the run")
-    flags.DEFINE_enum("embedding", "tsne", gallery.EMBEDDINGS, "of features in two dimensions")
+    flags.DEFINE_enum("embedding", "tsne", choices.EMBEDDINGS, "of features in two dimensions")
     flags.DEFINE_integer("per_class", 100, "real images of each class", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "of the embedding", lower_bound=0)
     settings.define_other_data()

@@ -6,6 +6,8 @@ Experts already in the folder are kept: give a larger --experts to extend a pool
 command to go on after an interruption. The pool serves every IPC.
 """
 
+from __future__ import annotations
+
 from dancejax.applications import pool
 
 from . import common, settings

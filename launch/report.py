@@ -13,6 +13,8 @@ rate, the time left, their last losses, and which have stopped. It ends with Ctr
 runs are finished.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
 

@@ -9,10 +9,12 @@ network of its own in the same way and watches it; it takes the images most ofte
 papers' tables do, forgetting_least those least often forgotten.
 """
 
+from __future__ import annotations
+
 from absl import flags
 
+from dancejax import registries
 from dancejax.applications import coresets
-from dancejax.coreset import CORESETS
 
 from . import common, settings
 
@@ -51,6 +53,6 @@ if __name__ == "__main__":
     settings.define_run()
     settings.define_training()
     settings.define_expert_dir()
-    flags.DEFINE_enum("method", "random", list(CORESETS), "how the images are chosen")
+    flags.DEFINE_enum("method", "random", list(registries.CORESETS), "how the images are chosen")
     flags.DEFINE_integer("ipc", None, "images per class", lower_bound=1, required=True)
     common.run(main)

@@ -4,6 +4,8 @@ A program defines the groups that it has, reads them all once, and looks at no f
 value is None where nobody gave it by hand.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import os
 from pathlib import Path
@@ -11,15 +13,8 @@ from typing import Any
 
 from absl import flags
 
-from dancejax import augment, networks, runs
-from dancejax.applications.settings import (
-    DataSettings,
-    EvaluationSettings,
-    ExpertSettings,
-    NetworkSettings,
-)
-from dancejax.runs.run import PLACEMENTS
-from dancejax.training import protocols
+from dancejax import choices, registries, runs
+from dancejax.applications import settings as kinds
 from dancejax.types import Json
 
 from . import flagtypes, usage
@@ -137,17 +132,17 @@ def define_data(*, required: bool = True) -> None:
     flagtypes.define_texts("hf_columns", "of a Hugging Face data set: IMAGE,LABEL")
 
 
-def data() -> DataSettings:
+def data() -> kinds.DataSettings:
     """The data set that the flags name."""
     values: dict[str, Any] = {
-        field.name: FLAGS[field.name].value for field in dataclasses.fields(DataSettings)
+        field.name: FLAGS[field.name].value for field in dataclasses.fields(kinds.DataSettings)
     }
-    return DataSettings(**values)
+    return kinds.DataSettings(**values)
 
 
 @usage.section("Network")
 def define_network() -> None:
-    flags.DEFINE_enum("network", "convnet", list(networks.NETWORKS), "the network")
+    flags.DEFINE_enum("network", "convnet", list(registries.NETWORKS), "the network")
     flags.DEFINE_integer(
         "width",
         None,
@@ -167,11 +162,11 @@ def define_network() -> None:
     define_precision()
 
 
-def network() -> NetworkSettings:
+def network() -> kinds.NetworkSettings:
     """The network that the flags name, with the options given."""
     names = ("width", "depth", "norm", "activation", "pooling", "initializer")
     options = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
-    return NetworkSettings(by_hand("network"), {**options, **precision()})
+    return kinds.NetworkSettings(by_hand("network"), {**options, **precision()})
 
 
 @usage.section("Network")
@@ -242,7 +237,7 @@ def define_placement() -> None:
     flags.DEFINE_enum(
         "placement",
         "device",
-        PLACEMENTS,
+        choices.PLACEMENTS,
         "where the data set lives: host for one larger than the device's memory, whose batches are "
         "sent ahead of each step; results are the same",
     )
@@ -282,9 +277,9 @@ def define_expert_dir() -> None:
     flagtypes.define_path("expert_dir", None, "pool of experts (default: WORKDIR/experts)")
 
 
-def experts() -> ExpertSettings:
+def experts() -> kinds.ExpertSettings:
     """The experts that the flags describe."""
-    return ExpertSettings(
+    return kinds.ExpertSettings(
         count=by_hand("experts"),
         epochs=FLAGS.expert_epochs,
         batch_size=FLAGS.expert_batch_size,
@@ -303,7 +298,7 @@ def define_evaluation(repeats: int, meaning: str, *, test_points: int) -> None:
     flags.DEFINE_enum(
         "protocol",
         None,
-        protocols.PROTOCOLS,
+        choices.PROTOCOLS,
         "default: that of the paper of the set's method",
     )
     flags.DEFINE_integer("epochs", None, "epochs (default: the protocol's)", lower_bound=1)
@@ -318,7 +313,7 @@ def define_evaluation(repeats: int, meaning: str, *, test_points: int) -> None:
     flags.DEFINE_enum(
         "draw",
         None,
-        augment.DRAWS,
+        choices.DRAWS,
         "what draws its own choice among crop, scale and rotation in training: batch (default), as "
         "in the authors' setups, or image, as versions before 0.2 had it; strengths are each "
         "image's own",
@@ -328,9 +323,9 @@ def define_evaluation(repeats: int, meaning: str, *, test_points: int) -> None:
     )
 
 
-def evaluation() -> EvaluationSettings:
+def evaluation() -> kinds.EvaluationSettings:
     """The evaluation that the flags describe."""
-    return EvaluationSettings(
+    return kinds.EvaluationSettings(
         protocol=FLAGS.protocol,
         epochs=FLAGS.epochs,
         batch_size=FLAGS.batch_size,

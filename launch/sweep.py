@@ -13,25 +13,28 @@ far they are. An ablation is the same command with variants:
 --ablation=dance-components makes a table of the papers, theirs beside.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from dancejax import coreset, methods, runs
-from dancejax.applications import grid, grid_table, loads
-from dancejax.applications.cell import Cell
-from dancejax.applications.settings import EvaluationSettings
+from dancejax import choices, methods, registries, runs
+from dancejax.applications import grid, grid_table, loads, settings as kinds
 from dancejax.errors import UserError
 from dancejax.runs.jobs import Job
-from dancejax.training import protocols
 from dancejax.types import Json
 
 from . import common, flagtypes, jobs, method_flags, settings
 
+if TYPE_CHECKING:
+    from dancejax.applications.cell import Cell
+
 FLAGS = flags.FLAGS
 ABLATIONS = {
     f"{method}-{name}": (method, table)
-    for method in methods.METHODS
+    for method in registries.METHODS
     for name, table in methods.ablations(method).items()
 }
 """The tables of the papers that vary a method, by the names that --ablation takes."""
@@ -52,7 +55,7 @@ def read(*, shared: bool) -> tuple[grid.Settings, settings.Work]:
         config=method_flags.read(),
         network=settings.network(),
         experts=settings.experts(),
-        evaluation=EvaluationSettings(protocol=FLAGS.protocol, repeats=FLAGS.repeats),
+        evaluation=kinds.EvaluationSettings(protocol=FLAGS.protocol, repeats=FLAGS.repeats),
         epochs=FLAGS.epochs or (),
         seed=FLAGS.seed,
     )
@@ -120,7 +123,7 @@ def prepare(
     opened = grid.open_grid(every, cells, run=work.run, say=common.say)
 
     def make(name: str) -> None:
-        if name == grid.EXPERTS:
+        if name == choices.EXPERTS:
             grid.make_experts(opened, common.say)
         else:
             grid.check_experts(by_name[name], opened)
@@ -133,11 +136,11 @@ def parts(cells: grid.Settings, work: settings.Work) -> list[Job]:
     """The experts, if they are trained here, and the cells: each with its command."""
     found = []
     if cells.own_experts:
-        argv = jobs.command({"workdir": [work.path], "cells": [grid.EXPERTS]})
-        found.append(Job(grid.EXPERTS, work.path / grid.EXPERTS, argv, "result.json"))
+        argv = jobs.command({"workdir": [work.path], "cells": [choices.EXPERTS]})
+        found.append(Job(choices.EXPERTS, work.path / choices.EXPERTS, argv, "result.json"))
     for cell in cells.cells():
         needed = cells.own_experts and cells.experts_of(cell) > 0
-        after = (grid.EXPERTS,) if needed else ()
+        after = (choices.EXPERTS,) if needed else ()
         argv = jobs.command({"workdir": [work.path], **flags_of(cell, cells)})
         found.append(Job(cell.name, cell.folder(work.path), argv, grid_table.ROW, after))
     return found
@@ -170,7 +173,7 @@ if __name__ == "__main__":
     settings.define_training()
     settings.define_expert_dir()
     method_flags.define()
-    every = [*methods.METHODS, *coreset.CORESETS]
+    every = [*registries.METHODS, *registries.CORESETS]
     flagtypes.define_choices("methods", every, "methods and coresets", every)
     flagtypes.define_integers("ipcs", [1, 10, 50], "images per class", lower_bound=1)
     flagtypes.define_integers("seeds", [0], "a condensed set each", lower_bound=0)
@@ -193,7 +196,7 @@ if __name__ == "__main__":
     flags.DEFINE_enum(
         "protocol",
         None,
-        protocols.PROTOCOLS,
+        choices.PROTOCOLS,
         "of the evaluation; with _soft after its name the experts label each set first (default: "
         "the paper's of each method)",
     )
@@ -204,5 +207,5 @@ if __name__ == "__main__":
         lower_bound=1,
         repeats=True,
     )
-    jobs.define(f"dm-ipc10-seed0; {grid.EXPERTS}: the experts, which come first")
+    jobs.define(f"dm-ipc10-seed0; {choices.EXPERTS}: the experts, which come first")
     common.run(main, backend=lambda: jobs.read().computes)

@@ -1,5 +1,7 @@
 """What --help shows: a program's flags in sections, those of one method where one is named."""
 
+from __future__ import annotations
+
 import functools
 import shutil
 import sys
@@ -110,7 +112,7 @@ def _own_flags() -> dict[str, flags.Flag[Any]]:
     return {name: FLAGS[name] for name in FLAGS if name in own and name not in flagtypes.RENAMED}
 
 
-def _lines(flag: "flags.Flag[Any]", method: str | None) -> list[str]:
+def _lines(flag: flags.Flag[Any], method: str | None) -> list[str]:
     """A flag with its meaning, indented; none where it is another method's."""
     about = flag.help or ""
     if flag.name in _State.settings and method is not None:
@@ -135,7 +137,7 @@ def _lines(flag: "flags.Flag[Any]", method: str | None) -> list[str]:
     return [head, *body]
 
 
-def _kind(flag: "flags.Flag[Any]", values: Sequence[str] | None) -> str:
+def _kind(flag: flags.Flag[Any], values: Sequence[str] | None) -> str:
     """What a flag's value looks like."""
     if values:
         listed = "|".join(map(str, values))

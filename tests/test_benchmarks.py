@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import workers
+from benchmarks import against, workers
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,3 +42,12 @@ def test_benchmarks_write_what_they_measure(tmp_path):
     ]  # fmt: skip
     assert found["loop"][0]["bare_s"] > 0
     assert [line["wait_s"] >= 0 for line in found["stream"]] == [True, True]
+
+
+def test_a_loss_against_a_commit_is_more_than_five_percent():
+    """By the median of the rounds' ratios, so that a round on a busier machine counts once."""
+    text, lost = against.line("step", [1.04, 2.08, 9.0], [1.0, 2.0, 3.0], "abc")
+    assert text == "step: 2.080 s, at abc 2.000 s; 4.0% slower" and not lost
+    text, lost = against.line("step", [1.06, 2.12, 3.0], [1.0, 2.0, 3.0], "abc")
+    assert text.endswith("6.0% slower  LOSS") and lost
+    assert not against.line("step", [0.9], [1.0], "abc")[1]

@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LEAVES = (
-    "augment", "checks", "errors", "interpolate", "keys", "mmd", "multiformation",
-    "names", "stopping", "text", "types",
+    "augment", "checks", "choices", "errors", "interpolate", "keys", "mmd", "multiformation",
+    "names", "registries", "stopping", "text", "types",
 )  # fmt: skip
 LEVELS = (
     LEAVES,

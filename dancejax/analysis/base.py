@@ -1,18 +1,22 @@
 """What every analysis is made of: what it looks at, its settings, and what it finds."""
 
 import dataclasses
-import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import flax.linen as nn
 
-from dancejax import checks, condensed, coreset, methods, networks
+from dancejax import condensed, coreset, methods, networks
+from dancejax.analysis.settings import (
+    NoSettings as NoSettings,
+    Setting as Setting,
+    check_config as check_config,
+    setting as setting,
+)
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.methods.base import setting as setting
 from dancejax.runs import Run, Session, integrity, parallel
 from dancejax.training import TrainConfig
 from dancejax.training.experts import Experts
@@ -103,44 +107,6 @@ class Analysis(NamedTuple):
     measure: Callable[[Material, Any, Run], Result]
     needs: tuple[str, ...] = ()
     inputs: Callable[[Material], Json] = lambda material: {}
-
-
-@dataclasses.dataclass(frozen=True)
-class NoSettings:
-    """The settings of an analysis that has none."""
-
-
-class Setting(NamedTuple):
-    """A setting of an analysis: its type, what it means, and its default."""
-
-    kind: type
-    meaning: str
-    default: int | float | None
-
-
-def settings_of(config: type) -> dict[str, Setting]:
-    """Return the settings of an analysis by name."""
-    hints = typing.get_type_hints(config)
-    found = {}
-    for field in dataclasses.fields(config):
-        options = typing.get_args(hints[field.name]) or (hints[field.name],)
-        kind = next(kind for kind in options if kind is not type(None))
-        found[field.name] = Setting(kind, field.metadata["meaning"], field.default)  # type: ignore[arg-type]
-    return found
-
-
-def check_config(config: object, owner: str, *, least: Mapping[str, int] | None = None) -> None:
-    """Raise UserError for settings that make no sense.
-
-    Args:
-      config: a dataclass; its whole numbers are at least 1.
-      owner: the analysis, for the sentence.
-      least: the smallest value of whole numbers that may be below or have to be above 1.
-    """
-    checks.fields(config, owner)
-    for name, value in vars(config).items():
-        if isinstance(value, int):
-            checks.whole(f"{name} of {owner}", value, (least or {}).get(name, 1))
 
 
 def experts_of(material: Material) -> Experts:

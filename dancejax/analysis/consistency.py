@@ -11,14 +11,13 @@ from dancejax.analysis import features, plots
 from dancejax.analysis.base import (
     Analysis,
     Material,
-    check_config,
     each,
     experts_of,
     listing,
-    setting,
     unseen_experts,
 )
 from dancejax.analysis.features import Features
+from dancejax.analysis.settings import Consistency as Config
 from dancejax.errors import UserError
 from dancejax.runs import QUIET, Run
 from dancejax.types import Json
@@ -27,18 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS = ("trained", "random")
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Settings of `measure`."""
-
-    neighbours: int = setting(50, "most neighbours that are looked at")
-    networks: int = setting(3, "random networks, and trained ones at most")
-    per_class: int | None = setting(None, "real images of each class at most")
-
-    def __post_init__(self) -> None:
-        check_config(self, "consistency")
 
 
 def consistency(real: Features, own: Features, neighbours: int) -> np.ndarray:

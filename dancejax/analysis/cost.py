@@ -10,7 +10,8 @@ import numpy as np
 
 from dancejax import runs
 from dancejax.analysis import plots
-from dancejax.analysis.base import Analysis, Material, check_config, listing, setting
+from dancejax.analysis.base import Analysis, Material, listing
+from dancejax.analysis.settings import Cost as Config
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
 from dancejax.evaluation import BEST
@@ -20,20 +21,6 @@ from dancejax.types import Json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Settings of `measure`."""
-
-    target_accuracy: float | None = setting(
-        None,
-        "percent, to which the time is told where kept sets were evaluated; by default the highest "
-        "that all of them reach",
-    )
-
-    def __post_init__(self) -> None:
-        check_config(self, "cost")
 
 
 class Checkpoint(NamedTuple):

@@ -12,12 +12,11 @@ from dancejax.analysis.base import (
     REAL,
     Analysis,
     Material,
-    check_config,
     experts_of,
     listing,
-    setting,
     unseen_experts,
 )
+from dancejax.analysis.settings import Density as Config
 from dancejax.errors import UserError
 from dancejax.runs import QUIET, Run
 from dancejax.types import Json
@@ -26,17 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POINTS = 200
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Settings of `measure`."""
-
-    class_number: int = setting(0, "number of the class whose features are shown, from 0")
-    per_class: int | None = setting(None, "real images of each class at most")
-
-    def __post_init__(self) -> None:
-        check_config(self, "density", least={"class_number": 0})
 
 
 def project(real: np.ndarray, own: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -13,8 +13,9 @@ import numpy as np
 
 from dancejax import keys, networks, runs
 from dancejax.analysis import features, plots
-from dancejax.analysis.base import Analysis, Material, check_config, listing, setting
+from dancejax.analysis.base import Analysis, Material, listing
 from dancejax.analysis.features import ClassSums
+from dancejax.analysis.settings import Discrepancy as Config
 from dancejax.condensed import fingerprint
 from dancejax.runs import QUIET, Run, integrity, parallel
 from dancejax.training import TrainState, loop, train_data
@@ -22,16 +23,6 @@ from dancejax.types import Json, Tree
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Settings of `measure`."""
-
-    networks: int = setting(3, "networks to train")
-
-    def __post_init__(self) -> None:
-        check_config(self, "discrepancy")
 
 
 def discrepancy(real: ClassSums, own: ClassSums) -> np.ndarray:

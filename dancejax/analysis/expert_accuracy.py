@@ -13,11 +13,11 @@ from dancejax.analysis.base import (
     REAL,
     Analysis,
     Material,
-    NoSettings,
     each,
     experts_of,
     used_experts,
 )
+from dancejax.analysis.settings import NoSettings
 from dancejax.runs import QUIET, Run
 from dancejax.training import TrainData
 from dancejax.types import Json

@@ -7,7 +7,8 @@ import numpy as np
 
 from dancejax import interpolate, networks, training
 from dancejax.analysis import plots
-from dancejax.analysis.base import Analysis, Material, check_config, each, experts_of, setting
+from dancejax.analysis.base import Analysis, Material, each, experts_of
+from dancejax.analysis.settings import Interpolation as Config
 from dancejax.runs import QUIET, Run
 from dancejax.training.experts import Experts, load_trajectory
 from dancejax.training.recorders import snapshot_epochs
@@ -15,16 +16,6 @@ from dancejax.types import Json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Settings of `measure`."""
-
-    lambda_steps: int = setting(20, "steps of lambda from 0, the expert, to 1, its initialisation")
-
-    def __post_init__(self) -> None:
-        check_config(self, "interpolation")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from dancejax.analysis import features, plots
-from dancejax.analysis.base import Analysis, Material, check_config, each, setting
+from dancejax.analysis.base import Analysis, Material, each
+from dancejax.analysis.settings import Moments as Config
 from dancejax.condensed import CondensedSet
 from dancejax.runs import QUIET, Run
 from dancejax.types import Json
@@ -21,17 +22,6 @@ if TYPE_CHECKING:
 MOMENTS = ("mean", "variance", "skewness")
 CONSTANT = 1e-12
 """Variance up to which a coordinate counts as constant."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Settings of `measure`."""
-
-    networks: int = setting(10, "random networks")
-    per_class: int | None = setting(None, "real images of each class at most")
-
-    def __post_init__(self) -> None:
-        check_config(self, "moments")
 
 
 class Moments(NamedTuple):

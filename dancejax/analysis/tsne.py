@@ -12,12 +12,11 @@ from dancejax.analysis.base import (
     REAL,
     Analysis,
     Material,
-    check_config,
     experts_of,
-    setting,
     unseen_experts,
 )
 from dancejax.analysis.features import Features
+from dancejax.analysis.settings import Tsne as Config
 from dancejax.errors import UserError
 from dancejax.runs import QUIET, Run
 from dancejax.types import Json
@@ -26,22 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COMPONENTS = 50
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Settings of `measure`."""
-
-    classes: int = setting(3, "the first so many classes")
-    per_class: int = setting(1000, "real images of each class at most")
-    perplexity: float = setting(
-        30.0, "effective number of neighbours, at most a third of the points"
-    )
-
-    def __post_init__(self) -> None:
-        check_config(self, "tsne")
-        if not self.perplexity > 0:
-            raise UserError(f"perplexity of tsne must be positive, not {self.perplexity}.")
 
 
 def embed(values: np.ndarray, perplexity: float, *, seed: int) -> np.ndarray:

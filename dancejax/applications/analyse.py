@@ -19,6 +19,7 @@ from dancejax.applications.settings import (
     Say,
     quiet,
 )
+from dancejax.choices import EXPERTS as EXPERTS
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
 from dancejax.runs import Run, integrity, parallel
@@ -26,7 +27,6 @@ from dancejax.training import experts
 from dancejax.types import Json
 
 RESULT, RECORD, PLOT, ROWS = "analysis.json", "record.json", "plot.svg", "rows.csv"
-EXPERTS = "experts"
 """The folder of experts that are trained for the analyses, and the name of what trains them."""
 UNSEEN = 1_000_000
 """What is added to the seed for experts that are trained for analyses: no set was made with them,

@@ -18,7 +18,7 @@ import numpy as np
 from dancejax import condensation, condensed, coreset, methods, multiformation, names, runs
 from dancejax.applications import coresets, incremental, pool, trials
 from dancejax.applications.courses import WHOLE, Course, Result, title
-from dancejax.applications.parts import PROTOCOL, Part, Settings
+from dancejax.applications.parts import Part, Settings
 from dancejax.applications.settings import Begin, Say, quiet
 from dancejax.applications.trials import Trial
 from dancejax.condensed import CondensedSet
@@ -30,7 +30,6 @@ from dancejax.training import TrainConfig, experts, protocols
 from dancejax.types import Json
 
 __all__ = [
-    "PROTOCOL",
     "WHOLE",
     "Course",
     "Job",

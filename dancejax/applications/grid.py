@@ -35,6 +35,7 @@ from dancejax.applications.settings import (
     Source,
     quiet,
 )
+from dancejax.choices import EXPERTS as EXPERTS
 from dancejax.condensed import CondensedSet
 from dancejax.coreset import Means
 from dancejax.data.dataset import Dataset
@@ -45,7 +46,6 @@ from dancejax.runs import Run, integrity
 from dancejax.training import experts, protocols
 from dancejax.types import Json
 
-EXPERTS = "experts"
 """The folder of the pool that serves all cells, and the name of what trains it."""
 
 

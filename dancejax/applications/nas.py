@@ -16,10 +16,8 @@ from dancejax.applications import coresets, pool, spaces, trials
 from dancejax.applications.ranking import EARLY, WHOLE, Proxy, Result
 from dancejax.applications.searches import (
     CHOSEN,
-    EPOCHS,
     NETWORKS,
     PROXIES,
-    WHOLE_EPOCHS,
     Job,
     Settings,
     prepare,
@@ -36,11 +34,9 @@ from dancejax.types import Json
 
 __all__ = [
     "CHOSEN",
-    "EPOCHS",
     "NETWORKS",
     "PROXIES",
     "RECORD",
-    "WHOLE_EPOCHS",
     "Job",
     "Result",
     "Search",

@@ -110,7 +110,7 @@ class Outcome:
       made: the condensed set.
       train: what it was made from.
       experts: those it was made with, if any.
-      evaluations: by "random images" and the method's name; empty where nothing was evaluated.
+      evaluations: by "random images" and the method's name; empty where nothing was.
       summary: a table of them as Markdown; empty likewise.
     """
 
@@ -145,15 +145,14 @@ def prepare(settings: Settings, *, run: Run, say: Say = quiet, estimate: bool | 
       settings: what is given by hand.
       run: with a folder.
       say: takes what is chosen, and what it will take.
-      estimate: whether to time a few steps of each part (None: with auto).
+      estimate: whether to time a few steps of each part (None: with auto, by counting alone).
     """
     if run.folder is None:
         raise UserError("a whole job needs a folder; give Run(FOLDER).")
     source = settings.source
     if settings.preset != "paper":
         source = source.sized(say)
-    train = source.load("train")
-    settings = dataclasses.replace(settings, source=source)
+    train, settings = source.load("train"), dataclasses.replace(settings, source=source)
     if settings.minutes is not None:
         job, chosen = _within(settings, train, run, say)
     else:
@@ -168,10 +167,9 @@ def prepare(settings: Settings, *, run: Run, say: Say = quiet, estimate: bool | 
         run.folder, job.method, train, ipc=settings.ipc, init=job.init, seed=settings.seed
     )
     _warn_of_long_steps(job, say)
-    if settings.minutes is not None:
-        return job  # what it takes was said
-    if job.preset == "auto" if estimate is None else estimate:
-        say(_expectation(job, plan.estimate(_work(job), run)))
+    wanted = job.preset == "auto" if estimate is None else estimate
+    if wanted and settings.minutes is None:  # else what it takes was said
+        say(_expectation(job, (plan.estimate if estimate else plan.counted)(_work(job), run)))
     return job
 
 
@@ -246,8 +244,8 @@ def _listed_choice(job: Job, chosen: plan.Plan) -> str:
         values["width"] = settings.network.options["width"]
     if not job.method.needs_experts:
         del values["experts"], values["expert_epochs"]
-    where = f"{len(job.train)} images in {job.train.num_classes} classes"
-    return f"chosen for {where}: {listing(values)}"
+    images, classes = len(job.train), job.train.num_classes
+    return f"chosen for {images} images in {classes} classes: {listing(values)}"
 
 
 def _warn_of_long_steps(job: Job, say: Say) -> None:
@@ -286,12 +284,14 @@ def _work(job: Job) -> plan.Work:
 
 def _expectation(job: Job, found: plan.Estimate) -> str:
     """What the run will take, in words: the result is evaluated, and random images."""
+    rest, memory = "counted roughly; --dry_run times a few steps of each", found.step_memory_mb
+    if memory is not None:
+        rest = f"a step takes {memory:.0f} MB, the images {job.train.images.nbytes / 2**20:.0f} MB"
     return (
         f"expected: experts {runs.duration(found.experts)}, condensation "
         f"{runs.duration(found.condensation)}, evaluation {runs.duration(2 * found.evaluation)}, "
         f"compiling and pictures {runs.duration(found.setup)}, in all about "
-        f"{runs.duration(found.seconds + found.evaluation)}, more on a busy machine; a step takes "
-        f"{found.step_memory_mb:.0f} MB, the images {job.train.images.nbytes / 2**20:.0f} MB"
+        f"{runs.duration(found.seconds + found.evaluation)}, more on a busy machine; {rest}"
     )
 
 

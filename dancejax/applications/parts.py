@@ -12,13 +12,13 @@ from dancejax.applications.settings import (
     NetworkSettings,
     Source,
 )
+from dancejax.choices import CONTINUAL_PROTOCOL
 from dancejax.coreset import CORESETS
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.methods import Paper
 
-PROTOCOL = "gdumb"
-GDUMB = EvaluationSettings(PROTOCOL, default_repeats=3)
+GDUMB = EvaluationSettings(CONTINUAL_PROTOCOL, default_repeats=3)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -148,7 +148,7 @@ def _epochs(images: int, count: int, least: int, most: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Seconds of each part, and megabytes of a condensation step.
+    """Seconds of each part, and megabytes of a condensation step (None: not known).
 
     setup: compiling, loading and pictures, roughly: at least what compiling took here, where a
     compilation cache may have had it.
@@ -158,7 +158,7 @@ class Estimate:
     condensation: float
     evaluation: float
     setup: float
-    step_memory_mb: float
+    step_memory_mb: float | None
 
     @property
     def seconds(self) -> float:
@@ -192,6 +192,35 @@ class Work:
     evaluation: TrainConfig
     repeats: int
     pool_size: int = 1
+
+
+SHARE = 0.3
+"""Of the speed of matrix products, what a small network's training reaches, all in all."""
+_SETUP = 30.0
+"""Seconds that compiling, loading, pictures and the report take, roughly."""
+
+
+def counted(work: Work, run: runs.Run = runs.QUIET) -> Estimate:
+    """Foresee what a run takes from its arithmetic; nothing of it is compiled.
+
+    Args:
+      work: what is to be done.
+      run: on which devices.
+    """
+    dataset = work.dataset
+    devices = run.devices or jax.local_device_count()
+    each = forward_operations(work.network, dataset.image_shape)
+    each /= SHARE * backend.matmul_speed() * devices
+    images = work.ipc * work.method.factor**2 * dataset.num_classes
+    passes = sum(step_passes(work.method, dataset.num_classes, work.ipc).values())
+    trained = {
+        "experts": work.expert_count * work.expert_training.epochs * len(dataset),
+        "evaluation": work.repeats * work.evaluation.epochs * images,
+    }
+    seconds = {part: GRADIENT * number * each for part, number in trained.items()}
+    return Estimate(
+        condensation=work.steps * passes * each, setup=_SETUP, step_memory_mb=None, **seconds
+    )
 
 
 def estimate(work: Work, run: runs.Run = runs.QUIET) -> Estimate:

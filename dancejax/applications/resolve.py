@@ -18,10 +18,6 @@ from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.types import Json
 
-PRESETS = ("paper", "auto")
-"""paper: published settings, by default for the papers' data sets; auto: by the size of the data
-and the machine, by default for all others."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Settings:

@@ -19,6 +19,7 @@ from dancejax.applications.settings import (
     Source,
     quiet,
 )
+from dancejax.choices import CHOSEN as CHOSEN, PROXIES as PROXIES, SEARCH_EPOCHS, WHOLE_EPOCHS
 from dancejax.condensed import CondensedSet
 from dancejax.coreset import CORESETS
 from dancejax.data.dataset import Dataset
@@ -26,10 +27,10 @@ from dancejax.errors import UserError
 from dancejax.runs import Run
 from dancejax.training import TrainConfig
 
-NETWORKS, PROXIES, CHOSEN = "networks", "proxies", "chosen"
-"""Folders below the work folder, and the names of what makes the coresets and ends the search."""
-EPOCHS, WHOLE_EPOCHS = 200, 100
-DM = EvaluationSettings("dm", EPOCHS, repeats=1)
+NETWORKS = "networks"
+"""A folder below the work folder; PROXIES and CHOSEN are others, and the names of what makes the
+coresets and ends the search."""
+DM = EvaluationSettings("dm", SEARCH_EPOCHS, repeats=1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ default.
 """
 
 import dataclasses
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -84,14 +85,19 @@ class DataSettings:
         return HuggingFace(path, self.hf_config, self.hf_splits or (), self.hf_columns or ())
 
     def load(self, split: str) -> Dataset:
-        """Load "train" or "test"."""
-        return data.load(
-            self.source,
-            data_dir=self.data_dir,
-            split=split,
-            image_size=self.image_size,
-            flip=self.flip,
-        )
+        """Load "train" or "test"; the same again while somebody holds what was loaded."""
+        held: weakref.WeakValueDictionary[str, Dataset]
+        held = vars(self).setdefault("_held", weakref.WeakValueDictionary())
+        found = held.get(split)
+        if found is None:
+            found = held[split] = data.load(
+                self.source,
+                data_dir=self.data_dir,
+                split=split,
+                image_size=self.image_size,
+                flip=self.flip,
+            )
+        return found
 
     def sized(self, say: Say = quiet) -> "DataSettings":
         """Choose a size that suits the machine for images of several sizes."""

@@ -8,15 +8,10 @@ import flax.linen as nn
 
 from dancejax import networks
 from dancejax.applications.settings import NetworkSettings
+from dancejax.choices import SPACES as SPACES
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.types import Json
-
-SPACES = {
-    "dm720": "depth=1,2,3,4 width=32,64,128,256 activation=sigmoid,relu,leaky_relu "
-    "norm=none,batch,layer,instance,group pooling=none,max,avg"
-}
-"""Spaces by name. dm720: DM (WACV 2023), section 4.4."""
 
 Space = dict[str, tuple[Any, ...]]
 """The values of each option."""

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from dancejax.choices import PIXELS, SOFT_LABELS
 from dancejax.condensed import CondensedSet, describe_source
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.exchange import files, plausible, readers, whitening
-from dancejax.exchange.plausible import PIXELS, Units
+from dancejax.exchange.plausible import Units
 
-SOFT = ("shares", "logits")
 _IMAGES = ("images", "x", "x_train", "data", "image")
 _LABELS = ("labels", "y", "y_train", "targets", "label")
 
@@ -50,9 +50,9 @@ class ReadOptions:
             raise UserError(
                 f"unknown pixel values {self.pixel_values!r}; choose one of {', '.join(PIXELS)}."
             )
-        if self.soft_labels is not None and self.soft_labels not in SOFT:
+        if self.soft_labels is not None and self.soft_labels not in SOFT_LABELS:
             raise UserError(
-                f"unknown soft labels {self.soft_labels!r}; choose one of {', '.join(SOFT)}."
+                f"unknown soft labels {self.soft_labels!r}; choose one of {', '.join(SOFT_LABELS)}."
             )
 
 

@@ -1,12 +1,14 @@
 """What a form of export is."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dancejax.condensed import CondensedSet
+from dancejax import condensed
 
 Arrays = tuple[np.ndarray, np.ndarray]
 """Images float32 [n, h, w, c] in [0, 1] units, and labels int [n]."""
@@ -44,7 +46,7 @@ class Form(NamedTuple):
     stored: bool = False
     test: str | None = None
     parts: tuple[str, ...] = ()
-    details: Callable[[CondensedSet], About] = lambda made: {}
+    details: Callable[[condensed.CondensedSet], About] = lambda made: {}
     head: Callable[[About], str] = lambda about: ""
 
 

@@ -18,7 +18,6 @@ from dancejax.errors import UserError
 from dancejax.exchange import whitening
 from dancejax.exchange.whitening import Whitening
 
-PIXELS = ("unit", "byte", "normalised", "whitened")
 _DOUBTFUL, _BETTER = 0.5, 0.4
 """Distance from which a reading is in doubt, and share of it at which another is far better."""
 _TILES = 0.6

@@ -15,6 +15,7 @@ from dancejax.data.sampling import ClassData, Draws
 from dancejax.errors import UserError
 from dancejax.methods.optimizers import SGD as SGD, Optimizer
 from dancejax.methods.papers import Paper as Paper
+from dancejax.methods.settings import Config as Config, setting as setting
 from dancejax.types import Json, Tree
 
 Array = jax.Array
@@ -209,42 +210,6 @@ NORMALISED = Space(
     constrain=lambda pixels: pixels,
 )
 """Normalised by the data set's mean and deviation, not clamped (DM, IDM)."""
-
-
-def setting(default: Tree, meaning: str, **limits: float) -> Tree:
-    """Return a field of a Config.
-
-    Args:
-      default: the setting's value where none is given.
-      meaning: what it means, in a line; --help shows it.
-      **limits: of a flag's values, for numbers that may be others than positive ones: least, above,
-        below.
-    """
-    metadata: dict[str, Any] = {"meaning": meaning}
-    return dataclasses.field(
-        default=default, metadata=metadata | ({"limits": limits} if limits else {})
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Settings that all methods have; each method's Config gives them its own defaults."""
-
-    factor: int = setting(1, "tiles a side that each stored image decodes into, l in IDM and DANCE")
-    batch_real: int = setting(256, "B, real images per class in an iteration")
-    batch_syn: int | None = setting(
-        None, "decoded synthetic images per class in an iteration at most"
-    )
-    learning_rate: float | None = setting(None, "of the pixels, in the method's own pixel space")
-    momentum: float = setting(0.5, "of the pixels", least=0, below=1)
-    augmentation: str = setting(
-        "color_crop_cutout_flip_scale_rotate", "operations, joined by _, or empty for none"
-    )
-    mode: str = setting(
-        "single",
-        "of the augmentation: single draws one operation, multi draws flip, color and cutout and "
-        "one of crop, scale and rotate",
-    )
 
 
 def image_shape(state: State) -> tuple[int, int, int]:

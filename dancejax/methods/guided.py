@@ -1,6 +1,5 @@
-"""What the methods share that match under experts: settings, keys of a run, and rates."""
+"""What the methods share that match under experts: one setup, keys of a run, and rates."""
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar
@@ -14,24 +13,7 @@ from dancejax.methods.base import Array, Context, Method, Metrics, State
 from dancejax.methods.descent import Descent
 from dancejax.methods.optimizers import Optimizer
 from dancejax.methods.papers import LARGE
-
-
-@dataclasses.dataclass(frozen=True)
-class Config(base.Config):
-    """Settings of DANCE and of what builds on it: those of all methods, and their defaults.
-
-    A learning_rate of None is the paper's 0.01 * IPC (0.1 * IPC from 128 pixels on).
-    """
-
-    factor: int = 2
-    batch_real: int = 128
-    batch_syn: int | None = 200
-    augmentation: str = "color_crop_cutout"
-    mode: str = "multi"
-    update_order: str = base.setting(
-        "classwise", "classwise steps the optimiser after each class, joint once for all classes"
-    )
-
+from dancejax.methods.settings.guided import Config
 
 C = TypeVar("C", bound=base.Config, covariant=True)
 

@@ -1,6 +1,5 @@
 """M3D: matching by the maximum mean discrepancy in an RKHS (Zhang et al., AAAI 2024)."""
 
-import dataclasses
 from functools import partial
 
 import flax.linen as nn
@@ -10,43 +9,12 @@ from dancejax.errors import UserError
 from dancejax.methods import base, dm
 from dancejax.methods.base import Method
 from dancejax.methods.optimizers import Optimizer
-from dancejax.methods.papers import LARGE, Ablation, DatasetLike, Paper, side
-
-KERNELS = ("gaussian", "linear", "polynomial")
-
-
-@dataclasses.dataclass(frozen=True)
-class Config(dm.MatchingConfig):
-    """M3D's settings: those of matching, in [0, 1] pixel space, and the kernel.
-
-    iterations_per_model: IPM.
-    """
-
-    factor: int = 2
-    iterations_per_model: int = 5
-    augmentation: str = "color_crop_cutout"
-    mode: str = "multi"
-    kernel: str = base.setting(
-        "gaussian",
-        "gaussian (five bands around the mean squared distance of the batch), linear, or "
-        "polynomial, (x'y + offset)^degree",
-    )
-    offset: float = base.setting(1.0, "of the polynomial kernel", least=0)
-    degree: int = base.setting(2, "of the polynomial kernel")
-
-
-ABLATIONS = {
-    "kernel": Ablation(
-        "M3D Figure 6", {f"m3d_{name}": {"kernel": name} for name in ("linear", "polynomial")}
-    ),
-    "sampling": Ablation(
-        "M3D Figure 6", {f"m3d_ipm_{n}": {"iterations_per_model": n} for n in (1, 2, 10, 20, 50)}
-    ),
-    "iterations": Ablation(
-        "M3D Figure 3", {f"m3d_iterations_{n}": {"iterations": n} for n in (1000, 2000, 5000)}
-    ),
-}
-"""Tables and figures of the paper that vary its settings."""
+from dancejax.methods.papers import LARGE, DatasetLike, Paper, side
+from dancejax.methods.settings.m3d import (
+    ABLATIONS as ABLATIONS,
+    KERNELS as KERNELS,
+    Config as Config,
+)
 
 
 def paper(dataset: DatasetLike, ipc: int) -> Paper:

@@ -1,6 +1,5 @@
 """NCFM: matching characteristic functions of features (Wang et al., CVPR 2025)."""
 
-import dataclasses
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +16,8 @@ from dancejax.errors import UserError
 from dancejax.methods import base, descent, guided
 from dancejax.methods.base import Array, Context, Method, Metrics, State
 from dancejax.methods.optimizers import Optimizer
-from dancejax.methods.papers import Ablation, DatasetLike, Paper
+from dancejax.methods.papers import DatasetLike, Paper
+from dancejax.methods.settings.ncfm import ABLATIONS as ABLATIONS, Config as Config
 from dancejax.runs import parallel
 from dancejax.types import Tree
 
@@ -32,44 +32,6 @@ _DRAWS = 16
 _ASCENT = optax.sgd(1e-3, momentum=0.5)
 _SAMPLING_NETWORK = zlib.crc32(b"sampling network")
 
-
-@dataclasses.dataclass(frozen=True)
-class Config(base.Config):
-    """NCFM's settings: those of all methods (`base.Config`), and of its distance and schedule.
-
-    Momentum counts where --optimizer is one that has it.
-    """
-
-    factor: int = 2
-    batch_real: int = 1024
-    learning_rate: float = 0.001
-    augmentation: str = "color_crop_cutout"
-    mode: str = "multi"
-    frequencies: int = base.setting(4096, "at which characteristic functions are compared")
-    amplitude: float = base.setting(
-        0.5, "weight of the difference in amplitude, the rest being phase's", least=0, below=1
-    )
-    sampling: str = base.setting(
-        "normal",
-        "of frequencies: normal numbers; scaled, normal numbers times what a network makes of "
-        "noise, which is trained to raise the loss (the paper's psi); network, that alone, as the "
-        "authors' code has it",
-    )
-    real: str = base.setting(
-        "fresh",
-        "images of a class: fresh, in epochs as other methods take them, or fixed, the same "
-        "batch_real in each iteration, as in the authors' code",
-    )
-    calibration: bool = base.setting(True, "lower the final expert's cross-entropy, too")
-    patience: int = base.setting(
-        500,
-        "iterations in which a class's loss does not fall until its rate halves; 0: never",
-        least=0,
-    )
-
-
-ABLATIONS = {"sampling": Ablation("NCFM Table 5", {"ncfm_psi": {"sampling": "scaled"}})}
-"""Tables of the paper that vary its settings."""
 
 _Setup = guided.Setup[Config]
 

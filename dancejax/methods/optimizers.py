@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import optax
 
-from dancejax import checks
+from dancejax import checks, registries
 from dancejax.errors import UserError
+from dancejax.registries import Registry
 
 
 class Optimizer(NamedTuple):
@@ -23,12 +24,10 @@ class Optimizer(NamedTuple):
 
 SGD = Optimizer("sgd", optax.sgd)
 """The papers' optimiser: v <- momentum * v + gradient, pixels <- pixels - rate * v."""
-OPTIMIZERS: dict[str, Optimizer] = {
-    "sgd": SGD,
-    "adam": Optimizer("adam", lambda rate, momentum: optax.adam(rate)),
-    "adamw": Optimizer("adamw", lambda rate, momentum: optax.adamw(rate)),
-    "rmsprop": Optimizer("rmsprop", lambda rate, momentum: optax.rmsprop(rate, momentum=momentum)),
-}
+ADAM = Optimizer("adam", lambda rate, momentum: optax.adam(rate))
+ADAMW = Optimizer("adamw", lambda rate, momentum: optax.adamw(rate))
+RMSPROP = Optimizer("rmsprop", lambda rate, momentum: optax.rmsprop(rate, momentum=momentum))
+OPTIMIZERS: Registry[Optimizer] = registries.OPTIMIZERS
 """Optimisers by name, with the method's learning rate; adam and adamw do without its momentum and
 keep optax's defaults."""
 OWN = "own"

@@ -10,6 +10,7 @@ from dancejax.methods import dance, tgdd
 from dancejax.methods.base import Method
 from dancejax.methods.optimizers import Optimizer
 from dancejax.methods.papers import DatasetLike, Paper
+from dancejax.methods.settings.own import Config as Config
 
 NAME = "dancejax"
 NEEDS_EXPERTS = True
@@ -25,15 +26,6 @@ def falling(rate: float) -> optax.Schedule:
 
 OPTIMIZER = Optimizer("adam_falling", lambda rate, momentum: optax.adam(falling(rate)))
 """Where none is asked for: Adam with a rate that falls, so that the last iterations settle."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Config(tgdd.Config):
-    """The settings: TGDD's, with defaults of our own."""
-
-    learning_rate: float | None = 0.03
-    update_order: str = "joint"
-    epoch_interval: int = 0
 
 
 def paper(dataset: DatasetLike, ipc: int) -> Paper:

@@ -1,12 +1,12 @@
 """What a paper says about running its method; each method's file says it in `paper`."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
 from dancejax import augment
+from dancejax.methods.settings import Ablation as Ablation
 from dancejax.types import Json
 
 LARGE = 128
@@ -72,27 +72,6 @@ class Paper:
     networks: int = 0
     experts: int = 0
     published: bool = True
-
-
-@dataclasses.dataclass(frozen=True)
-class Ablation:
-    """A table or figure of a paper that varies the settings of its method.
-
-    Attributes:
-      source: where it stands, as in "DANCE Table 5".
-      rows: the settings that are not the paper's, by the name of the row in the papers' result
-        tables, which have no number for some of them. A setting is a field of the method's Config,
-        or "experts" (how many of the pool), or "iterations".
-      ipcs: stored images per class.
-      plain: whether the method as it is published is a row of it, too.
-      beside: other methods in it, as they are published.
-    """
-
-    source: str
-    rows: Mapping[str, Json] = dataclasses.field(default_factory=dict)
-    ipcs: tuple[int, ...] = (10,)
-    plain: bool = True
-    beside: tuple[str, ...] = ()
 
 
 def side(dataset: DatasetLike) -> int:

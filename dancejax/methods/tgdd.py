@@ -14,28 +14,11 @@ from dancejax.methods import base, dance, descent, guided, trajectories
 from dancejax.methods.base import Array, Context, Method, Metrics, State, Visits
 from dancejax.methods.optimizers import Optimizer
 from dancejax.methods.papers import DatasetLike, Paper
+from dancejax.methods.settings.tgdd import Config as Config
 from dancejax.types import Json
 
 NEEDS_EXPERTS = True
 NEEDS_TRAJECTORIES = True
-
-
-@dataclasses.dataclass(frozen=True)
-class Config(guided.Config):
-    """TGDD's settings: those of `guided.Config`, and of its joint loss.
-
-    A learning_rate of None is the paper's, as DANCE's: 0.01 * IPC (0.1 * IPC from 128 pixels on).
-    """
-
-    alpha: float = base.setting(
-        1.0, "weight of the later snapshot's cross-entropy on the synthetic images", least=0
-    )
-    epoch_interval: int = base.setting(
-        7,
-        "epochs that the later snapshot, whose cross-entropy counts, is drawn from, beginning with "
-        "the earlier one's, whose features are matched; 0: all from there to the last",
-        least=0,
-    )
 
 
 _Setup = guided.Setup[Config]

@@ -1,18 +1,18 @@
 """Networks by name. Every network maps normalised images to (logits, features)."""
 
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.errors
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dancejax import checks
+from dancejax import checks, registries
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.networks import layers
-from dancejax.networks.alexnet import AlexNet
+from dancejax.networks.architectures import Architecture as Architecture
 from dancejax.networks.blocks import (
     activation_bytes as activation_bytes,
     forward_in_blocks as forward_in_blocks,
@@ -27,34 +27,15 @@ from dancejax.networks.calls import (
     infer as infer,
     init as init,
 )
-from dancejax.networks.convnet import ConvNet
-from dancejax.networks.densenet import DenseNet121
-from dancejax.networks.resnet import ResNet
-from dancejax.networks.vgg import VGG11
+from dancejax.networks.convnet import ConvNet as ConvNet
+from dancejax.registries import Registry
 from dancejax.runs import integrity
 from dancejax.text import meant
 from dancejax.types import Json
 
-
-class Architecture(NamedTuple):
-    """A named network: its class, the fields that its name fixes, and its smallest image side."""
-
-    network: type[nn.Module]
-    fixed: dict[str, Any]
-    smallest: int
-
-
 OptState = Any
 """Optax's state of an optimiser, a pytree of arrays."""
-NETWORKS: dict[str, Architecture] = {
-    "convnet": Architecture(ConvNet, {}, 1),
-    "alexnet": Architecture(AlexNet, {}, 8),
-    "vgg11": Architecture(VGG11, {}, 32),
-    "resnet10": Architecture(ResNet, {"blocks": (1, 1, 1, 1), "average": False}, 8),
-    "resnet18": Architecture(ResNet, {"blocks": (2, 2, 2, 2), "average": False}, 8),
-    "resnetap10": Architecture(ResNet, {"blocks": (1, 1, 1, 1), "average": True}, 8),
-    "densenet121": Architecture(DenseNet121, {}, 8),
-}
+NETWORKS: Registry[Architecture] = registries.NETWORKS
 _CHOICES = {
     "norm": layers.NORMS,
     "activation": tuple(layers.ACTIVATIONS),

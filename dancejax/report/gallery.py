@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from dancejax import interpolate, methods, names, runs, training
+from dancejax.choices import EMBEDDINGS as EMBEDDINGS
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.training.experts import Experts
 
-EMBEDDINGS = ("pca", "tsne")
 _AXES = {"pca": "first two principal components", "tsne": "t-SNE in two dimensions"}
 _COLOURS = (
     "#332288",

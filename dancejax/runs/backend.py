@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import os
 import sys
 import time
@@ -104,6 +105,7 @@ def program_memory(compiled: Tree) -> int:
     return held + about.temp_size_in_bytes
 
 
+@functools.cache
 def matmul_speed(side: int = 1024) -> float:
     """Float32 operations a second of matrix products on one device, the best of five."""
     a = jnp.ones((side, side))
@@ -153,4 +155,4 @@ def enable_compilation_cache(path: str | os.PathLike[str] | None = None) -> None
         say_once(f"compiled programs are not kept: {folder} cannot be written to")
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)

@@ -194,6 +194,14 @@ def fetch(tree: Tree) -> Tree:
     return jax.tree.map(one, tree)
 
 
+def shares(count: int, devices: int, size: int) -> tuple[int, int]:
+    """Return (blocks, size of each) of every device, for `count` entries in blocks of `size` at
+    most: the fewest blocks, as small as they go."""
+    each = -(-count // devices)
+    blocks = -(-each // size)
+    return blocks, -(-each // blocks)
+
+
 def map_blocks(
     function: Callable[[Tree, Tree], Tree],
     mapped: Tree,
@@ -213,9 +221,7 @@ def map_blocks(
     if size is None:
         return function(mapped, shared)
     devices = jax.sharding.get_abstract_mesh().shape.get(axis, 1)
-    each = -(-count // devices)
-    blocks = -(-each // size)
-    size = -(-each // blocks)
+    blocks, size = shares(count, devices, size)
     filled = np.minimum(np.arange(devices * blocks * size), count - 1)
     if len(filled) > count:
         mapped = jax.tree.map(lambda x: x[filled], mapped)

@@ -9,14 +9,13 @@ from pathlib import Path
 from jax.sharding import Mesh
 
 from dancejax import checks
+from dancejax.choices import PLACEMENTS as PLACEMENTS
 from dancejax.errors import UserError
 from dancejax.runs import parallel, paths
 from dancejax.runs.folder import open_workdir
 from dancejax.runs.log import MetricsLog
 from dancejax.runs.progress import Every, Progress
 from dancejax.runs.signals import Interrupted, StopFlag, stop_on_signals
-
-PLACEMENTS = ("device", "host")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,36 +1,8 @@
-"""Training networks on labelled sets: the step, the loop, experts and the papers' protocols."""
+"""Training networks on labelled sets: the step, the loop, experts and the papers' protocols.
 
-from dancejax.training.config import EARLIER, TrainConfig, changed, drop_epochs, make_config
-from dancejax.training.step import (
-    Presented,
-    Recipe,
-    TrainData,
-    TrainState,
-    batch_indices,
-    init_state,
-    steps_per_epoch,
-    train_data,
-    train_step,
-)
-from dancejax.training.testing import accuracy, accuracy_in_parts, predict, predict_all
+The names, in `__init__.pyi`, are loaded when they are used.
+"""
 
-__all__ = [
-    "EARLIER",
-    "Presented",
-    "Recipe",
-    "TrainConfig",
-    "TrainData",
-    "TrainState",
-    "accuracy",
-    "accuracy_in_parts",
-    "batch_indices",
-    "changed",
-    "drop_epochs",
-    "init_state",
-    "make_config",
-    "predict",
-    "predict_all",
-    "steps_per_epoch",
-    "train_data",
-    "train_step",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

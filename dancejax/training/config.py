@@ -4,7 +4,7 @@ import dataclasses
 from fractions import Fraction
 from typing import Any
 
-from dancejax import augment, checks
+from dancejax import augment, checks, choices
 from dancejax.errors import UserError
 from dancejax.types import Record
 
@@ -43,9 +43,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         checks.fields(self, "training")
         augment.check_mode(self.mode)
-        if self.draw not in augment.DRAWS:
+        if self.draw not in choices.DRAWS:
             raise UserError(
-                f"unknown draw {self.draw!r}; choose one of {', '.join(augment.DRAWS)}."
+                f"unknown draw {self.draw!r}; choose one of {', '.join(choices.DRAWS)}."
             )
         for name, values in (("optimizer", OPTIMIZERS), ("labels", LABELS)):
             if getattr(self, name) not in values:

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dancejax import augment
+from dancejax.choices import HARD as HARD, PROTOCOLS as PROTOCOLS, SOFT as SOFT
 from dancejax.data import known
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
@@ -37,10 +38,6 @@ _FIELDS: dict[str, Json] = {
     },
 }
 """Fields of TrainConfig that are not its defaults, as far as no data set changes them."""
-SOFT = "_soft"
-"""After a protocol's name: the same on soft labels."""
-HARD = tuple(_FIELDS)
-PROTOCOLS = (*HARD, *(name + SOFT for name in HARD))
 _TINY = 49
 """Image side from which on, up to _LARGE, those for TinyImageNet hold."""
 _LARGE = 128

@@ -179,3 +179,36 @@ def test_devices_that_are_not_there():
         parallel.check_devices(64)
     with pytest.raises(UserError, match="0 devices"), parallel.use(parallel.CLASSES, 0):
         pass
+
+
+@pytest.mark.parametrize(("classes", "share"), [(10, 1.6), (100, 1.04), (200, 1.0)])
+def test_eight_devices_have_even_work(classes, share):
+    """The largest device's share of the mean: at most 1.1 from 100 classes on; of ten classes five
+    devices have two each."""
+    blocks, size = parallel.shares(classes, 8, 1)
+    assert blocks * size / (classes / 8) == share
+
+
+OWNERS = """
+import jax, jax.numpy as jnp, numpy as np
+from dancejax.runs import parallel
+for classes in (10, 100, 200):
+    with parallel.use(parallel.CLASSES) as mesh:
+        own = lambda x, _: jnp.full_like(x, jax.lax.axis_index(parallel.CLASSES))
+        shared = lambda x: parallel.map_blocks(own, x, None, size=1, axis=parallel.CLASSES)
+        spread = jax.jit(shared)
+        print(*np.bincount(np.asarray(spread(jnp.zeros(classes, jnp.int32))), minlength=8))
+"""
+
+
+@pytest.mark.slow
+def test_eight_devices_share_classes():
+    """What devices in fact compute: the classes of each, for 10, 100 and 200."""
+    flags = "--xla_force_host_platform_device_count=8"
+    done = subprocess.run(
+        [sys.executable, "-c", OWNERS], cwd=Path(__file__).parents[2], check=True,
+        capture_output=True, text=True,
+        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    found = [list(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert found == [[2] * 5 + [0] * 3, [13] * 7 + [9], [25] * 8]

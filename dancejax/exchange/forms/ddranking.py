@@ -1,11 +1,13 @@
 """What the evaluation of the package ddranking takes: PNG files in numbered folders."""
 
-from dancejax.condensed import CondensedSet
+from __future__ import annotations
+
+from dancejax import condensed
 from dancejax.exchange.form import EIGHT_BIT, About, Form
 from dancejax.exchange.forms import png
 
 
-def _details(made: CondensedSet) -> About:
+def _details(made: condensed.CondensedSet) -> About:
     digits = len(str(made.num_classes - 1))
     return {"folders": [f"{i:0{digits}d}" for i in range(made.num_classes)]}
 

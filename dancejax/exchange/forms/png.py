@@ -1,11 +1,12 @@
 """A folder of PNG files for each class."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
 
-from dancejax import names
-from dancejax.condensed import CondensedSet
+from dancejax import condensed, names
 from dancejax.data import pixels
 from dancejax.exchange import files
 from dancejax.exchange.form import EIGHT_BIT, About, Arrays, Form, eight_bit
@@ -69,7 +70,7 @@ def _use(about: About) -> str:
     )
 
 
-def _details(made: CondensedSet) -> About:
+def _details(made: condensed.CondensedSet) -> About:
     return {"folders": names.folders(made.classes)}
 
 

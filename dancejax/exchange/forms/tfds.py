@@ -1,12 +1,13 @@
 """A prepared TFDS data set."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 
 import numpy as np
 
-from dancejax import names
-from dancejax.condensed import CondensedSet
+from dancejax import condensed, names
 from dancejax.data import tfds_source
 from dancejax.errors import UserError
 from dancejax.exchange.form import EIGHT_BIT, About, Arrays, Form, eight_bit
@@ -43,7 +44,7 @@ def _name(about: About) -> str:
     return f"{plain}_{about['method']}_ipc{about['ipc']}"
 
 
-def _details(made: CondensedSet) -> About:
+def _details(made: condensed.CondensedSet) -> About:
     name = f"{made.source['name']}_{made.method}_ipc{made.ipc}"
     return {"tfds_name": names.identifier(name)}
 

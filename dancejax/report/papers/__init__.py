@@ -127,7 +127,7 @@ def published(method: str, dataset: str, ipc: int | None, networks: set[str]) ->
         for row in accuracies()
         if (row.method, row.dataset, row.ipc) == (method, dataset, ipc) and row.network in networks
     ]
-    order = (method.partition("_")[0], *reversed(methods.METHODS))
+    order = (method.partition("_")[0], *reversed([*methods.METHODS]))
     return min(found, key=lambda row: order.index(row.paper), default=None)
 
 

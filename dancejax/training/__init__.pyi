@@ -1,0 +1,24 @@
+from .config import (
+    EARLIER as EARLIER,
+    TrainConfig as TrainConfig,
+    changed as changed,
+    drop_epochs as drop_epochs,
+    make_config as make_config,
+)
+from .step import (
+    Presented as Presented,
+    Recipe as Recipe,
+    TrainData as TrainData,
+    TrainState as TrainState,
+    batch_indices as batch_indices,
+    init_state as init_state,
+    steps_per_epoch as steps_per_epoch,
+    train_data as train_data,
+    train_step as train_step,
+)
+from .testing import (
+    accuracy as accuracy,
+    accuracy_in_parts as accuracy_in_parts,
+    predict as predict,
+    predict_all as predict_all,
+)
