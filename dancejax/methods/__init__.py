@@ -3,6 +3,7 @@
 import dataclasses
 import typing
 from types import ModuleType
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +15,7 @@ from dancejax.methods import base, dance, dm, idm, m3d, ncfm, optimizers, own, t
 from dancejax.methods.base import Context, Method, State
 from dancejax.methods.optimizers import OPTIMIZERS, Optimizer
 from dancejax.methods.papers import Ablation, DatasetFacts, DatasetLike, Paper, unmirrored
+from dancejax.methods.turns import in_turns
 from dancejax.text import meant
 from dancejax.types import Json
 
@@ -56,7 +58,7 @@ METHODS: dict[str, ModuleType] = {
 
 def create(
     name: str,
-    network: nn.Module,
+    network: nn.Module | Sequence[nn.Module],
     *,
     optimizer: str | optax.GradientTransformation | None = None,
     **settings: Any,
@@ -66,7 +68,8 @@ def create(
     Args:
       name: one of METHODS.
       network: whose features are matched; a classifier as `networks.create` makes them, or a
-        flax.linen module that returns (logits, features).
+        flax.linen module that returns (logits, features). Several are matched in turns, one in each
+        iteration; methods that need experts then want a list of them, in the same order.
       optimizer: of the pixels. None for the paper's, which is SGD with the settings learning_rate
         and momentum unless the method's file has another OPTIMIZER; one of OPTIMIZERS by name, with
         the setting learning_rate; or an optax transformation, for instance optax.adam(0.01).
@@ -80,11 +83,17 @@ def create(
     for option in settings:
         if option not in fields:
             raise UserError(f"{name} has no setting {option!r}; it has {', '.join(fields)}.")
-    checks.instance("the network", network, nn.Module, hint="networks.create makes one")
+    several = list(network) if isinstance(network, list | tuple) else [network]
+    for one in several:
+        checks.instance("the network", one, nn.Module, hint="networks.create makes one")
+    if not several:
+        raise UserError("a method needs a network; networks.create makes one.")
     made = module.Config(**settings)
     checks.fields(made, name)
     augment.parse(made.augmentation)
-    return module.create(made, network, optimizers.resolve(optimizer, usual_optimizer(name)))
+    usual = optimizers.resolve(optimizer, usual_optimizer(name))
+    found = [module.create(made, one, usual) for one in several]
+    return in_turns(found) if len(found) > 1 else found[0]
 
 
 def usual_optimizer(name: str) -> Optimizer:
@@ -106,6 +115,8 @@ def without_flips(method: Method) -> Method:
 
     Methods that are not in METHODS, or do not mirror, are returned as they are.
     """
+    if method.turns:
+        return in_turns([without_flips(own) for own in method.turns])
     augmentation = getattr(method.config, "augmentation", "")
     if method.name not in METHODS or method.network is None:
         return method

@@ -51,7 +51,8 @@ class Context(NamedTuple):
     Attributes:
       real: the data set, or the images of one step where it stays on the host.
       mean, std: normalisation constants of pixels in [0, 1], float32 [c].
-      experts: a pool of experts; None for methods that need none.
+      experts: a pool of experts; None for methods that need none. For networks in turns this and
+        the next two are lists, an entry for each.
       trajectories: the experts' variables before training and after each epoch, leaves [N, T, ...];
         None for methods that need none, and where they stay on the host.
       visited: those of one step, leaves [k, ...], where the trajectories stay on the host.
@@ -60,7 +61,7 @@ class Context(NamedTuple):
     real: ClassData
     mean: Array
     std: Array
-    experts: ExpertPool | None = None
+    experts: ExpertPool | list[ExpertPool] | None = None
     trajectories: networks.Variables | None = None
     visited: networks.Variables | None = None
 
@@ -117,6 +118,7 @@ class Method(NamedTuple):
       optimizer: of the pixels.
       visits: (run's key, step, experts N, snapshots T of each) -> which of `Context.trajectories`
         the step uses; None for a method that uses none.
+      turns: for several networks in turns (`turns.in_turns`), the method for each; else empty.
     """
 
     name: str
@@ -131,6 +133,12 @@ class Method(NamedTuple):
     resolved: Callable[[int, tuple[int, int, int]], dict[str, Any]] | None = None
     optimizer: Optimizer = SGD
     visits: Callable[[Array, Array, int, int], Visits] | None = None
+    turns: tuple["Method", ...] = ()
+
+    @property
+    def each(self) -> tuple["Method", ...]:
+        """The methods that take turns, or this one alone."""
+        return self.turns or (self,)
 
     def settings(self, ipc: int, image_shape: tuple[int, int, int]) -> Json:
         """Return every setting that holds for a run, as JSON values.
@@ -177,7 +185,7 @@ def check_positive(config: Tree, *names: str) -> None:
 
 def experts_of(context: Context) -> ExpertPool:
     """Return the pool of experts; raise UserError if there is none."""
-    if context.experts is None:
+    if not isinstance(context.experts, ExpertPool):
         raise UserError("this method needs a pool of experts; train one with launch.pretrain.")
     return context.experts
 
