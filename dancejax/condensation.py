@@ -31,7 +31,7 @@ from dancejax.training.experts import fingerprint
 def make_context(
     dataset: Dataset,
     pool: ExpertPool | list[ExpertPool] | None = None,
-    trajectories: networks.Variables | None = None,
+    trajectories: networks.Variables | list[networks.Variables] | None = None,
     *,
     placement: str = "device",
 ) -> Context:

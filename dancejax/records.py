@@ -3,7 +3,7 @@ checkpoints check it."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 
@@ -47,8 +47,8 @@ def each_experts(method: Method, experts: Given) -> list[Experts | ExpertPool]:
     """
     if experts is None:
         return []
-    one = isinstance(experts, Experts | ExpertPool) or not isinstance(experts, list | tuple)
-    found: list[Any] = [experts] if one else [*experts]
+    one = isinstance(experts, Experts | ExpertPool)
+    found = list(experts) if isinstance(experts, list | tuple) and not one else [cast(Any, experts)]
     if method.needs_experts and len(found) != len(method.each):
         raise UserError(
             f"{len(found)} pools of experts are given for {len(method.each)} networks; give a list "
@@ -73,8 +73,7 @@ def settings_of(method: Method, experts: Given) -> Json:
     settings: dict[str, Any] = {}
     if method.network is not None:
         settings["network"] = networks.identity(method.network)
-    if method.turns:
-        settings["networks"] = [networks.identity(n) for own in method.turns if (n := own.network)]
+    settings |= networks_of(method)
     given = each_experts(method, experts)
     if given and all(isinstance(own, Experts) for own in given) and method.needs_experts:
         about = [own.settings() for own in given if isinstance(own, Experts)]
@@ -82,7 +81,15 @@ def settings_of(method: Method, experts: Given) -> Json:
     return settings
 
 
-def trajectories_of(method: Method, experts: Given) -> networks.Variables | None:
+def networks_of(method: Method) -> Json:
+    """What a record says of a method's networks in turns; nothing of a single one."""
+    found = [networks.identity(own.network) for own in method.turns if own.network is not None]
+    return {"networks": found} if found else {}
+
+
+def trajectories_of(
+    method: Method, experts: Given
+) -> networks.Variables | list[networks.Variables] | None:
     """The trajectories that a method needs of its experts, leaves [N, T, ...]; else None.
 
     For networks in turns it is a list.
@@ -93,9 +100,11 @@ def trajectories_of(method: Method, experts: Given) -> networks.Variables | None
     given = each_experts(method, experts)
     if method.visits is None or not given:
         return None
-    found = [own.trajectories if isinstance(own, Experts) else None for own in given]
-    if None in found:
-        raise UserError(NO_TRAJECTORIES)
+    found = []
+    for own in given:
+        if not isinstance(own, Experts) or own.trajectories is None:
+            raise UserError(NO_TRAJECTORIES)
+        found.append(own.trajectories)
     return found if method.turns else found[0]
 
 

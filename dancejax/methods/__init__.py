@@ -2,8 +2,8 @@
 
 import dataclasses
 import typing
-from types import ModuleType
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import flax.linen as nn

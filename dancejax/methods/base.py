@@ -62,8 +62,8 @@ class Context(NamedTuple):
     mean: Array
     std: Array
     experts: ExpertPool | list[ExpertPool] | None = None
-    trajectories: networks.Variables | None = None
-    visited: networks.Variables | None = None
+    trajectories: networks.Variables | list[networks.Variables] | None = None
+    visited: networks.Variables | list[networks.Variables] | None = None
 
 
 class State(NamedTuple):
@@ -118,7 +118,7 @@ class Method(NamedTuple):
       optimizer: of the pixels.
       visits: (run's key, step, experts N, snapshots T of each) -> which of `Context.trajectories`
         the step uses; None for a method that uses none.
-      turns: for several networks in turns (`turns.in_turns`), the method for each; else empty.
+      turns: for networks in turns (`turns.in_turns`), the method for each; else empty.
     """
 
     name: str
@@ -385,15 +385,7 @@ def cross_entropy(logits: Array, classes: Array) -> Array:
 
 
 def class_keys(key: Array, classes: Array) -> Array:
-    """Return one key per class, from its number, so that blocks of classes do not matter.
-
-    Args:
-      key: PRNG key.
-      classes: int32 [k], numbers of classes.
-
-    Returns:
-      PRNG keys [k].
-    """
+    """Return one key per class [k], from its number, so that blocks of classes do not matter."""
     return jax.vmap(lambda label: jax.random.fold_in(key, label))(classes)
 
 

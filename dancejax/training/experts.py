@@ -176,7 +176,7 @@ def _test(
     return found
 
 
-def fingerprint(parameters: ExpertPool | list[ExpertPool] | networks.Variables) -> str:
+def fingerprint(parameters: Any) -> str:
     """sha256 over all the parameters of a pool: which experts a run was made with."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(parameters):

@@ -151,9 +151,10 @@ def class_batches(
     return Batches(make, start)
 
 
-def placed_trajectories(
-    trajectories: networks.Variables | None,
-) -> networks.Variables | None:
+Trajectories = networks.Variables | list[networks.Variables] | None
+
+
+def placed_trajectories(trajectories: Trajectories) -> Trajectories:
     """Experts' trajectories on the device, or as NumPy arrays if they are too large for it."""
     size = sum(x.nbytes for x in jax.tree.leaves(trajectories))
     put = jnp.asarray if size <= backend.trajectory_budget() else np.asarray
@@ -166,7 +167,7 @@ def visited(
     key: jax.Array,
     start: int,
     mesh: jax.sharding.Mesh,
-) -> tuple[Batches[networks.Variables | None], Context]:
+) -> tuple[Batches[Any], Context]:
     """Return the snapshots that each iteration uses, where trajectories stay on the host.
 
     Args:
@@ -180,8 +181,9 @@ def visited(
       (None for each iteration where the device has the trajectories, or leaves [k, ...] sent ahead
       of it; the context without the trajectories that are on the host).
     """
-    leaves = jax.tree.leaves(context.trajectories)
-    if visits is None or not leaves or isinstance(leaves[0], jax.Array):
+    found = context.trajectories
+    leaves = jax.tree.leaves(found)
+    if visits is None or found is None or isinstance(leaves[0], jax.Array):
         return Batches.same(None), context
     key, host = _on_host(key)
 
@@ -199,10 +201,10 @@ def visited(
         return make
 
     without = context._replace(trajectories=None)
-    if not isinstance(context.trajectories, list):
-        return Batches(of_one(context.trajectories, key), start), without
+    if not isinstance(found, list):
+        return Batches(of_one(found, key), start), without
     with jax.default_device(host):
-        each = [of_one(x, own_key(key, n)) for n, x in enumerate(context.trajectories)]
+        each = [of_one(x, own_key(key, n)) for n, x in enumerate(found)]
 
     def turns(step: int) -> list[networks.Variables]:
         """What each network uses in its turn, in this step or the next such."""
