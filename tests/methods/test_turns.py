@@ -38,12 +38,13 @@ def create(name, *nets, **options):
     return methods.create(name, [*nets], batch_real=4, augmentation="", **options)
 
 
-def test_iterations_alternate_and_share_the_pixels(train, network, other, trained, others):
-    method = create("dance", network, other)
+@pytest.mark.parametrize("name", ["dm", pytest.param("dance", marks=pytest.mark.slow)])
+def test_iterations_alternate_and_share_the_pixels(name, train, network, other, trained, others):
+    method = create(name, network, other)
     start = condensation.start(method, train, ipc=1, experts=[trained, others], seed=3)
     state, context = start.state, start.context
     update = jax.jit(method.update)
-    alone = [create("dance", net) for net in (network, other)]
+    alone = [create(name, net) for net in (network, other)]
     taken = [jax.jit(own.update) for own in alone]
     contexts = [turns.own_context(context, number) for number in (0, 1)]
     key, pixels, opt_state = state.key, state.pixels, state.opt_state
@@ -61,7 +62,7 @@ def test_iterations_alternate_and_share_the_pixels(train, network, other, traine
 
 
 @pytest.mark.parametrize(
-    "name", ["dance", *(pytest.param(n, marks=pytest.mark.slow) for n in ("idm", "tgdd"))]
+    "name", ["dm", *(pytest.param(n, marks=pytest.mark.slow) for n in ("dance", "idm", "tgdd"))]
 )
 def test_a_resumed_run_ends_in_the_same_bytes(
     name, tmp_path, train, network, other, trained, others
