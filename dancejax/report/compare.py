@@ -190,7 +190,7 @@ def _condensation(entry: Entry) -> list[Difference]:
             found.append(Difference("condensed on", network["name"], paper.architecture))
         found += _network(network, "condensed on", shape)
     given = settings.get("experts", [])
-    for own in given[:1] if isinstance(given, list) else [given]:
+    for own in given if isinstance(given, list) else [given]:
         trained = dataclasses.asdict(experts.expert_training(min(shape[:2])))
         found += _compare(own["training"], trained, prefix="experts' ")
         if own.get("count") is not None and paper.experts:
