@@ -24,6 +24,7 @@ from dancejax.methods.base import Context, Visits
 from dancejax.methods.turns import own_key
 from dancejax.runs import backend, parallel
 from dancejax.training import TrainData
+from dancejax.types import Tree
 
 T = TypeVar("T")
 _AHEAD = 3
@@ -167,7 +168,7 @@ def visited(
     key: jax.Array,
     start: int,
     mesh: jax.sharding.Mesh,
-) -> tuple[Batches[Any], Context]:
+) -> tuple[Batches[Tree], Context]:
     """Return the snapshots that each iteration uses, where trajectories stay on the host.
 
     Args:
