@@ -25,13 +25,13 @@ from dancejax.methods.base import ExpertPool, Metrics
 from dancejax.runs import Run, backend, checkpoint, parallel
 from dancejax.runs.measures import Stopwatch, Window
 from dancejax.training import prefetch
-from dancejax.training.experts import Experts, fingerprint
+from dancejax.training.experts import fingerprint
 
 
 def make_context(
     dataset: Dataset,
-    pool: ExpertPool | None = None,
-    trajectories: networks.Variables | None = None,
+    pool: ExpertPool | list[ExpertPool] | None = None,
+    trajectories: networks.Variables | list[networks.Variables] | None = None,
     *,
     placement: str = "device",
 ) -> Context:
@@ -79,7 +79,7 @@ def start(
     dataset: Dataset,
     *,
     ipc: int,
-    experts: Experts | ExpertPool | None = None,
+    experts: records.Given = None,
     init: str | CondensedSet = "real",
     seed: int = 0,
     run: Run | str | os.PathLike[str] | None = None,
@@ -100,9 +100,8 @@ def start(
     """
     checks.whole("ipc", ipc, 1)
     checks.whole("seed", seed)
-    pool = experts.pool if isinstance(experts, Experts) else experts
-    trajectories = records.trajectories_of(method, experts)
-    records.check_parts(method, dataset, pool)
+    records.check_parts(method, dataset, experts)
+    pool, trajectories = records.pool_of(method, experts), records.trajectories_of(method, experts)
     if not dataset.flip:
         method = methods.without_flips(method)
     context = make_context(dataset, pool, trajectories, placement=runs.of(run).placement)
@@ -145,7 +144,7 @@ def condense(
     *,
     ipc: int,
     steps: int,
-    experts: Experts | ExpertPool | None = None,
+    experts: records.Given = None,
     init: str | CondensedSet = "real",
     seed: int = 0,
     run: Run | str | os.PathLike[str] | None = None,
@@ -157,7 +156,8 @@ def condense(
       dataset: what is condensed.
       ipc: stored images per class, at least 1.
       steps: iterations.
-      experts: for methods that need them: what `train_experts` or `load_pool` return.
+      experts: for methods that need them: what `train_experts` or `load_pool` return; for several
+        networks a list of that.
       init: what the stored images start from (`initialisation.initial_pixels`).
       seed: of everything random in the run.
       run: with a folder, there are result.json (time and memory of this call's iterations),

@@ -1,8 +1,9 @@
 """What a condensation is: whether its parts fit together, as its artifact says it, and as its
 checkpoints check it."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 
@@ -32,34 +33,79 @@ EARLIER = {
 """What records of runs by earlier versions mean by the entries that they lack."""
 
 
+Given = Experts | ExpertPool | Sequence[Experts | ExpertPool] | None
+"""Experts as a caller gives them: for several networks in turns those of each."""
 NOT_THE_RUN = ("settings.class_chunk", "log_every", "window")
 """Entries of a record that change nothing in the result."""
 
 
-def settings_of(method: Method, experts: Experts | ExpertPool | None) -> Json:
-    """What a condensed set says beside its method's own settings: the network and the experts."""
+def each_experts(method: Method, experts: Given) -> list[Experts | ExpertPool]:
+    """The experts of each of a method's networks; empty where none are given.
+
+    Raises:
+      UserError: they are not as many.
+    """
+    if experts is None:
+        return []
+    one = isinstance(experts, Experts | ExpertPool)
+    found = list(experts) if isinstance(experts, list | tuple) and not one else [cast(Any, experts)]
+    if method.needs_experts and len(found) != len(method.each):
+        raise UserError(
+            f"{len(found)} pools of experts are given for {len(method.each)} networks; give a list "
+            "of one for each, in the order of the networks."
+        )
+    return found
+
+
+def pool_of(method: Method, experts: Given) -> ExpertPool | list[ExpertPool] | None:
+    """The experts' parameters as a context has them: for networks in turns a list."""
+    given = each_experts(method, experts)
+    found = [own.pool if isinstance(own, Experts) else own for own in given]
+    return found if method.turns and found else next(iter(found), None)
+
+
+def settings_of(method: Method, experts: Given) -> Json:
+    """What a condensed set says beside its method's own settings: the network and the experts.
+
+    For networks in turns "network" is the first one, by which a set is evaluated, and "networks"
+    are all; "experts" is then a list.
+    """
     settings: dict[str, Any] = {}
     if method.network is not None:
         settings["network"] = networks.identity(method.network)
-    if isinstance(experts, Experts) and method.needs_experts:
-        settings["experts"] = experts.settings()
+    settings |= networks_of(method)
+    given = each_experts(method, experts)
+    if given and all(isinstance(own, Experts) for own in given) and method.needs_experts:
+        about = [own.settings() for own in given if isinstance(own, Experts)]
+        settings["experts"] = about if method.turns else about[0]
     return settings
 
 
+def networks_of(method: Method) -> Json:
+    """What a record says of a method's networks in turns; nothing of a single one."""
+    found = [networks.identity(own.network) for own in method.turns if own.network is not None]
+    return {"networks": found} if found else {}
+
+
 def trajectories_of(
-    method: Method, experts: Experts | ExpertPool | None
-) -> networks.Variables | None:
+    method: Method, experts: Given
+) -> networks.Variables | list[networks.Variables] | None:
     """The trajectories that a method needs of its experts, leaves [N, T, ...]; else None.
+
+    For networks in turns it is a list.
 
     Raises:
       UserError: it needs them, and the experts come without.
     """
-    if method.visits is None or experts is None:
+    given = each_experts(method, experts)
+    if method.visits is None or not given:
         return None
-    found = experts.trajectories if isinstance(experts, Experts) else None
-    if found is None:
-        raise UserError(NO_TRAJECTORIES)
-    return found
+    found = []
+    for own in given:
+        if not isinstance(own, Experts) or own.trajectories is None:
+            raise UserError(NO_TRAJECTORIES)
+        found.append(own.trajectories)
+    return found if method.turns else found[0]
 
 
 def describe(
@@ -160,16 +206,18 @@ def _check_same(found: Json, wanted: Json, folder: Path) -> None:
     integrity.check_same(parts, wanted, folder, missing=EARLIER, ignored=NOT_THE_RUN)
 
 
-def check_parts(method: Method, dataset: Dataset, pool: ExpertPool | None) -> None:
+def check_parts(method: Method, dataset: Dataset, experts: Given) -> None:
     """Raise UserError for parts that do not fit together."""
     checks.instance("method", method, Method, hint="methods.create makes one")
     checks.instance("the data set", dataset, Dataset, hint=Dataset.HINT)
-    _check_networks(method, dataset, pool)
+    pool = pool_of(method, experts)
+    for number, own in enumerate(method.each):
+        _check_network(own, dataset, pool[number] if isinstance(pool, list) else pool)
     if method.needs_experts and pool is None:
         raise UserError(f"{method.name} needs a pool of experts; train one with launch.pretrain.")
 
 
-def _check_networks(method: Method, dataset: Dataset, pool: ExpertPool | None) -> None:
+def _check_network(method: Method, dataset: Dataset, pool: ExpertPool | None) -> None:
     """Raise UserError for a network that does not fit the data, or experts of another network."""
     if pool is not None:
         checks.instance(

@@ -8,6 +8,9 @@ import importlib
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, Generic, TypeVar
 
+from dancejax.errors import UserError
+from dancejax.types import Json
+
 T = TypeVar("T")
 
 
@@ -127,3 +130,22 @@ ANALYSES: Registry[Any] = Registry(
     {name: f"dancejax.analysis.settings:{config}" for name, config in _ANALYSES.items()},
 )
 """Analyses, each an `Analysis`, with its settings."""
+
+
+def parse_network(text: str) -> tuple[str, Json]:
+    """Parse a network written as "resnet18:width=16:norm=batch".
+
+    Returns:
+      (name, options) for `networks.create`, which checks them.
+
+    Raises:
+      UserError: the text is not of this form.
+    """
+    name, *parts = text.split(":")
+    options: dict[str, Any] = {}
+    for part in parts:
+        option, equals, value = part.partition("=")
+        if not (option and equals and value):
+            raise UserError(f"{part!r} in {text!r} is not an option; write NAME:OPTION=VALUE.")
+        options[option] = int(value) if value.isdecimal() else value
+    return name, options

@@ -141,7 +141,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     settings.define_data()
-    settings.define_network()
+    settings.define_network(turns=True)
     settings.define_run(named=True)
     settings.define_trackers()
     settings.define_training()

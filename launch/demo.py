@@ -69,7 +69,7 @@ def main() -> None:
     found = train_experts(job)
 
     common.say(f"2/4 DANCE, {own.ipc} images per class, {own.steps} iterations")
-    made = own_folder.make(job, found)
+    made = own_folder.make(job, [found])
     condensed.save(made, workdir / "condensed")
     chosen = coreset.random(job.train, own.ipc, seed=own.seed)
     condensed.save(chosen, workdir / "random")

@@ -99,6 +99,9 @@ def tested_of(given: Settings) -> tuple[assess.Tested, EvaluationSettings]:
     data, abouts = assess.check_sources({path: made}, given.data, other_data=given.other_data)
     test, how = data.load("test"), assess.recorded(given.evaluation, made)
     network = assess.network_of(given.network, made).create(test)
+    if len(turns := made.settings.get("networks", [])) > 1:
+        said = " + ".join(about["name"] for about in turns)
+        common.say(f"made on {said} in turns; evaluated on {words(network)} (--network, --width)")
     if "evaluation" in made.settings:
         name, config = how.training(made.method, test, **protocols.size_of(made))
         common.say(

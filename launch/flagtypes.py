@@ -10,6 +10,7 @@ from typing import Any
 
 from absl import flags
 
+from dancejax import registries
 from dancejax.errors import UserError
 from dancejax.runs import paths
 from dancejax.text import meant
@@ -149,6 +150,23 @@ def define_texts(name: str, help_text: str, *, required: bool = False) -> None:
         "comma separated list",
         required=required,
     )
+
+
+def define_networks(name: str, default: str, help_text: str) -> None:
+    """Define a flag that is a list of networks, each NAME or NAME:OPTION=VALUE."""
+
+    def convert(text: str) -> str:
+        kind, _ = registries.parse_network(text)
+        if kind not in registries.NETWORKS:
+            known = ", ".join(registries.NETWORKS)
+            raise UserError(
+                f"--{name} has an unknown network {kind!r}; choose among {known}."
+                f"{meant(kind, registries.NETWORKS)}"
+            )
+        return text
+
+    convert_all = _items(name, "one network or more", convert)
+    _define(name, [default], help_text, convert_all, "comma separated list of networks")
 
 
 def define_number(

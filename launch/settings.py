@@ -141,8 +141,17 @@ def data() -> kinds.DataSettings:
 
 
 @usage.section("Network")
-def define_network() -> None:
-    flags.DEFINE_enum("network", "convnet", list(registries.NETWORKS), "the network")
+def define_network(*, turns: bool = False) -> None:
+    """turns: whether there may be several networks, which are matched in turns."""
+    if turns:
+        flagtypes.define_networks(
+            "network",
+            "convnet",
+            "the network, or several that are matched in turns, one an iteration, with experts of "
+            "their own: convnet,resnet10:width=16 (NAME:OPTION=VALUE; flags hold for all)",
+        )
+    else:
+        flags.DEFINE_enum("network", "convnet", list(registries.NETWORKS), "the network")
     flags.DEFINE_integer(
         "width",
         None,
@@ -166,7 +175,16 @@ def network() -> kinds.NetworkSettings:
     """The network that the flags name, with the options given."""
     names = ("width", "depth", "norm", "activation", "pooling", "initializer")
     options = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
-    return kinds.NetworkSettings(by_hand("network"), {**options, **precision()})
+    options |= precision()
+    given = by_hand("network")
+    if not isinstance(given, list):
+        return kinds.NetworkSettings(given, options)
+    found = []
+    for text in given:
+        name, own = registries.parse_network(text)
+        folder = text.replace(":", "-") if len(given) > 1 else ""
+        found.append(kinds.NetworkSettings(name, {**options, **own}, folder=folder))
+    return dataclasses.replace(found[0], turns=tuple(found[1:]))
 
 
 @usage.section("Network")

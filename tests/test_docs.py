@@ -77,6 +77,9 @@ def test_every_command_runs(page, place):
             smaller = [flag for flag in smaller if not flag.startswith("--methods=")]
         if any(word.startswith("--keep_every=") for word in words):
             smaller.append("--keep_every=1")
+        if any(word.startswith("--network=") for word in words):
+            smaller = [flag for flag in smaller if flag != "--depth=2"]  # ConvNet's alone
+            words = [word.replace("resnet10:width=16", "convnet:norm=none") for word in words]
         if {"--dataset=cifar10", "--dataset=cifar100"} & set(words):
             smaller.append(f"--dataset={place / 'cifar10.npz'}")
         done = subprocess.run(

@@ -130,9 +130,11 @@ def recorded(settings: EvaluationSettings, made: CondensedSet | None) -> Evaluat
 
 
 def network_of(settings: NetworkSettings, made: CondensedSet | None) -> NetworkSettings:
-    """Fill what is not given by the network that a condensed set records for its evaluation."""
+    """Fill what is not given by the network that a condensed set records for its evaluation; of
+    several that it was made with in turns, that is the first."""
     about = made.settings if made else {}
-    return settings.over(about.get("network", {})) if "evaluation" in about else settings
+    recorded = "evaluation" in about or "networks" in about
+    return settings.over(about.get("network", {})) if recorded else settings
 
 
 def check_sources(

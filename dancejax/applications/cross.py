@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 
-from dancejax import names, networks, runs
+from dancejax import names, networks, registries, runs
 from dancejax.applications import assess
 from dancejax.applications.assess import Tested
 from dancejax.applications.settings import Begin, DataSettings, EvaluationSettings, Say, quiet
@@ -28,7 +28,7 @@ class Settings:
 
     Attributes:
       sets: condensed sets, the lines, by name.
-      networks: the columns, as `networks.parse` reads them.
+      networks: the columns, as `registries.parse_network` reads them.
       data: the data set that the sets are of.
       evaluation: how; what is not given, a set may record.
       options: of all networks that do not say otherwise.
@@ -188,7 +188,7 @@ def evaluate(
 
 
 def _network(text: str, settings: Settings) -> nn.Module:
-    name, options = networks.parse(text)
+    name, options = registries.parse_network(text)
     if name in BATCH_NORM:
         options.setdefault("norm", "batch")
     first = next(iter(settings.sets.values()))

@@ -5,6 +5,7 @@ functions are the parts that follow, for programs that do something in between.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import flax.linen as nn
 
@@ -54,7 +55,7 @@ __all__ = [
 ]
 
 LONG = 5.0
-"""Seconds of an iteration from which on that is said."""
+"""Seconds of an iteration that are worth a word."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Job:
       train: the training set.
       test: the test set, where the result is evaluated.
       method: made for the network.
-      network: what is trained.
+      network: what is trained; of several in turns the first, by which the result is evaluated.
       used: how many experts of the pool are used (None: all).
       run: with the job's folder.
       fitted: the plan that fills the minutes given, if some are.
@@ -99,6 +100,7 @@ class Job:
             "steps": self.steps,
             **dataclasses.asdict(self.method.config),
             "network": networks.identity(self.network),
+            **records.networks_of(self.method),
         }
 
 
@@ -109,7 +111,7 @@ class Outcome:
     Attributes:
       made: the condensed set.
       train: what it was made from.
-      experts: those it was made with, if any.
+      experts: those it was made with, if any; of several networks' the first one's.
       evaluations: by "random images" and the method's name; empty where nothing was.
       summary: a table of them as Markdown; empty likewise.
     """
@@ -216,14 +218,16 @@ def _job(chosen: Chosen, train: Dataset, run: Run) -> Job:
     settings, test = chosen.settings, None
     if chosen.preset == "auto" if settings.evaluate is None else settings.evaluate:
         test = settings.source.load("test")
-    network = settings.network
-    if settings.experts.folder is not None and methods.needs_experts(settings.method):
-        pool.check(settings.experts, network, train, chosen.used)
-        stored = read_description(settings.experts.folder)["network"]
-        network = NetworkSettings().over(stored)
-    module = network.create(train)
-    method = methods.create(settings.method, network=module, **chosen.config)
-    return Job(settings, chosen.preset, chosen.init, train, test, method, module, chosen.used, run)
+    modules = []
+    for network in settings.network.each:
+        folder = settings.experts.of(network).folder
+        if folder is not None and methods.needs_experts(settings.method):
+            pool.check(settings.experts.of(network), network, train, chosen.used)
+            network = NetworkSettings().over(read_description(folder)["network"])
+        modules.append(network.create(train))
+    method = methods.create(settings.method, network=modules, **chosen.config)
+    preset, first = chosen.preset, modules[0]
+    return Job(settings, preset, chosen.init, train, test, method, first, chosen.used, run)
 
 
 def _listed_choice(job: Job, chosen: plan.Plan) -> str:
@@ -263,7 +267,8 @@ def _work(job: Job) -> plan.Work:
     settings, folder = job.settings, job.run.folder
     experts, factor = settings.experts, job.method.factor
     assert folder is not None
-    available = finished(experts.folder or folder / "experts")
+    pools = experts.folder or folder / "experts"
+    available = min(finished(pools / network.folder) for network in settings.network.each)
     missing = 0 if experts.folder else max(0, experts.number - available)
     _, evaluation = settings.evaluation.training(
         job.method.name, job.train, decoded=settings.ipc * factor**2, factor=factor
@@ -303,11 +308,9 @@ def carry_out(job: Job, *, say: Say = quiet, command: str = "this notebook") -> 
     if job.fitted is not None:
         budget.write(folder, _planned_for(settings, job.train), job.fitted)
     experts = ready_experts(job, say=say)
-    say(
-        f"{job.method.name} on {job.train.name}, {settings.ipc} images per class, {job.steps} "
-        "iterations"
-    )
-    made = make(job, experts)
+    amount = f"{settings.ipc} images per class, {job.steps} iterations"
+    say(f"{job.method.name} on {job.train.name}, {amount}")
+    made, used = make(job, experts), next(iter(experts), None)
     if job.preset == "auto":
         tested = Tested(made, job.train, job.network, job.method.name)
         made = assess.record(tested, settings.evaluation)
@@ -319,44 +322,41 @@ def carry_out(job: Job, *, say: Say = quiet, command: str = "this notebook") -> 
         title=methods.title(job.method.name),
     )
     if job.test is None:
-        return Outcome(made, job.train, experts, {})
+        return Outcome(made, job.train, used, {})
     evaluations = compare(job, made, job.test, say=say)
-    return Outcome(made, job.train, experts, evaluations, _report(job, say, command))
+    return Outcome(made, job.train, used, evaluations, _report(job, say, command))
 
 
-def ready_experts(job: Job, *, say: Say = quiet) -> Experts | None:
-    """Read the experts of a job, of which those that are missing are trained; None without any."""
+def ready_experts(job: Job, *, say: Say = quiet) -> list[Experts]:
+    """Read the experts of each network of a job, of which those that are missing are trained."""
     if not job.method.needs_experts:
-        return None
-    settings = job.settings
-    folder = pool.ready(
-        job.train,
-        settings.source,
-        settings.network,
-        settings.experts,
-        seed=settings.seed,
-        say=say,
-        run=job.run.within("experts"),
-    )
-    return load_pool(
-        folder,
-        count=job.used,
-        dataset=job.train,
-        trajectories=settings.experts.trajectories,
-    )
+        return []
+    settings, found = job.settings, []
+    for network in settings.network.each:
+        folder = pool.ready(
+            job.train,
+            settings.source,
+            network,
+            settings.experts.of(network),
+            seed=settings.seed,
+            say=say,
+            run=job.run.within("experts").within(network.folder),
+        )
+        paths = settings.experts.trajectories
+        found.append(load_pool(folder, count=job.used, dataset=job.train, trajectories=paths))
+    return found
 
 
-def make(job: Job, experts: Experts | None) -> CondensedSet:
-    """Condense the data set of a job."""
+def make(job: Job, experts: Sequence[Experts]) -> CondensedSet:
+    """Condense the data set of a job with the experts of each network; none are needed for some."""
     settings, every = job.settings, job.settings.picture_every
-    if every is None:
-        every = max(1, job.steps // 10)
+    every = max(1, job.steps // 10) if every is None else every
     return condensation.condense(
         job.method,
         job.train,
         ipc=settings.ipc,
         steps=job.steps,
-        experts=experts,
+        experts=list(experts) or None,
         init=job.init,
         seed=settings.seed,
         run=dataclasses.replace(job.run, picture_every=every),

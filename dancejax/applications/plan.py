@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -107,7 +108,8 @@ def step_seconds(
       (seconds, the setting that most of them are due to).
     """
     passes = step_passes(method, dataset.num_classes, ipc)
-    flops = forward_operations(network, dataset.image_shape)
+    each = [own.network or network for own in method.each]
+    flops = statistics.fmean(forward_operations(one, dataset.image_shape) for one in each)
     speed = backend.matmul_speed() * jax.local_device_count()
     return flops * sum(passes.values()) / speed, max(passes, key=lambda name: passes[name])
 
@@ -176,7 +178,7 @@ class Work:
       ipc: stored images per class.
       steps: iterations.
       expert_training: how experts are trained.
-      expert_count: how many are to be trained, 0 for none.
+      expert_count: how many are to be trained of each network, 0 for none.
       pool_size: experts that condensation will use.
       evaluation: how networks are trained on the result.
       repeats: how many of them, 0 for none.
@@ -235,9 +237,11 @@ def estimate(work: Work, run: runs.Run = runs.QUIET) -> Estimate:
     expert_seconds = evaluation_seconds = 0.0
     dataset = work.dataset
     if work.expert_count:
-        expert_seconds = _time_training(
-            work, dataset.images, work.expert_training, work.expert_count, run
-        )
+        for own in work.method.each:
+            one = dataclasses.replace(work, network=own.network or work.network)
+            expert_seconds += _time_training(
+                one, dataset.images, work.expert_training, work.expert_count, run
+            )
     if work.repeats:
         # The compiled program depends on how many images there are, not on which.
         count = work.ipc * work.method.factor**2 * dataset.num_classes
@@ -281,13 +285,14 @@ def _time_training(
 def _time_condensation(work: Work, run: runs.Run) -> tuple[float, int]:
     """(seconds, bytes) of an iteration; experts have random parameters."""
     method, dataset = work.method, work.dataset
-    pool: experts.Experts | None = None
-    if method.needs_experts:
-        key = jax.random.key(0)
-        one = training.init_state(key, work.network, dataset.image_shape, work.expert_training)
+    pools = []
+    for own in method.each if method.needs_experts else ():
+        key, network = jax.random.key(0), own.network or work.network
+        one = training.init_state(key, network, dataset.image_shape, work.expert_training)
         parameters = interpolate.stack([one.variables] * work.pool_size)
         paths = jax.tree.map(lambda x: np.stack([x, x], 1), parameters)
-        pool = experts.Experts(base.ExpertPool(parameters, parameters), work.network, {}, paths)
+        ends = base.ExpertPool(parameters, parameters)
+        pools.append(experts.Experts(ends, network, {}, paths))
     if run.placement == "host":
         # What is sent ahead does not make the step slower; a few images of each class will do.
         first = [np.flatnonzero(dataset.labels == c)[:256] for c in range(dataset.num_classes)]
@@ -295,14 +300,17 @@ def _time_condensation(work: Work, run: runs.Run) -> tuple[float, int]:
         dataset = dataclasses.replace(
             dataset, images=dataset.images[few], labels=dataset.labels[few]
         )
-    method, state, context = condensation.start(method, dataset, ipc=work.ipc, experts=pool)
+    given = pools or None
+    method, state, context = condensation.start(method, dataset, ipc=work.ipc, experts=given)
     with parallel.use(parallel.CLASSES, run.devices) as mesh:
         state, context = parallel.place((state, context), mesh)
         update = condensation.compile_step(
             method, state, context, mesh, class_chunk=run.class_chunk
         )
         taken = condensation.steps(update, state, context)
-        return _time(lambda: next(taken).metrics), backend.program_memory(update)
+        turns = len(method.each)
+        each = _time(lambda: [next(taken).metrics for _ in range(turns)]) / turns
+        return each, backend.program_memory(update)
 
 
 def _time(step: Callable[[], Any], rounds: int = 4) -> float:

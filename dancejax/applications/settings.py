@@ -145,23 +145,33 @@ class NetworkSettings:
     Attributes:
       name: one of `networks.NETWORKS` (None: convnet).
       options: those given, as `networks.create` takes them.
+      turns: further networks, which a condensation matches in turns with this one.
+      folder: of its experts below those of all, where there are several networks.
     """
 
     name: str | None = None
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    turns: tuple["NetworkSettings", ...] = ()
+    folder: str = ""
 
     @property
     def chosen(self) -> str:
         """The name that holds."""
         return self.name or "convnet"
 
+    @property
+    def each(self) -> tuple["NetworkSettings", ...]:
+        """The networks that take turns, each alone; the first is what sets are evaluated by."""
+        return (dataclasses.replace(self, turns=()), *self.turns)
+
     def over(self, lower: Record) -> "NetworkSettings":
         """Fill what is not given from a description ("name" and options) of lower precedence."""
+        turns = tuple(own.over(lower) for own in self.turns)
         name = self.name or lower.get("name")
         if name != lower.get("name"):
-            return self
+            return dataclasses.replace(self, turns=turns)
         known = {k: v for k, v in lower.items() if k not in ("name", "num_classes")}
-        return NetworkSettings(name, {**known, **self.options})
+        return NetworkSettings(name, {**known, **self.options}, turns, self.folder)
 
     def create(self, dataset: Dataset) -> nn.Module:
         """Make the network for a data set."""
@@ -203,6 +213,10 @@ class ExpertSettings:
     def used(self) -> int | None:
         """How many experts of the pool are used; None: all of a pool that is there."""
         return self.count if self.folder else self.number
+
+    def of(self, network: NetworkSettings) -> "ExpertSettings":
+        """Return those of one of several networks, whose pool is in a folder of its own."""
+        return dataclasses.replace(self, folder=self.folder and self.folder / network.folder)
 
     def training(self, dataset: Dataset, **overrides: Any) -> TrainConfig:
         """Return how an expert is trained; overrides: fields of TrainConfig."""

@@ -52,7 +52,7 @@ def create(space: Space, dataset: Dataset, base: NetworkSettings) -> dict[str, n
       base: the network, and its options that are no part of the space.
 
     Returns:
-      Networks by names as `networks.parse` reads them, in the order of the product.
+      Networks by names as `registries.parse_network` reads them, in the order of the product.
 
     Raises:
       UserError: an option that the network has not, or a network that is not possible.

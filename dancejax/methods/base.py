@@ -52,7 +52,8 @@ class Context(NamedTuple):
     Attributes:
       real: the data set, or the images of one step where it stays on the host.
       mean, std: normalisation constants of pixels in [0, 1], float32 [c].
-      experts: a pool of experts; None for methods that need none.
+      experts: a pool of experts; None for methods that need none. For networks in turns this and
+        the next two are lists, an entry for each.
       trajectories: the experts' variables before training and after each epoch, leaves [N, T, ...];
         None for methods that need none, and where they stay on the host.
       visited: those of one step, leaves [k, ...], where the trajectories stay on the host.
@@ -61,9 +62,9 @@ class Context(NamedTuple):
     real: ClassData
     mean: Array
     std: Array
-    experts: ExpertPool | None = None
-    trajectories: networks.Variables | None = None
-    visited: networks.Variables | None = None
+    experts: ExpertPool | list[ExpertPool] | None = None
+    trajectories: networks.Variables | list[networks.Variables] | None = None
+    visited: networks.Variables | list[networks.Variables] | None = None
 
 
 class State(NamedTuple):
@@ -118,6 +119,7 @@ class Method(NamedTuple):
       optimizer: of the pixels.
       visits: (run's key, step, experts N, snapshots T of each) -> which of `Context.trajectories`
         the step uses; None for a method that uses none.
+      turns: for networks in turns (`turns.in_turns`), the method for each; else empty.
     """
 
     name: str
@@ -132,6 +134,12 @@ class Method(NamedTuple):
     resolved: Callable[[int, tuple[int, int, int]], dict[str, Any]] | None = None
     optimizer: Optimizer = SGD
     visits: Callable[[Array, Array, int, int], Visits] | None = None
+    turns: tuple["Method", ...] = ()
+
+    @property
+    def each(self) -> tuple["Method", ...]:
+        """The methods that take turns, or this one alone."""
+        return self.turns or (self,)
 
     def settings(self, ipc: int, image_shape: tuple[int, int, int]) -> Json:
         """Return every setting that holds for a run, as JSON values.
@@ -178,7 +186,7 @@ def check_positive(config: Tree, *names: str) -> None:
 
 def experts_of(context: Context) -> ExpertPool:
     """Return the pool of experts; raise UserError if there is none."""
-    if context.experts is None:
+    if not isinstance(context.experts, ExpertPool):
         raise UserError("this method needs a pool of experts; train one with launch.pretrain.")
     return context.experts
 
@@ -342,15 +350,7 @@ def cross_entropy(logits: Array, classes: Array) -> Array:
 
 
 def class_keys(key: Array, classes: Array) -> Array:
-    """Return one key per class, from its number, so that blocks of classes do not matter.
-
-    Args:
-      key: PRNG key.
-      classes: int32 [k], numbers of classes.
-
-    Returns:
-      PRNG keys [k].
-    """
+    """Return one key per class [k], from its number, so that blocks of classes do not matter."""
     return jax.vmap(lambda label: jax.random.fold_in(key, label))(classes)
 
 

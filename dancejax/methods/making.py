@@ -1,6 +1,7 @@
 """Methods by name: made of their settings, and what their files and papers say of them."""
 
 import dataclasses
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +14,7 @@ from dancejax.methods import base, optimizers
 from dancejax.methods.base import Method
 from dancejax.methods.optimizers import Optimizer
 from dancejax.methods.papers import DatasetFacts, DatasetLike, Paper, unmirrored
+from dancejax.methods.turns import in_turns
 from dancejax.registries import Registry
 from dancejax.text import meant
 from dancejax.types import Json
@@ -22,7 +24,7 @@ METHODS: Registry[ModuleType] = registries.METHODS
 
 def create(
     name: str,
-    network: nn.Module,
+    network: nn.Module | Sequence[nn.Module],
     *,
     optimizer: str | optax.GradientTransformation | None = None,
     **settings: Any,
@@ -32,7 +34,8 @@ def create(
     Args:
       name: one of METHODS.
       network: whose features are matched; a classifier as `networks.create` makes them, or a
-        flax.linen module that returns (logits, features).
+        flax.linen module that returns (logits, features). Several are matched in turns, one in each
+        iteration; methods that need experts then want a list of them, in the same order.
       optimizer: of the pixels. None for the paper's, which is SGD with the settings learning_rate
         and momentum unless the method's file has another OPTIMIZER; one of OPTIMIZERS by name, with
         the setting learning_rate; or an optax transformation, for instance optax.adam(0.01).
@@ -46,11 +49,17 @@ def create(
     for option in settings:
         if option not in fields:
             raise UserError(f"{name} has no setting {option!r}; it has {', '.join(fields)}.")
-    checks.instance("the network", network, nn.Module, hint="networks.create makes one")
+    several = list(network) if isinstance(network, list | tuple) else [network]
+    for one in several:
+        checks.instance("the network", one, nn.Module, hint="networks.create makes one")
+    if not several:
+        raise UserError("a method needs a network; networks.create makes one.")
     made = module.Config(**settings)
     checks.fields(made, name)
     augment.parse(made.augmentation)
-    return module.create(made, network, optimizers.resolve(optimizer, usual_optimizer(name)))
+    usual = optimizers.resolve(optimizer, usual_optimizer(name))
+    found = [module.create(made, one, usual) for one in several]
+    return in_turns(found) if len(found) > 1 else found[0]
 
 
 def usual_optimizer(name: str) -> Optimizer:
@@ -72,6 +81,8 @@ def without_flips(method: Method) -> Method:
 
     Methods that are not in METHODS, or do not mirror, are returned as they are.
     """
+    if method.turns:
+        return in_turns([without_flips(own) for own in method.turns])
     augmentation = getattr(method.config, "augmentation", "")
     if method.name not in METHODS or method.network is None:
         return method

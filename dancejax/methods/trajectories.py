@@ -27,6 +27,7 @@ def snapshots_of(context: Context, visits: Callable[[int, int], Visits]) -> netw
       UserError: there are no trajectories.
     """
     if context.visited is not None:
+        assert not isinstance(context.visited, list)
         return context.visited
     if context.trajectories is None:
         raise UserError(NO_TRAJECTORIES)

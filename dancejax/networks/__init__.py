@@ -138,25 +138,6 @@ def _dtype(given: Any) -> str:
     return dtype.name
 
 
-def parse(text: str) -> tuple[str, Json]:
-    """Parse a network written as "resnet18:width=16:norm=batch".
-
-    Returns:
-      (name, options) for `create`, which checks them.
-
-    Raises:
-      UserError: the text is not of this form.
-    """
-    name, *parts = text.split(":")
-    options: dict[str, Any] = {}
-    for part in parts:
-        option, equals, value = part.partition("=")
-        if not (option and equals and value):
-            raise UserError(f"{part!r} in {text!r} is not an option; write NAME:OPTION=VALUE.")
-        options[option] = int(value) if value.isdecimal() else value
-    return name, options
-
-
 def _fields(network: type[nn.Module], fixed: dict[str, Any]) -> list[str]:
     """The options of a network, num_classes first."""
     return [f for f in network.__dataclass_fields__ if f not in ("parent", "name", *fixed)]

@@ -31,6 +31,7 @@ _OWN_CHOICES = ("seed", "ipc", "num_classes")
 
 
 EXPERTS = "number of experts"
+TURNS = "networks in turns"
 _SPELLED = {"experts": EXPERTS}
 """Settings of ablations that differences call otherwise."""
 
@@ -63,7 +64,7 @@ def label(entry: Entry) -> str:
 
 def variation(entry: Entry) -> list[str]:
     """Say, setting by setting, what a name has beside the method's title."""
-    named = _ablated(entry.method).keys() | entry.varying | {"condensed on"}
+    named = _ablated(entry.method).keys() | entry.varying | {"condensed on", TURNS}
     found = deviations(entry)
     if found and not is_own(entry.dataset):
         types = {**methods.setting_types(entry.method), "init": str}
@@ -77,6 +78,8 @@ def _spoken(difference: Difference) -> str:
     """A setting that differs, as people say it: "no PLTDA", "3 experts", "kernel linear"."""
     name, here = difference.name, difference.here
     word = _WORDS.get(name, name).replace("_", " ")
+    if name == TURNS:
+        return str(here)
     if isinstance(here, bool):
         return word if here else f"no {word}"
     if isinstance(here, int) and word.endswith("s"):
@@ -179,13 +182,15 @@ def _condensation(entry: Entry) -> list[Difference]:
             "iterations": paper.steps,
         },
     )
-    if "network" in settings:
-        network = settings["network"]
-        if network["name"] != paper.architecture:
+    if "networks" in settings:
+        turns = " + ".join(network["name"] for network in settings["networks"])
+        found.append(Difference(TURNS, turns, paper.architecture))
+    for network in settings.get("networks", [settings["network"]] if "network" in settings else []):
+        if network["name"] != paper.architecture and "networks" not in settings:
             found.append(Difference("condensed on", network["name"], paper.architecture))
         found += _network(network, "condensed on", shape)
-    if "experts" in settings:
-        own = settings["experts"]
+    given = settings.get("experts", [])
+    for own in given if isinstance(given, list) else [given]:
         trained = dataclasses.asdict(experts.expert_training(min(shape[:2])))
         found += _compare(own["training"], trained, prefix="experts' ")
         if own.get("count") is not None and paper.experts:

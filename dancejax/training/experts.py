@@ -24,7 +24,7 @@ from dancejax.methods.base import ExpertPool
 from dancejax.runs import Run, checkpoint, integrity, parallel
 from dancejax.training import TrainConfig, loop
 from dancejax.training.recorders import InMemory, Recorder, expert_path
-from dancejax.types import Json
+from dancejax.types import Json, Tree
 
 PROTOCOL = "experts"
 """What stands for the evaluation protocol in the results of a pool."""
@@ -176,7 +176,7 @@ def _test(
     return found
 
 
-def fingerprint(parameters: ExpertPool | networks.Variables) -> str:
+def fingerprint(parameters: Tree) -> str:
     """sha256 over all the parameters of a pool: which experts a run was made with."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(parameters):

@@ -4,6 +4,7 @@ Which images a step sees follows from its number alone (`sampling`), so that a t
 the indices, gather and send batches while earlier steps run; results do not depend on placement.
 """
 
+import functools
 import queue
 import threading
 import time
@@ -20,8 +21,10 @@ from dancejax.data import sampling
 from dancejax.data.dataset import Dataset
 from dancejax.data.sampling import ClassData, Draws
 from dancejax.methods.base import Context, Visits
+from dancejax.methods.turns import own_key
 from dancejax.runs import backend, parallel
 from dancejax.training import TrainData
+from dancejax.types import Tree
 
 T = TypeVar("T")
 _AHEAD = 3
@@ -149,9 +152,10 @@ def class_batches(
     return Batches(make, start)
 
 
-def placed_trajectories(
-    trajectories: networks.Variables | None,
-) -> networks.Variables | None:
+Trajectories = networks.Variables | list[networks.Variables] | None
+
+
+def placed_trajectories(trajectories: Trajectories) -> Trajectories:
     """Experts' trajectories on the device, or as NumPy arrays if they are too large for it."""
     size = sum(x.nbytes for x in jax.tree.leaves(trajectories))
     put = jnp.asarray if size <= backend.trajectory_budget() else np.asarray
@@ -164,7 +168,7 @@ def visited(
     key: jax.Array,
     start: int,
     mesh: jax.sharding.Mesh,
-) -> tuple[Batches[networks.Variables | None], Context]:
+) -> tuple[Batches[Tree], Context]:
     """Return the snapshots that each iteration uses, where trajectories stay on the host.
 
     Args:
@@ -178,20 +182,36 @@ def visited(
       (None for each iteration where the device has the trajectories, or leaves [k, ...] sent ahead
       of it; the context without the trajectories that are on the host).
     """
-    leaves = jax.tree.leaves(context.trajectories)
-    if visits is None or not leaves or isinstance(leaves[0], jax.Array):
+    found = context.trajectories
+    leaves = jax.tree.leaves(found)
+    if visits is None or found is None or isinstance(leaves[0], jax.Array):
         return Batches.same(None), context
-    whole, (count, snapshots) = context.trajectories, leaves[0].shape[:2]
     key, host = _on_host(key)
-    compute = jax.jit(lambda step: visits(key, step, count, snapshots))
 
-    def make(step: int) -> networks.Variables:
-        with jax.default_device(host):
-            taken = jax.tree.map(np.asarray, compute(np.int32(step)))
-        own = jax.tree.map(lambda x: x[taken.experts, taken.epochs], whole)
-        return cast(networks.Variables, parallel.place(own, mesh))
+    def of_one(whole: networks.Variables, key: jax.Array) -> Callable[[int], networks.Variables]:
+        count, snapshots = jax.tree.leaves(whole)[0].shape[:2]
+        compute = jax.jit(lambda step: visits(key, step, count, snapshots))
 
-    return Batches(make, start), context._replace(trajectories=None)
+        @functools.lru_cache(maxsize=1)  # another network's turn leaves it where it is
+        def make(step: int) -> networks.Variables:
+            with jax.default_device(host):
+                taken = jax.tree.map(np.asarray, compute(np.int32(step)))
+            own = jax.tree.map(lambda x: x[taken.experts, taken.epochs], whole)
+            return cast(networks.Variables, parallel.place(own, mesh))
+
+        return make
+
+    without = context._replace(trajectories=None)
+    if not isinstance(found, list):
+        return Batches(of_one(found, key), start), without
+    with jax.default_device(host):
+        each = [of_one(x, own_key(key, n)) for n, x in enumerate(found)]
+
+    def turns(step: int) -> list[networks.Variables]:
+        """What each network uses in its turn, in this step or the next such."""
+        return [make(-(-(step - n) // len(each))) for n, make in enumerate(each)]
+
+    return Batches(turns, start), without
 
 
 def _on_host(tree: Any) -> tuple[Any, jax.Device]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dancejax import networks, report
+from dancejax import registries, report
 from dancejax.applications import ranking, spaces
 from dancejax.applications.ranking import Proxy, Result
 from dancejax.applications.settings import NetworkSettings
@@ -23,7 +23,7 @@ def test_a_space_is_the_product_of_its_options_over_the_networks_own(train):
     assert [(net.depth, net.width, net.norm) for net in found.values()] == [
         (1, 4, "none"), (1, 8, "none"), (2, 4, "none"), (2, 8, "none")
     ]  # fmt: skip
-    name, options = networks.parse(list(found)[2])
+    name, options = registries.parse_network(list(found)[2])
     assert (name, options) == ("convnet", {"depth": 2, "width": 4})
 
 

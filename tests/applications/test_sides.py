@@ -1,5 +1,7 @@
 """split.json: the test images of an own folder, for good."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -50,7 +52,7 @@ def test_the_very_test_images_are_exported_whatever_came_since(photos, tmp_path)
     test = source.load("test")
     for i in range(8):  # some of which are for testing, now
         Image.new("RGB", (20, 20), (i, 0, 0)).save(root / "cats" / f"new{i}.png")
-    assert len(source.load("test")) > len(test)
+    assert len(dataclasses.replace(source).load("test")) > len(test)  # as another program sees it
     (path,) = export(workdir).write(tmp_path / "export")
     images, labels = exchange.read_test(path)
     assert np.array_equal(np.rint(images * 255), test.images)

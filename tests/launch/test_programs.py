@@ -72,6 +72,30 @@ def test_condense_trains_its_experts_where_there_are_none(launch, dataset, tmp_p
     assert condensed.load(tmp_path / "condensed").settings["experts"]["count"] == 2
 
 
+@pytest.mark.slow
+def test_networks_in_turns(launch, dataset, tmp_path):
+    nets = "--network=convnet:depth=2,convnet:depth=1:norm=none"
+    small = (nets, "--width=4", *EXPERTS)
+    pools, made = tmp_path / "pools", tmp_path / "made"
+    done = launch("pretrain", dataset, f"--workdir={pools}", *small)
+    assert [found["network"]["depth"] for found in json.loads(done.stdout)] == [2, 1]
+    assert (pools / "convnet-depth=1-norm=none" / "pool.json").exists()
+    launch(
+        "condense", dataset, "--ipc=1", "--steps=3", "--batch_real=8", "--preset=paper",
+        "--augmentation=flip", f"--expert_dir={pools}", f"--workdir={made}", *small,
+    )  # fmt: skip
+    settings = condensed.load(made / "condensed").settings
+    assert [n["depth"] for n in settings["networks"]] == [2, 1]
+    assert [own["count"] for own in settings["experts"]] == [2, 2]
+    done = launch(
+        "evaluate", dataset, f"--condensed={made}", "--epochs=1", "--repeats=1",
+        f"--workdir={tmp_path / 'evaluation'}",
+    )  # fmt: skip
+    assert "made on convnet + convnet in turns; evaluated on convnet of width 4" in done.stderr
+    refused = launch("sweep", dataset, nets, f"--workdir={tmp_path / 'sweep'}", status=2)
+    assert "One network is taken here" in refused.stderr
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory, train):
     """A folder of pictures of several sizes, as somebody has it."""

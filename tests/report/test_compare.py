@@ -56,6 +56,19 @@ def test_what_differs_is_named_and_ablations_find_their_row(changes, named, row,
     assert (paper and paper.accuracy) == row
 
 
+def test_networks_in_turns_are_in_the_name(tmp_path):
+    resnet = networks.identity(networks.create("resnet10", 10, (32, 32, 3), width=16))
+    training = dataclasses.asdict(experts.expert_training(32))
+    pools = [{"count": 5, "training": training}, {"count": 3, "training": training}]
+    settings = as_published("dance", 10, networks=[CIFAR, resnet], experts=pools)
+    store(tmp_path / "a", "dance", 10, [70.0] * 10, settings=settings)
+    (entry,) = report.collect([tmp_path])
+    assert compare.label(entry) == "DANCE, convnet + resnet10, 3 experts"
+    found = "; ".join(map(str, compare.differences(entry)))
+    assert "networks in turns convnet + resnet10 (paper: convnet)" in found
+    assert "condensed on resnet10 of width 16 (paper: 64)" in found
+
+
 def test_protocol_networks_and_size_are_named(tmp_path):
     store(tmp_path / "a", "dm", 10, [40.0, 42.0], protocol="dance", epochs=300)
     config = {"settings": {"dataset": {"fingerprint": "f", "images": 20000, "name": "cifar10"}}}
