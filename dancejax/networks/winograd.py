@@ -18,33 +18,29 @@ _GRADIENT_CHANNELS = 16
 """Likewise for the kernel's gradient, which has slower products to compare with."""
 
 
-def fits(
-    x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], stride: int, padding: int
-) -> bool:
-    """Whether a convolution has the form that this module computes.
+def pays(x: Array, kernel: Array, stride: int, padding: int) -> bool:
+    """Whether `convolve` computes this convolution, and faster on CPU than a plain one.
 
     Args:
-      x_shape: (n, h, w, c_in).
-      kernel_shape: (kh, kw, c_in, c_out).
+      x: [n, h, w, c_in].
+      kernel: [kh, kw, c_in, c_out].
       stride: in both directions.
       padding: on all sides.
     """
-    even = x_shape[1] % 2 == 0 and x_shape[2] % 2 == 0
-    return even and tuple(kernel_shape[:2]) == (3, 3) and stride == 1 and padding == 1
+    return _pays(x, kernel, stride, padding, _CHANNELS)
 
 
-def pays(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> bool:
-    """Whether `convolve` is faster on CPU than a plain convolution; arguments as in `fits`."""
-    return min(kernel_shape[2:]) >= _CHANNELS and _pixels(x_shape) >= _PIXELS
+def gradient_pays(x: Array, kernel: Array, stride: int, padding: int) -> bool:
+    """As `pays`, of `kernel_gradient` beside products over nine shifted inputs."""
+    return _pays(x, kernel, stride, padding, _GRADIENT_CHANNELS)
 
 
-def gradient_pays(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> bool:
-    """Whether `kernel_gradient` is faster on CPU than the products over nine shifted inputs."""
-    return min(kernel_shape[2:]) >= _GRADIENT_CHANNELS and _pixels(x_shape) >= _PIXELS
-
-
-def _pixels(x_shape: tuple[int, ...]) -> int:
-    return x_shape[0] * x_shape[1] * x_shape[2]
+def _pays(x: Array, kernel: Array, stride: int, padding: int, least: int) -> bool:
+    n, h, w, _ = x.shape
+    *window, c_in, c_out = kernel.shape
+    form = (*window, stride, padding, h % 2, w % 2) == (3, 3, 1, 1, 0, 0)
+    worth = min(c_in, c_out) >= least and n * h * w >= _PIXELS
+    return form and worth and jnp.finfo(x.dtype).bits >= 32  # sums of tiles need the digits
 
 
 def convolve(x: Array, kernel: Array) -> Array:

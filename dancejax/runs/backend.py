@@ -98,6 +98,20 @@ def images_per_block(count: int, largest_activation: int) -> int:
     return -(-count // -(-count // fitting))
 
 
+def images_per_gradient(count: int, largest_activation: int) -> int:
+    """How many of `count` images to take the gradient of parameters of at once, to add them up.
+
+    largest_activation: bytes of a network's largest layer for one image. On CPU what fits the inner
+    cache (1 MB), but 8, which matrix products need, as long as these fit the outer one; in equal
+    parts. Accelerators take all.
+    """
+    inner, outer = 2**20 // largest_activation, 2**22 // largest_activation
+    fitting = max(1, min(outer, max(8, inner)))
+    if not is_cpu() or count <= fitting:
+        return count
+    return -(-count // -(-count // fitting))
+
+
 def program_memory(compiled: Tree) -> int:
     """Bytes that a compiled program needs on the device: arguments, results and temporaries."""
     about = compiled.memory_analysis()
