@@ -171,15 +171,13 @@ def test_own_convolution_has_xlas_gradients(kernel, stride, padding, side):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("channels", [(64, 80), (16, 24), (4, 16)])
+@pytest.mark.parametrize("channels", [(64, 80), (4, 16)])
 def test_convolutions_of_many_channels_are_exact(channels):
-    """Beside float64: both by Winograd's transforms, the kernel's gradient alone, and neither."""
+    """Beside float64, by Winograd's transforms and without."""
     rng = np.random.default_rng(0)
     x, g = (rng.normal(size=(2, 16, 16, c)) for c in channels)
     kernel = rng.normal(size=(3, 3, *channels)) / (9 * channels[0]) ** 0.5
-    forms = [winograd.pays, winograd.gradient_pays]
-    used = [form(jnp.asarray(x), jnp.asarray(kernel), 1, 1) for form in forms]
-    assert used == [min(channels) >= 64, min(channels) >= 16]
+    assert winograd.pays(jnp.asarray(x), jnp.asarray(kernel), 1, 1) == (min(channels) >= 64)
 
     @jax.jit
     def values(x, kernel, g):

@@ -143,7 +143,7 @@ def test_batches_in_blocks_give_the_same_step(cutmix, monkeypatch, train, networ
     for size in (20, 7):
         config, data, state = start(train, network, cutmix=cutmix)
         state = state._replace(step=jnp.int32(3))
-        monkeypatch.setattr(networks, "images_per_gradient", lambda *_, size=size: size)
+        monkeypatch.setattr(networks, "images_per_block", lambda *_, size=size: size)
         jax.clear_caches()
         key = jax.random.key(2)
         state, loss = step_alone(state, key, data, network=network, config=config)

@@ -241,7 +241,7 @@ def _step(
 
         return jax.grad(loss, has_aux=True)(params)
 
-    block = networks.images_per_gradient(network, len(images), images.shape[1:])
+    block = networks.images_per_block(network, len(images), images.shape[1:])
     shares = jnp.full(len(labels), 1 / len(labels))
     grads, (correct, updated) = parallel.sum_over_blocks(part, block, images, labels, shares)
     updates, opt_state = training.optimizer.update(grads, opt_state, params)

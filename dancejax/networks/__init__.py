@@ -17,7 +17,6 @@ from dancejax.networks.blocks import (
     activation_bytes as activation_bytes,
     forward_in_blocks as forward_in_blocks,
     images_per_block as images_per_block,
-    images_per_gradient as images_per_gradient,
     uses_batch_statistics as uses_batch_statistics,
 )
 from dancejax.networks.calls import (

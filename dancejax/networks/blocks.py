@@ -42,13 +42,6 @@ def images_per_block(network: nn.Module, count: int, image_shape: tuple[int, ...
     return backend.images_per_block(count, activation_bytes(network, image_shape)[1])
 
 
-def images_per_gradient(network: nn.Module, count: int, image_shape: tuple[int, ...]) -> int:
-    """As `images_per_block`, where gradients of blocks are added up and nothing is done again."""
-    if uses_batch_statistics(network, image_shape):
-        return count
-    return backend.images_per_gradient(count, activation_bytes(network, image_shape)[1])
-
-
 def forward_in_blocks(network: nn.Module, variables: Variables, images: jax.Array) -> Outputs:
     """Call a network as `forward` does, in blocks of `images_per_block`.
 

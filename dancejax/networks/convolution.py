@@ -107,7 +107,7 @@ def _cpu_backward(
     stride: int, padding: int, residuals: tuple[Array, Array], g: Array
 ) -> tuple[Array, Array]:
     x, kernel = residuals
-    if winograd.gradient_pays(x, kernel, stride, padding):
+    if winograd.pays(x, kernel, stride, padding):
         dk = winograd.kernel_gradient(x, g)
     else:
         dk = _kernel_gradient(x, kernel.shape, stride, padding, g)

@@ -14,12 +14,10 @@ Array = jax.Array
 
 _CHANNELS, _PIXELS = 64, 512
 """From where on transforms cost less than products save."""
-_GRADIENT_CHANNELS = 16
-"""Likewise for the kernel's gradient, which has slower products to compare with."""
 
 
 def pays(x: Array, kernel: Array, stride: int, padding: int) -> bool:
-    """Whether `convolve` computes this convolution, and faster on CPU than a plain one.
+    """Whether this module computes a convolution and its gradients, and faster than XLA on CPU.
 
     Args:
       x: [n, h, w, c_in].
@@ -27,19 +25,10 @@ def pays(x: Array, kernel: Array, stride: int, padding: int) -> bool:
       stride: in both directions.
       padding: on all sides.
     """
-    return _pays(x, kernel, stride, padding, _CHANNELS)
-
-
-def gradient_pays(x: Array, kernel: Array, stride: int, padding: int) -> bool:
-    """As `pays`, of `kernel_gradient` beside products over nine shifted inputs."""
-    return _pays(x, kernel, stride, padding, _GRADIENT_CHANNELS)
-
-
-def _pays(x: Array, kernel: Array, stride: int, padding: int, least: int) -> bool:
     n, h, w, _ = x.shape
     *window, c_in, c_out = kernel.shape
     form = (*window, stride, padding, h % 2, w % 2) == (3, 3, 1, 1, 0, 0)
-    worth = min(c_in, c_out) >= least and n * h * w >= _PIXELS
+    worth = min(c_in, c_out) >= _CHANNELS and n * h * w >= _PIXELS
     return form and worth and jnp.finfo(x.dtype).bits >= 32  # sums of tiles need the digits
 
 

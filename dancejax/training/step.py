@@ -180,7 +180,7 @@ def _gradients(
         return jax.value_and_grad(loss_fn, has_aux=True)(variables["params"])
 
     shares = batch.weights / jnp.sum(batch.weights)
-    block = networks.images_per_gradient(network, size, batch.images.shape[1:])
+    block = networks.images_per_block(network, size, batch.images.shape[1:])
     arrays = batch.images, batch.labels, batch.others, shares, jnp.arange(size)
     real = jnp.sum(batch.weights).astype(jnp.int32)
     return cast(Any, parallel.sum_over_blocks(part, block, *arrays, filled=real))
