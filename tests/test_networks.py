@@ -11,7 +11,7 @@ from jax import lax
 
 from dancejax import condensation, condensed, evaluation, methods, networks
 from dancejax.errors import UserError
-from dancejax.networks import convolution, layers
+from dancejax.networks import convolution, layers, winograd
 from dancejax.training import experts, protocols
 
 
@@ -169,6 +169,31 @@ def test_own_convolution_has_xlas_gradients(kernel, stride, padding, side):
         results.append((out, *vjp(jax.random.normal(keys[2], out.shape))))
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [(64, 80), (4, 16)])
+def test_convolutions_of_many_channels_are_exact(channels):
+    """Beside float64, by Winograd's transforms and without."""
+    rng = np.random.default_rng(0)
+    x, g = (rng.normal(size=(2, 16, 16, c)) for c in channels)
+    kernel = rng.normal(size=(3, 3, *channels)) / (9 * channels[0]) ** 0.5
+    assert winograd.pays(jnp.asarray(x), jnp.asarray(kernel), 1, 1) == (min(channels) >= 64)
+
+    @jax.jit
+    def values(x, kernel, g):
+        out, vjp = jax.vjp(lambda a, b: convolution.conv_cpu(a, b, 1, 1), x, kernel)
+        return out, *vjp(g)
+
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    out, dx, dk = np.zeros(g.shape), np.zeros(padded.shape), np.zeros(kernel.shape)
+    for i, j in np.ndindex(3, 3):
+        seen = padded[:, i : i + 16, j : j + 16]
+        out += seen @ kernel[i, j]
+        dx[:, i : i + 16, j : j + 16] += g @ kernel[i, j].T
+        dk[i, j] = np.einsum("nhwa,nhwb->ab", seen, g)
+    expected = out, dx[:, 1:-1, 1:-1], dk
+    for ours, exact in zip(values(*map(jnp.float32, (x, kernel, g))), expected, strict=True):
+        np.testing.assert_allclose(ours, exact, atol=3e-6 * np.abs(exact).max())
 
 
 def test_own_convolution_inside_scan_and_vmap():

@@ -153,6 +153,15 @@ def test_batches_in_blocks_give_the_same_step(cutmix, monkeypatch, train, networ
     jax.clear_caches()
 
 
+def test_blocks_without_an_image_are_left_out():
+    rows = jnp.arange(1.0, 11.0)
+    sums = jax.jit(lambda n: parallel.sum_over_blocks(lambda x: (x.sum(), 1), 4, rows, filled=n))
+    assert [tuple(map(int, sums(n))) for n in (1, 4, 5, 10)] == [
+        (10, 1), (10, 1), (36, 2), (55, 3)
+    ]  # fmt: skip
+    assert tuple(map(int, parallel.sum_over_blocks(lambda x: (x.sum(), 1), 4, rows))) == (55, 3)
+
+
 def test_every_purpose_seed_and_number_has_a_key_of_its_own():
     purposes = (keys.EXPERTS, keys.EVALUATION, keys.FORGETTING)
     found = {

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from dancejax.networks import winograd
 from dancejax.runs import backend
 
 Array = jax.Array
@@ -51,7 +52,8 @@ def conv_cpu(x: Array, kernel: Array, stride: int, padding: int) -> Array:
     XLA's own gradient of a convolution falls to a naive loop there, 20-40x slower. Written as a
     canonical convolution (input) and matrix products (weights), it does not, and is faster outside
     of loops too. Few input channels, the first layer's, make convolutions of little arithmetic for
-    the data they gather; as matrix products over gathered patches they are up to 3x faster.
+    the data they gather; as matrix products over gathered patches they are up to 3x faster. Many
+    channels go by Winograd's transforms (`winograd`).
 
     Args:
       x: [n, h, w, c_in].
@@ -65,6 +67,13 @@ def conv_cpu(x: Array, kernel: Array, stride: int, padding: int) -> Array:
     if _few_inputs(kernel) and kernel.shape[-1] <= 64:
         patches = _patches(x, kernel.shape, stride, padding)
         return patches @ kernel.reshape(-1, kernel.shape[-1])
+    return _convolve_many(x, kernel, stride, padding)
+
+
+def _convolve_many(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    """By Winograd's transforms where they pay, else as XLA does."""
+    if winograd.pays(x, kernel, stride, padding):
+        return winograd.convolve(x, kernel)
     return conv_xla(x, kernel, stride, padding)
 
 
@@ -98,7 +107,10 @@ def _cpu_backward(
     stride: int, padding: int, residuals: tuple[Array, Array], g: Array
 ) -> tuple[Array, Array]:
     x, kernel = residuals
-    dk = _kernel_gradient(x, kernel.shape, stride, padding, g)
+    if winograd.pays(x, kernel, stride, padding):
+        dk = winograd.kernel_gradient(x, g)
+    else:
+        dk = _kernel_gradient(x, kernel.shape, stride, padding, g)
     return _input_gradient(x, kernel, stride, padding, g), dk
 
 
@@ -137,6 +149,8 @@ def _input_gradient(x: Array, kernel: Array, stride: int, padding: int, g: Array
             padded += jnp.pad(own, ((0, 0), (i, kh - 1 - i), (j, kw - 1 - j), (0, 0)))
         return padded[:, padding : padding + h, padding : padding + w]
     flipped = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
+    if stride == 1 and (kh, kw, padding) == (3, 3, 1):
+        return _convolve_many(g, flipped, 1, 1)
     edges = [
         (k - 1 - padding, size + padding - (out - 1) * stride - 1, stride - 1)
         for k, size, out in ((kh, h, out_h), (kw, w, out_w))

@@ -88,11 +88,12 @@ def classes_per_call(num_classes: int, real: int, syn: int, bytes_per_image: int
 def images_per_block(count: int, largest_activation: int) -> int:
     """How many of `count` images to take through a network at once.
 
-    largest_activation: bytes of a network's largest layer for one image. On CPU blocks whose layers
-    fit into the cache are up to twice as fast, in equal parts; slightly too large ones are left
-    whole, since cutting costs a gradient its forward pass again. Accelerators take all.
+    largest_activation: bytes of a network's largest layer for one image. On CPU blocks of what fits
+    the inner cache (1 MB), but of 8, which matrix products need, as long as these fit the outer
+    one; in equal parts. Accelerators take all.
     """
-    fitting = max(1, min(8, 2**22 // largest_activation))
+    inner, outer = 2**20 // largest_activation, 2**22 // largest_activation
+    fitting = max(1, min(outer, max(8, inner)))
     if not is_cpu() or count <= fitting:
         return count
     return -(-count // -(-count // fitting))

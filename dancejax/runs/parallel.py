@@ -240,13 +240,17 @@ def map_blocks(
     return jax.tree.map(lambda x: x[:count], run(mapped, shared))
 
 
-def sum_over_blocks(part: Callable[..., Tree], size: int, *batch: Array) -> Tree:
+def sum_over_blocks(
+    part: Callable[..., Tree], size: int, *batch: Array, filled: Array | None = None
+) -> Tree:
     """Sum part(*block) over blocks of a batch.
 
     Args:
       part: (arrays [size, ...]) -> a tree of arrays; rows of zeros must add nothing.
       size: rows of a block.
       *batch: arrays [n, ...], filled up with zeros to whole blocks.
+      filled: int32 [], rows that add something, the first ones; blocks without any are left out.
+        None: all.
 
     Returns:
       A tree like part's.
@@ -259,12 +263,13 @@ def sum_over_blocks(part: Callable[..., Tree], size: int, *batch: Array) -> Tree
         for x in batch
     ]
 
-    def add(total: Any, block: list[Array]) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, part(*block)), None
+    def add(index: Array, total: Any) -> Any:
+        return jax.tree.map(jnp.add, total, part(*(x[index] for x in blocks)))
 
     shapes = jax.eval_shape(part, *(x[0] for x in blocks))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    return jax.lax.scan(add, zeros, blocks)[0]
+    needed = len(blocks[0]) if filled is None else -(-filled // size)
+    return jax.lax.fori_loop(0, needed, add, zeros)
 
 
 def over_networks(

@@ -182,7 +182,8 @@ def _gradients(
     shares = batch.weights / jnp.sum(batch.weights)
     block = networks.images_per_block(network, size, batch.images.shape[1:])
     arrays = batch.images, batch.labels, batch.others, shares, jnp.arange(size)
-    return cast(Any, parallel.sum_over_blocks(part, block, *arrays))
+    real = jnp.sum(batch.weights).astype(jnp.int32)
+    return cast(Any, parallel.sum_over_blocks(part, block, *arrays, filled=real))
 
 
 def _descend(
