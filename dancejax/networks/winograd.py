@@ -12,8 +12,9 @@ import jax.numpy as jnp
 
 Array = jax.Array
 
-_CHANNELS, _PIXELS = 64, 512
-"""From where on transforms cost less than products save."""
+_CHANNELS, _PIXELS, _NUMBERS = 64, 512, 2**20
+"""From how many channels and output pixels on transforms cost less than products save, and up to
+how many input numbers, which have to stay in the cache between the transforms."""
 
 
 def pays(x: Array, kernel: Array, stride: int, padding: int) -> bool:
@@ -28,7 +29,7 @@ def pays(x: Array, kernel: Array, stride: int, padding: int) -> bool:
     n, h, w, _ = x.shape
     *window, c_in, c_out = kernel.shape
     form = (*window, stride, padding, h % 2, w % 2) == (3, 3, 1, 1, 0, 0)
-    worth = min(c_in, c_out) >= _CHANNELS and n * h * w >= _PIXELS
+    worth = min(c_in, c_out) >= _CHANNELS and n * h * w >= _PIXELS and x.size <= _NUMBERS
     return form and worth and jnp.finfo(x.dtype).bits >= 32  # sums of tiles need the digits
 
 
