@@ -160,7 +160,7 @@ def define_networks(name: str, default: str, help_text: str) -> None:
         if kind not in registries.NETWORKS:
             known = ", ".join(registries.NETWORKS)
             raise UserError(
-                f"--{name} has an unknown network {kind!r}; choose among {known}."
+                f"--{name}={text} names no network; choose among {known}."
                 f"{meant(kind, registries.NETWORKS)}"
             )
         return text

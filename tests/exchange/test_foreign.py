@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dancejax import data, exchange, multiformation
+from dancejax import choices, data, exchange, multiformation
 from dancejax.errors import UserError
 from dancejax.exchange import form, plausible, torchfile, whitening
 
@@ -265,7 +265,7 @@ MEANINGS = {
 }
 
 
-@pytest.mark.parametrize("taken", exchange.PIXELS)
+@pytest.mark.parametrize("taken", choices.PIXELS)
 @pytest.mark.parametrize("meant", MEANINGS)
 @pytest.mark.parametrize("per_class", [1, 10])
 def test_pixels_in_other_units_than_said_are_refused(per_class, taken, meant, clothes, tmp_path):
@@ -360,7 +360,7 @@ def test_a_file_out_of_our_export_is_recognised(form, made, train, tmp_path):
     exchange.export(made, tmp_path / form, form)
     parts = {"torch": "set.safetensors", "npz": "set.npz", "png": "images"}
     part = tmp_path / form / parts.get(form, "set.safetensors")
-    for said in exchange.PIXELS:
+    for said in choices.PIXELS:
         back = exchange.read_foreign(part, train, exchange.ReadOptions(pixel_values=said))
         np.testing.assert_allclose(back.images, exchange.read(tmp_path / form).images, atol=1e-6)
     if form in ("torch", "safetensors"):
