@@ -2,8 +2,9 @@
 
 import pytest
 
-from dancejax import coreset, exchange, methods, names, networks
+from dancejax import coreset, methods, names, networks
 from dancejax.errors import UserError
+from dancejax.exchange import forms
 from dancejax.text import meant
 
 ODD = (
@@ -54,7 +55,7 @@ def test_whoever_takes_a_name_guesses_what_was_meant(train):
         "dance": lambda: methods.create("dence", None),
         "resnet18": lambda: networks.create("resnet_18", train),
         "herding": lambda: coreset.choose("heading", train, 1),
-        "huggingface": lambda: exchange.forms.find("hugging_face"),
+        "huggingface": lambda: forms.find("hugging_face"),
     }
     for wanted, call in calls.items():
         with pytest.raises(UserError, match=f"Did you mean '{wanted}'"):
