@@ -27,7 +27,8 @@ def normalise_and_pool(x: Array, scale: Array, bias: Array) -> Array:
     Returns:
       [n, h / 2, w / 2, c].
     """
-    return _pooled(x, *_line(*_statistics(x), scale, bias))
+    mean, inverse = _statistics(x)
+    return _pooled(x, mean, inverse * scale, bias)
 
 
 def _statistics(x: Array) -> tuple[Array, Array]:
@@ -41,25 +42,24 @@ def _over_pixels(x: Array) -> Array:
     return x.sum(1).sum(1)
 
 
-def _line(mean: Array, inverse: Array, scale: Array, bias: Array) -> tuple[Array, Array]:
-    """Slope and intercept of the normalisation, [n, c]."""
-    slope = inverse * scale
-    return slope, bias - mean * slope
-
-
 def _wide(values: Array) -> Array:
     return values[:, None, None]
 
 
-def _pooled(x: Array, slope: Array, intercept: Array) -> Array:
-    y = jax.nn.relu(x * _wide(slope) + _wide(intercept))
+def _normalised(x: Array, mean: Array, slope: Array, bias: Array) -> Array:
+    """Centred first: a slope and an intercept would lose digits where means are large."""
+    return (x - _wide(mean)) * _wide(slope) + bias
+
+
+def _pooled(x: Array, mean: Array, slope: Array, bias: Array) -> Array:
+    y = jax.nn.relu(_normalised(x, mean, slope, bias))
     rows = y[:, ::2] + y[:, 1::2]
     return (rows[:, :, ::2] + rows[:, :, 1::2]) / 4
 
 
 def _forward(x: Array, scale: Array, bias: Array) -> tuple[Array, Any]:
     mean, inverse = _statistics(x)
-    return _pooled(x, *_line(mean, inverse, scale, bias)), (x, mean, inverse, scale, bias)
+    return _pooled(x, mean, inverse * scale, bias), (x, mean, inverse, scale, bias)
 
 
 def _backward(residuals: tuple[Array, ...], g: Array) -> tuple[Array, Array, Array]:
@@ -67,24 +67,22 @@ def _backward(residuals: tuple[Array, ...], g: Array) -> tuple[Array, Array, Arr
     dx = slope * (h - mean of h - y * mean of h * y)."""
     x, mean, inverse, scale, bias = residuals
     n, height, width, c = x.shape
-    slope, intercept = _line(mean, inverse, scale, bias)
+    slope = inverse * scale
     corners = [x[:, i::2, j::2] for i in range(2) for j in range(2)]
     g = g / 4
-    inner = [jnp.where(part * _wide(slope) + _wide(intercept) > 0, g, 0) for part in corners]
+    inner = [jnp.where(_normalised(part, mean, slope, bias) > 0, g, 0) for part in corners]
     total = _over_pixels(sum(inner[1:], inner[0]))
-    products = [h * part for h, part in zip(inner, corners, strict=True)]
-    along = inverse * (_over_pixels(sum(products[1:], products[0])) - mean * total)
+    products = [h * (part - _wide(mean)) for h, part in zip(inner, corners, strict=True)]
+    along = inverse * _over_pixels(sum(products[1:], products[0]))
     pixels = height * width
-    steep = slope * inverse * along / pixels
-    constant = steep * mean - slope * total / pixels
+    steep, level = slope * inverse * along / pixels, slope * total / pixels
 
     def by_cell(values: Array) -> Array:
         return values[:, None, None, None, None]
 
-    cells = x.reshape(n, height // 2, 2, width // 2, 2, c)
-    shown = cells * by_cell(slope) + by_cell(intercept) > 0
-    spread = jnp.where(shown, g[:, :, None, :, None], 0)
-    dx = by_cell(slope) * spread - by_cell(steep) * cells + by_cell(constant)
+    cells = x.reshape(n, height // 2, 2, width // 2, 2, c) - by_cell(mean)
+    spread = jnp.where(cells * by_cell(slope) + bias > 0, g[:, :, None, :, None], 0)
+    dx = by_cell(slope) * spread - by_cell(steep) * cells - by_cell(level)
     return dx.reshape(x.shape), along.sum(0), total.sum(0)
 
 
