@@ -229,9 +229,9 @@ def test_descriptions_make_the_same_network():
 
 
 def test_activation_bytes_count_the_layers_outputs():
-    """Convolution, what follows it (seen twice, as module and inner one), logits, both outputs."""
+    """Convolutions and norms (seen twice, as module and inner module), logits, both outputs."""
     network = networks.create("convnet", 10, (32, 32, 3), width=8, depth=1)
-    outputs = 32 * 32 * 8 + 2 * 16 * 16 * 8 + 10 + (10 + 16 * 16 * 8)
+    outputs = 3 * 32 * 32 * 8 + 10 + (10 + 16 * 16 * 8)
     assert networks.activation_bytes(network, (32, 32, 3)) == (4 * outputs, 4 * 32 * 32 * 8)
 
 

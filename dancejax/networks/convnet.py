@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from dancejax.networks.layers import Conv, Norm, classify, first_padding
+from dancejax.networks.layers import ACTIVATIONS, Conv, Norm, classify, first_padding, pool
 
 
 class ConvNet(nn.Module):
@@ -36,11 +36,6 @@ class ConvNet(nn.Module):
                 dtype=self.dtype,
                 name=f"conv{block}",
             )(x)
-            x = Norm(
-                self.norm,
-                dtype=self.dtype,
-                activation=self.activation,
-                pooling=self.pooling,
-                name=f"norm{block}",
-            )(x, train)
+            x = Norm(self.norm, dtype=self.dtype, name=f"norm{block}")(x, train)
+            x = pool(ACTIVATIONS[self.activation](x), self.pooling)
         return classify(x.reshape(x.shape[0], -1), self.num_classes, self.initializer)

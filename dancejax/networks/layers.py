@@ -9,8 +9,6 @@ import jax
 import jax.numpy as jnp
 
 from dancejax.networks.convolution import convolve
-from dancejax.networks.fused import EPSILON, normalise_and_pool
-from dancejax.runs import backend
 
 Array = jax.Array
 
@@ -99,18 +97,8 @@ def classify(features: Array, num_classes: int, init: str) -> tuple[Array, Array
     return dense(num_classes, features.shape[-1], init)(features), features
 
 
-class _InstanceNorm(nn.Module):
-    """flax's InstanceNorm, ReLU and 2x2 average pooling as one operation."""
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        scale = self.param("scale", nn.initializers.ones_init(), x.shape[-1:])
-        bias = self.param("bias", nn.initializers.zeros_init(), x.shape[-1:])
-        return normalise_and_pool(x, scale, bias)
-
-
 class Norm(nn.Module):
-    """Normalisation by name on [n, h, w, c], affine, eps 1e-5; activation and pooling follow it.
+    """Normalisation by name on [n, h, w, c], affine, eps 1e-5.
 
     instance: per image and channel; group: 4 groups; layer: per image over h, w, c with one scale
     and bias per element; batch: over the batch, running statistics with momentum 0.9.
@@ -118,22 +106,10 @@ class Norm(nn.Module):
 
     kind: str = "instance"
     dtype: str = "float32"
-    activation: str = ""
-    pooling: str = "none"
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        steps = (self.kind, self.activation, self.pooling, self.dtype)
-        even = x.shape[1] % 2 == x.shape[2] % 2 == 0
-        if steps == ("instance", "relu", "avg", "float32") and even and backend.is_cpu():
-            return _InstanceNorm(name="norm")(x)
-        y = self._normalised(x, train)
-        if self.activation:
-            y = ACTIVATIONS[self.activation](y)
-        return pool(y, self.pooling)
-
-    def _normalised(self, x: Array, train: bool) -> Array:
-        common: dict[str, Any] = {"epsilon": EPSILON, "dtype": self.dtype}
+        common: dict[str, Any] = {"epsilon": 1e-5, "dtype": self.dtype}
         match self.kind:
             case "instance":
                 return nn.InstanceNorm(name="norm", **common)(x)
