@@ -3,12 +3,9 @@
 import flax.linen as nn
 import pytest
 
-from dancejax import networks
-from dancejax.data.dataset import Dataset
 
-
-@pytest.fixture(scope="session")
-def network(train: Dataset) -> nn.Module:
-    """Smooth, so that rounding takes no image over an edge of ReLU between two statements."""
-    options = {"width": 8, "depth": 2, "activation": "swish"}
-    return networks.create("convnet", train.num_classes, train.image_shape, **options)
+@pytest.fixture
+def smooth(network: nn.Module) -> nn.Module:
+    """The network of the experts without ReLU, over whose edges rounding takes an image where two
+    statements of a method are compared."""
+    return network.clone(activation="swish")

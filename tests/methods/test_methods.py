@@ -196,8 +196,8 @@ def test_m3d_refuses_an_unknown_kernel(network):
     [(True, True), *(pytest.param(*pair, marks=pytest.mark.slow)
                      for pair in ((True, False), (False, True), (False, False)))],
 )  # fmt: skip
-def test_dance_steps_as_its_paper_says(pltda, calibration, train, network, pool):
-    method = make("dance", network, pltda=pltda, calibration=calibration, learning_rate=0.3,
+def test_dance_steps_as_its_paper_says(pltda, calibration, train, smooth, pool):
+    method = make("dance", smooth, pltda=pltda, calibration=calibration, learning_rate=0.3,
                   update_order="joint", without_pltda="expert")  # fmt: skip
     state, context = begin(method, train, pool)
     k_real, k_run = jax.random.split(state.key)
@@ -207,14 +207,14 @@ def test_dance_steps_as_its_paper_says(pltda, calibration, train, network, pool)
     @jax.jit
     @jax.value_and_grad
     def align(own, label, step, mid, final):
-        real = mean_feature(network, mid, real_images(k_real, step, label, context))
-        syn = mean_feature(network, mid, decoded(own, 2, context))
+        real = mean_feature(smooth, mid, real_images(k_real, step, label, context))
+        syn = mean_feature(smooth, mid, decoded(own, 2, context))
         return jnp.sum((real - syn) ** 2)
 
     @jax.jit
     @jax.value_and_grad
     def calibrate(own, label, step, mid, final):
-        logits, _ = networks.forward(network, final, decoded(own, 2, context))
+        logits, _ = networks.forward(smooth, final, decoded(own, 2, context))
         return -jnp.mean(jax.nn.log_softmax(logits)[:, label])
 
     for step in range(3):
@@ -236,20 +236,20 @@ def test_dance_steps_as_its_paper_says(pltda, calibration, train, network, pool)
     assert float(stored.min()) >= 0 and float(stored.max()) <= 1
 
 
-def test_dance_without_pltda_matches_under_one_random_network(train, network, pool):
+def test_dance_without_pltda_matches_under_one_random_network(train, smooth, pool):
     """The authors' reading: neither the experts nor the iteration change whose features count."""
-    method = make("dance", network, pltda=False, calibration=False)
+    method = make("dance", smooth, pltda=False, calibration=False)
     state, context = begin(method, train, pool)
     other = context._replace(experts=jax.tree.map(lambda x: 2 * x, context.experts))
     update = jax.jit(method.update)
     (after, metrics), (again, _) = update(state, context), update(state, other)
     np.testing.assert_array_equal(after.pixels, again.pixels)
-    fixed = init(network, jax.random.fold_in(state.key, zlib.crc32(b"fixed network")),
+    fixed = init(smooth, jax.random.fold_in(state.key, zlib.crc32(b"fixed network")),
                           train.image_shape)  # fmt: skip
     k_real, _ = jax.random.split(state.key)
     for label in range(3):
-        real = mean_feature(network, fixed, real_images(k_real, 0, label, context))
-        syn = mean_feature(network, fixed, decoded(state.pixels[label], 2, context))
+        real = mean_feature(smooth, fixed, real_images(k_real, 0, label, context))
+        syn = mean_feature(smooth, fixed, decoded(state.pixels[label], 2, context))
         distance = jnp.sum((real - syn) ** 2)
         np.testing.assert_allclose(metrics["pltda"][label], distance, rtol=1e-4)
 
@@ -285,14 +285,14 @@ def test_classwise_steps_are_those_of_one_class_after_the_other(momentum):
 
 
 @pytest.mark.parametrize("name", [pytest.param("dm", marks=pytest.mark.slow), "dance"])
-def test_the_pixel_optimiser_is_given_to_the_method(name, train, network, pool):
+def test_the_pixel_optimiser_is_given_to_the_method(name, train, smooth, pool):
     """Adam's first step of a tensor is rate * sign(gradient), whatever the gradient's size."""
     rate = 0.01
     options = {"update_order": "joint", "calibration": False} if name == "dance" else {}
     found = []
     for optimizer in (optax.adam(rate), "adam"):
         method = methods.create(
-            name, network, optimizer=optimizer, batch_real=BATCH, learning_rate=rate, **options
+            name, smooth, optimizer=optimizer, batch_real=BATCH, learning_rate=rate, **options
         )
         state, context = begin(method, train, pool)
         after, _ = jax.jit(method.update)(state, context)
@@ -318,13 +318,13 @@ def test_records_name_an_optimiser_that_is_not_the_papers(train, network):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["idm", "dance"])
-def test_classwise_with_any_optimiser_steps_after_each_class(name, train, network, pool):
+def test_classwise_with_any_optimiser_steps_after_each_class(name, train, smooth, pool):
     """SGD by the loop over classes, which any transformation gets, and by its closed form."""
     rate = 0.1
     found = []
     for optimizer in (None, optax.sgd(rate, 0.5)):
         method = methods.create(
-            name, network, optimizer=optimizer, batch_real=BATCH, learning_rate=rate,
+            name, smooth, optimizer=optimizer, batch_real=BATCH, learning_rate=rate,
             **({**IDM, "update_order": "classwise"} if name == "idm" else {}),
         )  # fmt: skip
         state, context = begin(method, train, pool)

@@ -20,15 +20,15 @@ def test_the_rate_falls_to_half_and_further():
     assert rate(0) == pytest.approx(0.4) and rate(150) == pytest.approx(0.2)
 
 
-def test_an_iteration_is_tgdds(train, network, trained):
+def test_an_iteration_is_tgdds(train, smooth, trained):
     """With any later snapshot, one step for all classes, and Adam."""
     settings = {**SMALL, "augmentation": "", "batch_syn": 200}
-    made = methods.create("dancejax", network, **settings)
+    made = methods.create("dancejax", smooth, **settings)
     assert (made.name, made.config.epoch_interval, made.config.update_order) == (
         "dancejax", 0, "joint",
     )  # fmt: skip
     same = methods.create(
-        "tgdd", network, **settings, epoch_interval=0, update_order="joint",
+        "tgdd", smooth, **settings, epoch_interval=0, update_order="joint",
         optimizer=optax.adam(lambda step: 0.03 / (1 + step / 50) ** 0.5),
     )  # fmt: skip
     ends = []

@@ -44,10 +44,10 @@ def test_experts_epochs_and_what_follows_are_uniform(network):
 
 
 @pytest.mark.parametrize("alpha", [pytest.param(0.0, marks=pytest.mark.slow), 2.5])
-def test_the_step_is_one_of_both_losses(alpha, train, network, trained):
+def test_the_step_is_one_of_both_losses(alpha, train, smooth, trained):
     """DM's distance under the earlier snapshot, the later one's cross-entropy, one update."""
     method = methods.create(
-        "tgdd", network, **SMALL, alpha=alpha, augmentation="", update_order="joint",
+        "tgdd", smooth, **SMALL, alpha=alpha, augmentation="", update_order="joint",
         learning_rate=0.3,
     )  # fmt: skip
     method, state, context = condensation.start(method, train, ipc=2, experts=trained, seed=4)
@@ -63,8 +63,8 @@ def test_the_step_is_one_of_both_losses(alpha, train, network, trained):
     def gradient(own, label):
         real = sampling.class_batch(k_real, 0, context.real, jnp.array([label]), 8)[0]
         real, syn = (sampling.normalise(x, context.mean, context.std) for x in (real, own))
-        means = [networks.features(network, matched, images).mean(0) for images in (real, syn)]
-        logits, _ = networks.forward(network, later, syn)
+        means = [networks.features(smooth, matched, images).mean(0) for images in (real, syn)]
+        logits, _ = networks.forward(smooth, later, syn)
         entropy = -jnp.mean(jax.nn.log_softmax(logits)[:, label])
         distance = jnp.sum((means[0] - means[1]) ** 2)
         return distance + alpha * entropy, (distance, entropy)
