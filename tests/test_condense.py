@@ -328,7 +328,7 @@ def test_condensed_images_beat_those_they_start_from(name, network, train, test)
 @pytest.mark.slow
 def test_a_notebook_may_drive_the_loop(network, train, pool):
     """Iteration by iteration, with what it sees of each; the end is that of `condense`."""
-    made = methods.create("dance", network, batch_real=8)
+    made = methods.create("dance", network, batch_real=8, augmentation="flip")
     method, state, context = condensation.start(made, train, ipc=2, experts=pool)
     update = condensation.compile_step(method, state, context)
     seen = []

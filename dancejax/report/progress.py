@@ -1,4 +1,4 @@
-"""Runs that are under way: how far they are, how fast, what is left, and which have stopped."""
+"""Runs that are under way: how far they are, how fast, what is left, and which wait or failed."""
 
 import json
 import math
@@ -11,6 +11,7 @@ from typing import NamedTuple
 from dancejax import methods, runs
 from dancejax.errors import UserError
 from dancejax.report import files
+from dancejax.runs import child, jobs
 from dancejax.types import Record
 
 QUIET = 120.0
@@ -36,7 +37,7 @@ class Unfinished(NamedTuple):
       losses: of the last line.
       quiet_for: seconds since the last line.
       stopped: whether its process is gone.
-      trouble: what is wrong, "" for nothing.
+      trouble: what is wrong, or what it waits for; "" for neither.
     """
 
     name: str
@@ -73,7 +74,8 @@ class Watch:
         self._first: dict[tuple[Path, str], Seen] = {}
 
     def look(self, now: float | None = None) -> list[Unfinished]:
-        """Return the runs that have a log and no result, in the order of their paths.
+        """Return the runs that have a log and no result, in the order of their paths, and then the
+        parts of programs that a cluster or another process has been given, and that have no log.
 
         Args:
           now: seconds since the epoch; None for the clock's.
@@ -84,7 +86,8 @@ class Watch:
             if not (path.parent / "result.json").exists():
                 run = self._unfinished(path, now)
                 found += [] if run is None else [run]
-        return found
+        given = [path.parent for path in files.named(self._folders, jobs.RECORD)]
+        return found + [_given(folder, now) for folder in given if _has_nothing(folder)]
 
     def busy(self) -> bool:
         """Whether a process works in one of the folders, or below."""
@@ -113,7 +116,7 @@ class Watch:
             losses=losses,
             quiet_for=max(0.0, now - when),
             stopped=now - when > QUIET and not any(_alive(f / ".lock") for f in above),
-            trouble=f"failed: {wrong[0]} is not finite" if wrong else "",
+            trouble=f"failed: {wrong[0]} is not finite" if wrong else _failure(log.parent),
         )
 
     def _above(self, folder: Path) -> list[Path]:
@@ -121,6 +124,43 @@ class Watch:
         chain = [folder, *folder.parents]
         tops = [i for i, f in enumerate(chain) if f in self._folders]
         return chain[: max(tops, default=0) + 1]
+
+
+def _failure(folder: Path) -> str:
+    """Why the process of a part failed, and the last line that it said; "" if it did not."""
+    try:
+        about = runs.read_json(folder / child.FAILED)
+    except UserError:
+        return ""
+    return ": ".join(["failed", about["reason"], *about["log"][-1:]])
+
+
+def _has_nothing(folder: Path) -> bool:
+    """Whether a part has written nothing yet that is its own."""
+    return {path.name for path in folder.iterdir()} <= {
+        jobs.RECORD,
+        child.LOG,
+        child.FAILED,
+        ".lock",
+    }
+
+
+def _given(folder: Path, now: float) -> Unfinished:
+    """A part of a program that has no log of steps yet."""
+    number = jobs.record(folder).get("slurm")
+    where = "" if number is None else f"queued: Slurm {number}"
+    when = (folder / jobs.RECORD).stat().st_mtime
+    return Unfinished(
+        name=str(folder),
+        kind="",
+        step=0,
+        steps=None,
+        rate=None,
+        losses={},
+        quiet_for=max(0.0, now - when),
+        stopped=not _alive(folder / ".lock"),
+        trouble=_failure(folder) or where,
+    )
 
 
 def _last(text: str) -> Record | None:

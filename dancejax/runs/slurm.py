@@ -153,7 +153,7 @@ def submit(
         array.
       how: sbatch's options.
       folder: for submitit's files.
-      parallel: jobs of an array that run at a time (None: as Slurm likes).
+      parallel: of those that wait for the same ones, how many run at a time (None: as Slurm likes).
       say: takes what is submitted, in sentences.
       together: how many parts a job of Slurm does.
 
@@ -174,14 +174,35 @@ def submit(
     for after in dict.fromkeys(job.after for job in todo):
         group = jobs.batches([job for job in todo if job.after == after], parts, together)
         needed = [by_name[name] for name in after if not jobs.finished(by_name[name])]
-        numbers = [*dict.fromkeys(map(_number, needed))]
+        wait = _dependency("afterok", [*dict.fromkeys(map(_number, needed))])
         for job in [job for batch in group for job in batch.jobs]:
             jobs.forget(job)
-        found = _submit(group, how, folder, parallel=parallel, after=numbers)
-        for batch, number in zip(group, found, strict=True):
-            jobs.note_all(batch, slurm=number)
-        say(f"submitted {len(group)} job{'s' if len(group) > 1 else ''}: {', '.join(found)}")
+        before: list[str] = []
+        for array in _arrays(group):
+            # With a bound on what runs at a time, one array comes after the other.
+            turn = _dependency("afterany", before if parallel else [])
+            waits_for = ",".join(filter(None, (wait, turn)))
+            found = _submit(array, how, folder, parallel=parallel, after=waits_for)
+            for batch, number in zip(array, found, strict=True):
+                jobs.note_all(batch, slurm=number)
+            say(f"submitted {len(array)} job{'s' if len(array) > 1 else ''}: {', '.join(found)}")
+            before = [found[0].partition("_")[0]]
     return todo
+
+
+def _dependency(kind: str, numbers: Sequence[str]) -> str:
+    """What sbatch's --dependency says of these jobs; "" for none."""
+    return ":".join([kind, *numbers]) if numbers else ""
+
+
+def _arrays(group: Sequence[Batch]) -> list[Sequence[Batch]]:
+    """Cut what is submitted into arrays that the cluster takes."""
+    if len(group) < 2:
+        return [group]
+    said = _ask(["scontrol", "show", "config"], "does not say how large arrays may be")
+    limit = re.search(r"^MaxArraySize\s*=\s*(\d+)", said, flags=re.M)
+    size = int(limit[1]) if limit and int(limit[1]) else len(group)
+    return [group[start : start + size] for start in range(0, len(group), size)]
 
 
 def _number(job: Job) -> str:
@@ -201,7 +222,7 @@ def _submit(
     folder: Path,
     *,
     parallel: int | None,
-    after: Sequence[str],
+    after: str,
 ) -> list[str]:
     import submitit
 
@@ -216,7 +237,7 @@ def _submit(
         array_parallelism=parallel or len(group),
         additional_parameters=own,
         srun_args=[f"--cpus-per-task={cpus}"] if cpus else [],  # srun does not ask sbatch's
-        **({"dependency": "afterok:" + ":".join(after)} if after else {}),
+        **({"dependency": after} if after else {}),
     )
     try:
         with contextlib.redirect_stderr(io.StringIO()), executor.batch():

@@ -8,6 +8,7 @@ import pytest
 
 from dancejax import report
 from dancejax.report import progress
+from dancejax.runs import child, jobs
 from tests.report.support import store
 
 
@@ -67,6 +68,20 @@ def test_cells_of_a_sweep_are_known_by_what_lies_above_them(tmp_path):
     now = time.time() + progress.QUIET + 60
     (cell,) = report.Watch([tmp_path / "sweep"]).look(now=now)
     assert cell.steps == 40 and not cell.stopped
+
+
+def test_parts_that_wait_or_failed_are_there(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        jobs.note(tmp_path / name, ["dancejax", "sweep"], slurm=f"7_{name}")
+    child.fail(tmp_path / "b", 1)
+    begin(tmp_path / "c", (10, 3.0))
+    child.fail(tmp_path / "c", 2, "no room")
+    running, waiting, failed = report.Watch([tmp_path]).look()
+    assert running.step == 10 and running.state == "failed: no room"
+    assert waiting.state == "queued: Slurm 7_a" and failed.state == "failed: exit status 1"
+    (tmp_path / "a" / "row.json").write_text("{}")
+    assert [run.name for run in report.Watch([tmp_path]).look()] == [running.name, failed.name]
 
 
 def test_the_page_loads_itself_again_only_while_something_runs(tmp_path):

@@ -67,6 +67,7 @@ def commands(tmp_path, monkeypatch):
         "squeue": "cat {0}/queue",
         "scancel": 'echo "$@" > {0}/cancelled',
         "srun": "exit 1",
+        "scontrol": "echo 'MaxArraySize            = 4'",
     }
     for name, text in scripts.items():
         (folder / name).write_text(f"#!/bin/sh\n{text.format(folder)}\n")
@@ -103,6 +104,17 @@ def test_cells_are_an_array_that_waits_for_the_experts(tmp_path, commands):
     assert "--dependency" not in (commands / "3.submitted").read_text()
     assert slurm.cancel(parts) == [parts[1]]
     assert (commands / "cancelled").read_text() == "11_0\n"
+
+
+@pytest.mark.parametrize("parallel", [None, 2])
+def test_arrays_are_no_larger_than_the_cluster_takes(parallel, tmp_path, commands):
+    parts = [job(tmp_path, name) for name in "abcdefghi"]
+    slurm.submit(parts, HOW, tmp_path / "slurm", parallel=parallel, say=quiet)
+    texts = [(commands / f"{n}.submitted").read_text() for n in range(3)]
+    assert ["#SBATCH --array=0-3%" in text for text in texts] == [True, True, False]
+    waits = ["--dependency=afterany:10\n" in texts[1], "--dependency=afterany:11\n" in texts[2]]
+    assert waits == [parallel is not None] * 2 and "--dependency" not in texts[0]
+    assert jobs.record(parts[-1].folder)["slurm"] == "12"
 
 
 def test_what_slurm_says_is_handed_on(tmp_path, commands, capfd):
