@@ -326,6 +326,16 @@ def load(path: str | Path) -> CondensedSet:
         raise UserError(f"{path}/manifest.json lacks or garbles {error}.") from error
 
 
+def describe(train: CondensedSet | Dataset) -> Json:
+    """What evaluations say of a set that networks are trained on."""
+    if isinstance(train, Dataset):
+        name, made = train.name, train.fingerprint
+        return {"name": name, "method": "whole", "ipc": None, "fingerprint": made}
+    name, made = train.source["name"], fingerprint(train)
+    about = {"name": name, "method": train.method, "ipc": train.ipc, "fingerprint": made}
+    return about if train.origin is None else {**about, "origin": train.origin}
+
+
 def fingerprint(condensed: CondensedSet) -> str:
     """Return the sha256 (hex) of the stored pixels, labels (soft ones, too) and the way they are
     decoded."""

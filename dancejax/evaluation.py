@@ -5,6 +5,7 @@ import html
 import json
 import os
 import statistics
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ class Evaluation:
       epochs: those after which networks were tested.
       curve: mean accuracy after each of these, percent.
       test_images: how many.
+      accuracy_by_class: of each class by its name, mean over the networks after the last epoch,
+        percent; None for a class without test images. Empty where an earlier version tested.
       record: what was evaluated and how, as JSON: set, test set, network, training, seed.
     """
 
@@ -65,6 +68,7 @@ class Evaluation:
     epochs: tuple[int, ...]
     curve: tuple[float, ...]
     test_images: int
+    accuracy_by_class: dict[str, float | None]
     record: dict[str, Any]
 
     @property
@@ -92,6 +96,7 @@ class Evaluation:
             "curve": {"epochs": list(self.epochs), "accuracy_mean": list(self.curve)},
             "repeats": self.repeats,
             "test_images": self.test_images,
+            **({"accuracy_by_class": self.accuracy_by_class} if self.accuracy_by_class else {}),
             **self.record,
         }
 
@@ -101,10 +106,17 @@ class Evaluation:
         return f"<Evaluation: {self.accuracy_mean:.2f}{spread} %, {self.repeats} {networks}>"
 
     def _repr_html_(self) -> str:
-        rows = zip(self.epochs, self.curve, strict=True)
-        cells = "".join(f"<tr><td>{epoch}</td><td>{mean:.2f}</td></tr>" for epoch, mean in rows)
-        head = "<tr><th>epoch</th><th>mean test accuracy (%)</th></tr>"
-        return f"<p>{html.escape(repr(self)[1:-1])}</p><table>{head}{cells}</table>"
+        curve = _html("epoch", zip(self.epochs, self.curve, strict=True))
+        classes = _html("class", self.accuracy_by_class.items())
+        return f"<p>{html.escape(repr(self)[1:-1])}</p>{curve}{classes}"
+
+
+def _html(what: str, means: Iterable[tuple[Any, float | None]]) -> str:
+    """A table of accuracies; "" for none."""
+    known = [(str(name), mean) for name, mean in means if mean is not None]
+    cells = "".join(f"<tr><td>{html.escape(n)}</td><td>{mean:.2f}</td></tr>" for n, mean in known)
+    head = f"<tr><th>{what}</th><th>mean test accuracy (%)</th></tr>"
+    return f"<table>{head}{cells}</table>" if known else ""
 
 
 def evaluate(
@@ -156,12 +168,14 @@ def evaluate(
     missing = [n for n in range(repeats) if n not in found.curves]
     loop.train(job, missing, _Tester(job, test, epochs, found), run)
     curves = [found.curves[n] for n in range(repeats)]
+    correct = [found.correct.get(n) for n in range(repeats)]
     return Evaluation(
         accuracies=tuple(curve[-1] for curve in curves),
         best_over_epochs_mean=statistics.fmean(max(curve) for curve in curves),
         epochs=tuple(epochs),
         curve=tuple(statistics.fmean(c) for c in zip(*curves, strict=True)),
         test_images=len(test),
+        accuracy_by_class=training.accuracy_by_class(correct, test),
         record=found.about,
     )
 
@@ -193,7 +207,7 @@ def _record(
 ) -> dict[str, Any]:
     """What an evaluation is, as its files say it and resuming checks it."""
     return {
-        "train": describe_set(train),
+        "train": condensed.describe(train),
         "test": {"name": test.name, "fingerprint": test.fingerprint},
         "network": networks.identity(network),
         "training": dataclasses.asdict(config),
@@ -216,20 +230,28 @@ class _Tester(loop.Observer):
         return np.zeros((len(team.members), len(self.epochs)), np.float32)
 
     def after_epoch(self, epoch: int, state: TrainState, loss: float, extra: Any) -> Any:
-        if epoch not in self.epochs:
+        """Test them, but for the last epoch, which `finish` does."""
+        if epoch not in self.epochs[:-1]:
             return extra
-        now = 100 * training.accuracy_in_parts(
+        return self._with(epoch, self._correct(state, len(extra)), extra)
+
+    def finish(self, team: loop.Team, state: TrainState, extra: Any) -> bool:
+        correct = self._correct(state, len(extra))
+        curves = self._with(self.epochs[-1], correct, extra)
+        self.found.add(team.members, curves.tolist(), correct.tolist())
+        return True
+
+    def _correct(self, state: TrainState, count: int) -> np.ndarray:
+        """Right answers by network and class, without the networks that fill up the devices."""
+        return training.correct_in_parts(
             state.variables, self.placed, network=self.job.network, mesh=self.session.mesh
-        )
-        curve = np.array(extra)
-        now = now[: len(curve)]
+        )[:count]
+
+    def _with(self, epoch: int, correct: np.ndarray, extra: Any) -> np.ndarray:
+        curve, now = np.array(extra), 100 * correct.sum(-1) / len(self.test)
         curve[:, self.epochs.index(epoch)] = now
         self.session.bar.update(self.session.bar.done, accuracy=float(now.mean()))
         return curve
-
-    def finish(self, team: loop.Team, state: TrainState, extra: Any) -> bool:
-        self.found.add(dict(zip(team.members, np.asarray(extra).tolist(), strict=True)))
-        return True
 
 
 BEST = "best_over_checkpoints.json"
@@ -296,18 +318,25 @@ def over_checkpoints(
 
 
 class _Finished:
-    """Curves of finished networks, kept in evaluation.jsonl: a line of settings, then one each."""
+    """Finished networks, kept in evaluation.jsonl: a line of settings, then one each.
+
+    Attributes:
+      curves: accuracies of each after the epochs it was tested at, percent.
+      correct: right answers in each class after the last one; none of an earlier version's.
+    """
 
     def __init__(self, workdir: Path | None, about: dict[str, Any]) -> None:
         self.curves: dict[int, list[float]] = {}
+        self.correct: dict[int, list[int]] = {}
         self.about = {**about, "keys": keys.EVALUATION}
         self._path = workdir / "evaluation.jsonl" if workdir else None
         found, self.about = parallel.primary_says(lambda: (self._read(), self.about))
-        self.curves = {int(number): curve for number, curve in found}
+        self.curves = {line["network"]: line["curve"] for line in found}
+        self.correct = {line["network"]: line["correct"] for line in found if "correct" in line}
         self._write()
 
-    def _read(self) -> list[tuple[int, list[float]]]:
-        """(network, curve) of those that are finished; takes over the keys they were made with."""
+    def _read(self) -> list[Json]:
+        """The lines of those that are finished; takes over the keys they were made with."""
         if self._path is None or not self._path.exists():
             return []
         lines = [_parse(line) for line in self._path.read_text("utf-8", "replace").splitlines()]
@@ -317,15 +346,21 @@ class _Finished:
             # Begun by an earlier version, whose networks had the keys of experts: go on so.
             self.about["keys"] = lines[0].get("keys", keys.EXPERTS)
             check_same(lines[0], self.about, self._path, missing=training.EARLIER)
-        return [(line["network"], line["curve"]) for line in lines[1:] if line]
+        return [line for line in lines[1:] if line]
 
-    def add(self, curves: dict[int, list[float]]) -> None:
-        """Keeps the curves of networks that were trained side by side."""
-        self.curves |= curves
+    def add(
+        self, members: Sequence[int], curves: list[list[float]], correct: list[list[int]]
+    ) -> None:
+        """Keeps what was found of networks that were trained side by side."""
+        self.curves |= dict(zip(members, curves, strict=True))
+        self.correct |= dict(zip(members, correct, strict=True))
         self._write()
 
     def _write(self) -> None:
-        lines = [self.about, *({"network": n, "curve": c} for n, c in self.curves.items())]
+        lines: list[Json] = [self.about]
+        for number, curve in self.curves.items():
+            own = {"correct": self.correct[number]} if number in self.correct else {}
+            lines.append({"network": number, "curve": curve, **own})
         if self._path is not None:
             text = "".join(json.dumps(integrity.seal(line)) + "\n" for line in lines)
             runs.write_bytes(self._path, text.encode())
@@ -340,20 +375,3 @@ def _parse(line: str) -> Any:
     if not isinstance(value, dict) or integrity.seal(value) != value:
         return None
     return {name: entry for name, entry in value.items() if name != "manifest_sha256"}
-
-
-def describe_set(train: CondensedSet | Dataset) -> Json:
-    if isinstance(train, Dataset):
-        return {
-            "name": train.name,
-            "method": "whole",
-            "ipc": None,
-            "fingerprint": train.fingerprint,
-        }
-    about = {
-        "name": train.source["name"],
-        "method": train.method,
-        "ipc": train.ipc,
-        "fingerprint": condensed.fingerprint(train),
-    }
-    return about if train.origin is None else {**about, "origin": train.origin}

@@ -10,7 +10,7 @@ import pytest
 
 from dancejax import coreset, evaluation, keys, runs
 from dancejax.errors import UserError
-from dancejax.runs import Run, backend, parallel
+from dancejax.runs import Run, backend, integrity, parallel
 from dancejax.training import loop, protocols
 
 
@@ -106,6 +106,30 @@ def test_result_is_the_last_epoch(train, test, network):
     assert result["curve"]["accuracy_mean"][-1] == pytest.approx(result["accuracy_mean"])
     assert result["best_over_epochs_mean"] >= result["accuracy_mean"]
     assert len(set(last)) > 1  # three different networks
+
+
+def test_classes_have_their_own_accuracies(tmp_path, train, test, network):
+    """They weigh as many images as each class has; results of earlier versions go without."""
+    kept = np.flatnonzero((test.labels > 0) & (np.arange(len(test)) % 5 > 0))
+    uneven = dataclasses.replace(test, images=test.images[kept], labels=test.labels[kept])
+    chosen = coreset.random(train, 2)
+    made = evaluation.evaluate(chosen, uneven, network, config(), repeats=2, run=tmp_path)
+    means = made.accuracy_by_class
+    assert list(means) == list(test.classes) and means[test.classes[0]] is None
+    weighted = [
+        means[n] * c for n, c in zip(test.classes[1:], uneven.class_counts[1:], strict=True)
+    ]
+    assert sum(weighted) / len(uneven) == pytest.approx(made.accuracy_mean, abs=1e-4)
+    assert made.to_dict()["accuracy_by_class"] == means and test.classes[1] in made._repr_html_()
+    again = evaluation.evaluate(chosen, uneven, network, config(), repeats=2, run=tmp_path)
+    assert again == made
+    path = tmp_path / "evaluation.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    del lines[1]["correct"], lines[1]["manifest_sha256"]
+    path.write_text("".join(json.dumps(integrity.seal(line)) + "\n" for line in lines))
+    older = evaluation.evaluate(chosen, uneven, network, config(), repeats=2, run=tmp_path)
+    assert older.accuracies == made.accuracies and older.accuracy_by_class == {}
+    assert "accuracy_by_class" not in older.to_dict()
 
 
 def test_networks_learn(train, test, network):

@@ -29,10 +29,12 @@ def test_experts_learn_and_start_where_they_say(tmp_path, train, test, network):
     pool = found.pool
     assert found.network == network
     data = training.train_data(test)
+    correct = training.correct(pool.final, data, network=network)
     for n in range(2):
         first = jax.tree.map(lambda x, n=n: x[n], pool.init)
-        accuracy = float(training.accuracy(pool.final, data, network=network)[n])
+        accuracy = float(correct[n].sum()) / len(test)
         assert accuracy == pytest.approx(results[n]["test_accuracy"]) and accuracy > 0.6
+        assert results[n]["test_correct"] == correct[n].tolist()
         key, _ = jax.random.split(keys.member(0, keys.EXPERTS, n))
         expected = networks.init(network, key, train.image_shape)
         chex.assert_trees_all_close(first, expected, atol=1e-7)

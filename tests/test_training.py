@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import sklearn.metrics
 
 from dancejax import keys, networks, training
 from dancejax.data import sampling
@@ -124,12 +125,17 @@ def test_prediction_in_blocks_is_prediction(monkeypatch, train, network):
         np.testing.assert_allclose(found[1], features, atol=1e-5)
     right = (np.asarray(logits).argmax(-1) == train.labels).mean()
     stacked = jax.tree.map(lambda x: jnp.stack([x, 0 * x]), state.variables)
-    accuracies = training.accuracy(stacked, data, network=network)
-    np.testing.assert_allclose(accuracies, [right, 1 / 3], rtol=1e-6)
+    correct = training.correct(stacked, data, network=network)
+    np.testing.assert_allclose(correct.sum(-1) / len(train), [right, 1 / 3], rtol=1e-6)
+    np.testing.assert_array_equal(correct[1], [len(train) // 3, 0, 0])  # all logits alike: class 0
+    confusion = sklearn.metrics.confusion_matrix(train.labels, np.asarray(logits).argmax(-1))
+    np.testing.assert_array_equal(correct[0], np.diag(confusion))
     with parallel.use(parallel.NETWORKS, 1) as mesh:
         for held in (data, training.TrainData(*parallel.place(data, mesh))):
+            parts = training.correct_in_parts(stacked, held, network=network, mesh=mesh)
+            np.testing.assert_array_equal(parts, correct)
             parts = training.accuracy_in_parts(stacked, held, network=network, mesh=mesh)
-            np.testing.assert_allclose(parts, accuracies, rtol=1e-6)
+            np.testing.assert_allclose(parts, [right, 1 / 3])
     monkeypatch.setattr(np, "prod", lambda shape: 2**28)  # parts of 256 images at least
     everywhere = training.predict_all(state.variables, train, network=network)
     np.testing.assert_allclose(everywhere[0], logits, atol=1e-5)

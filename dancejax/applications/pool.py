@@ -7,7 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from dancejax import evaluation, networks, runs
+from dancejax import condensed, networks, runs, training
 from dancejax.applications.settings import ExpertSettings, NetworkSettings, Say, Source, quiet
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
@@ -142,12 +142,14 @@ def train(
         run=run,
     )
     accuracies = [100 * r["test_accuracy"] for r in results]
+    by_class = training.accuracy_by_class([r.get("test_correct") for r in results], test)
     result: dict[str, Any] = {
         "protocol": experts.PROTOCOL,
         "experts": len(results),
         "accuracy_mean": statistics.fmean(accuracies),
         "accuracies": accuracies,
-        "train": evaluation.describe_set(train_set),
+        **({"accuracy_by_class": by_class} if by_class else {}),
+        "train": condensed.describe(train_set),
         "test": {"name": test.name, "fingerprint": test.fingerprint},
         "network": networks.identity(network),
         "training": dataclasses.asdict(config),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 
-from dancejax import evaluation, keys, networks, runs, training
+from dancejax import condensed, evaluation, keys, networks, runs, training
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
 from dancejax.runs import Run, integrity, parallel
@@ -46,7 +46,7 @@ class Trial(NamedTuple):
     def record(self) -> Json:
         """What tells the trial from others, as JSON; more networks may be added to it."""
         return {
-            "train": evaluation.describe_set(self.train),
+            "train": condensed.describe(self.train),
             "tests": [{"name": t.name, "fingerprint": t.fingerprint} for t in self.tests],
             "network": networks.identity(self.network),
             "training": dataclasses.asdict(self.config),

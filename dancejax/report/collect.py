@@ -171,6 +171,9 @@ def _garbled(result: dict[str, Any]) -> str | None:
         return "test_images is not a number"
     if "best_over_epochs_mean" in result and not _number(result["best_over_epochs_mean"]):
         return "best_over_epochs_mean is not a number"
+    by_class = result.get("accuracy_by_class", {})
+    if not (isinstance(by_class, dict) and all(v is None or _number(v) for v in by_class.values())):
+        return "accuracy_by_class is not numbers"
     return None if _curve_is_whole(result.get("curve")) else "curve is not a curve"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 import dancejax
 from dancejax import figures, methods, names, runs
-from dancejax.report import charts, compare, matrix, pictures, tables
+from dancejax.report import charts, classes, compare, matrix, pictures, tables
 from dancejax.report.charts import Chart, Point, Series
 from dancejax.report.content import Content
 from dancejax.report.entry import Entry
@@ -73,6 +73,11 @@ def to_markdown(content: Content, page: Page) -> str:
     for analysis in content.analyses:
         parts += [f"## {names.markdown(analysis.title)}", names.markdown(analysis.summary)]
         parts += [tables.markdown(analysis.table)] if analysis.table else []
+    by_class = classes.class_tables(entries)
+    parts += ["<details><summary>Accuracy by class</summary>"] if by_class else []
+    for table in by_class:
+        parts += [f"### {names.markdown(table.title)}", tables.markdown(table)]
+    parts += ["</details>"] if by_class else []
     parts += ["## All evaluations"] if entries else []
     for table in tables.accuracy_tables(entries):
         parts += [f"### {names.markdown(table.title)}", tables.markdown(table)]
@@ -146,6 +151,7 @@ def _values(content: Content, page: Page, folder: Path | None) -> dict[str, Any]
         "cross": tables.cross_tables(entries),
         "ablations": matrix.ablations(entries),
         "analyses": content.analyses,
+        "classes": classes.class_tables(entries),
         "cost": tables.cost_table(entries),
         "curves": _training(entries)[:MOST_CHARTS],
         "losses": _losses(entries)[:MOST_CHARTS],

@@ -17,8 +17,10 @@ from .step import (
     train_step as train_step,
 )
 from .testing import (
-    accuracy as accuracy,
+    accuracy_by_class as accuracy_by_class,
     accuracy_in_parts as accuracy_in_parts,
+    correct as correct,
+    correct_in_parts as correct_in_parts,
     predict as predict,
     predict_all as predict_all,
 )

@@ -93,7 +93,8 @@ def train_pool(
         goes on.
 
     Returns:
-      Each expert's metadata: "member", "final_loss" and, with a test set, "test_accuracy".
+      Each expert's metadata: "member", "final_loss" and, with a test set, "test_accuracy" and
+      "test_correct", the right answers in each class.
 
     Raises:
       UserError: the folder holds a pool of other settings, or what is given does not fit together.
@@ -172,7 +173,9 @@ def _test(
     for n in untested:
         final = checkpoint.load_tree(expert_path(folder, n), target)["final"]
         logits, _ = training.predict_all(final, test, network=network)
-        found[n] = {**found[n], "test_accuracy": float((logits.argmax(-1) == test.labels).mean())}
+        right = test.labels[logits.argmax(-1) == test.labels]
+        correct = np.bincount(right, minlength=test.num_classes).tolist()
+        found[n] = {**found[n], "test_accuracy": len(right) / len(test), "test_correct": correct}
     return found
 
 

@@ -99,17 +99,18 @@ class Recorder(loop.Observer):
 
     def finish(self, team: loop.Team, state: TrainState, extra: Tree) -> bool:
         """Store the experts; `save_tree` leaves alone those that are there already."""
-        accuracies = None
+        correct = None
         if self.test is not None:
             placed = loop.place(training.train_data(self.test), self.session)
-            accuracies = training.accuracy_in_parts(
+            correct = training.correct_in_parts(
                 state.variables, placed, network=self.job.network, mesh=self.session.mesh
             )
         trees = self.snapshots.trees(team, state, extra["snapshots"])
         for i, (member, tree) in enumerate(zip(team.members, trees, strict=True)):
             metadata: dict[str, Any] = {"member": member, "final_loss": float(extra["loss"])}
-            if accuracies is not None:
-                metadata["test_accuracy"] = float(accuracies[i])
+            if self.test is not None and correct is not None:
+                metadata["test_accuracy"] = int(correct[i].sum()) / len(self.test)
+                metadata["test_correct"] = correct[i].tolist()
             checkpoint.save_tree(expert_path(self.folder, member), tree, metadata)
         return True
 

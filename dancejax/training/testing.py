@@ -1,6 +1,6 @@
 """Networks on images they do not train on: predictions, features and accuracy."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import chex
@@ -51,15 +51,30 @@ def predict_all(
 
 
 @partial(jax.jit, static_argnames=("network",))
-def accuracy(variables: networks.Variables, data: TrainData, *, network: nn.Module) -> Array:
-    """Share of the images that each of N stacked networks classifies correctly, [N] in [0, 1]."""
+def correct(variables: networks.Variables, data: TrainData, *, network: nn.Module) -> Array:
+    """Right answers of each of N stacked networks in each class, int32 [N, C]."""
     chex.assert_equal_shape_prefix([data.images, data.labels], 1)
 
     def one(variables: networks.Variables, data: TrainData) -> Array:
         logits, _ = predict(variables, data, network=network)
-        return jnp.mean(jnp.argmax(logits, -1) == data.labels)
+        right = (jnp.argmax(logits, -1) == data.labels).astype(jnp.int32)
+        return jax.ops.segment_sum(right, data.labels, num_segments=logits.shape[-1])
 
     return parallel.over_networks(one, variables, data)
+
+
+def correct_in_parts(
+    variables: networks.Variables,
+    data: TrainData,
+    *,
+    network: nn.Module,
+    mesh: jax.sharding.Mesh,
+) -> np.ndarray:
+    """`correct` as a NumPy array; a set on the host is sent in parts."""
+    found = [
+        parallel.fetch(correct(variables, part, network=network)) for part in parts(data, mesh)
+    ]
+    return np.sum(found, 0)
 
 
 def accuracy_in_parts(
@@ -69,14 +84,31 @@ def accuracy_in_parts(
     network: nn.Module,
     mesh: jax.sharding.Mesh,
 ) -> np.ndarray:
-    """`accuracy` as a NumPy array; a set on the host is sent in parts."""
-    if not data.on_host:
-        return np.asarray(parallel.fetch(accuracy(variables, data, network=network)))
-    total = np.zeros(len(jax.tree.leaves(variables)[0]))
-    for part in parts(data, mesh):
-        share = parallel.fetch(accuracy(variables, part, network=network))
-        total += share * len(part.labels)
-    return total / len(data.labels)
+    """Share of the images that each of N stacked networks classifies correctly, [N] in [0, 1]."""
+    found = correct_in_parts(variables, data, network=network, mesh=mesh)
+    return found.sum(-1) / len(data.labels)
+
+
+def accuracy_by_class(
+    correct: Sequence[Sequence[int] | None], test: Dataset
+) -> dict[str, float | None]:
+    """The accuracy of each class by its name, mean over networks, percent.
+
+    Args:
+      correct: of each network, its right answers in each class; None of one whose are not known.
+      test: what they were tested on.
+
+    Returns:
+      None for a class without test images; nothing at all where a network's answers are not known.
+    """
+    known = [counts for counts in correct if counts is not None]
+    if len(known) < len(correct):
+        return {}
+    means = np.mean(known, 0)
+    return {
+        name: 100 * float(mean) / int(count) if count else None
+        for name, mean, count in zip(test.classes, means, test.class_counts, strict=True)
+    }
 
 
 def parts(data: TrainData, mesh: jax.sharding.Mesh) -> Iterator[TrainData]:

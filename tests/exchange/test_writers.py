@@ -129,7 +129,7 @@ def test_a_decoded_export_is_known_for_the_set_it_came_from(made, test, tmp_path
     assert (back.ipc, back.factor, len(back.images)) == (2, 1, 24)
     origin = {"fingerprint": condensed.fingerprint(made), "ipc": 2, "factor": 2, "form": "png"}
     assert back.origin == origin
-    assert evaluation.describe_set(back)["ipc"] == 2
+    assert condensed.describe(back)["ipc"] == 2
     condensed.save(back, tmp_path / "set")
     assert condensed.load(tmp_path / "set").origin == origin
     exchange.export(condensed.load(tmp_path / "set"), tmp_path / "npz", "npz")
