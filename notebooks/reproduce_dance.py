@@ -2,6 +2,11 @@
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -15,6 +20,7 @@
 # after a disconnect run all cells again: each goes on where it stopped.
 
 # %%
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
@@ -30,8 +36,16 @@ if importlib.util.find_spec("dancejax") is None:
             "Colab upload it, or mount your Drive) or to its git+https address, and run this cell "
             "again."
         )
-    requirement = f"{source}[tfds]" if Path(source).is_dir() else f"dancejax[tfds] @ {source}"
+    # JAX may become a newer one than the machine came with, and its driver with it.
+    extras = ["tfds"]
+    extras += ["cuda"] if Path("/proc/driver/nvidia").exists() else []
+    extras += ["tpu"] if importlib.util.find_spec("libtpu") else []
+    named = f"[{','.join(extras)}]" if extras else ""
+    requirement = f"{source}{named}" if Path(source).is_dir() else f"dancejax{named} @ {source}"
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", requirement], check=True)
+    loaded = [sys.modules[name] for name in ("numpy", "jax") if name in sys.modules]
+    if any(m.__version__ != importlib.metadata.version(m.__name__) for m in loaded):
+        sys.exit("Installed. Restart the session (Runtime → Restart session) and run all cells.")
 
 # %% tags=["parameters"]
 DATASET = "cifar10"

@@ -100,3 +100,38 @@ def test_a_fresh_machine_installs_the_checkout_or_says_what_to_give(name, tmp_pa
         monkeypatch.chdir(folder)
         exec(first_cell(name), {})
         assert calls.pop()[-1].startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("driver", "libtpu", "extra"), [(True, False, "cuda"), (False, True, "tpu"), (False, False, "")]
+)
+def test_jax_is_installed_for_the_accelerator_that_is_there(
+    driver, libtpu, extra, tmp_path, monkeypatch
+):
+    """Machines come with a JAX and a driver for it: one is not renewed without the other."""
+    calls, exists = [], Path.exists
+    monkeypatch.setattr(importlib.util, "find_spec", {"libtpu": libtpu or None}.get)
+    monkeypatch.setattr(
+        Path, "exists", lambda p: driver if str(p) == "/proc/driver/nvidia" else exists(p)
+    )
+    monkeypatch.setattr(subprocess, "run", lambda command, check: calls.append(command[-1]))
+    (tmp_path / "dancejax").mkdir()
+    monkeypatch.chdir(tmp_path)
+    exec(first_cell("colab_quickstart"), {})
+    assert calls == [f"{tmp_path}[{extra}]" if extra else str(tmp_path)]
+    code = first_cell("reproduce_dance").replace(
+        'SOURCE = ""', 'SOURCE = "git+https://example.org/x"'
+    )
+    exec(code, {})
+    extras = ",".join(filter(None, ("tfds", extra)))
+    assert calls[1:] == [f"dancejax[{extras}] @ git+https://example.org/x"]
+
+
+def test_what_was_loaded_before_it_was_renewed_needs_a_new_session(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: None)
+    monkeypatch.setattr(np, "__version__", "1.0")
+    (tmp_path / "dancejax").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="Restart"):
+        exec(first_cell("colab_quickstart"), {})

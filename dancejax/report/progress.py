@@ -148,7 +148,7 @@ def _has_nothing(folder: Path) -> bool:
 def _given(folder: Path, now: float) -> Unfinished:
     """A part of a program that has no log of steps yet."""
     number = jobs.record(folder).get("slurm")
-    where = "" if number is None else f"queued: Slurm {number}"
+    where = "" if number is None else f"given to Slurm: {number}"
     when = (folder / jobs.RECORD).stat().st_mtime
     return Unfinished(
         name=str(folder),

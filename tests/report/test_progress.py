@@ -79,7 +79,7 @@ def test_parts_that_wait_or_failed_are_there(tmp_path):
     child.fail(tmp_path / "c", 2, "no room")
     running, waiting, failed = report.Watch([tmp_path]).look()
     assert running.step == 10 and running.state == "failed: no room"
-    assert waiting.state == "queued: Slurm 7_a" and failed.state == "failed: exit status 1"
+    assert waiting.state == "given to Slurm: 7_a" and failed.state == "failed: exit status 1"
     (tmp_path / "a" / "row.json").write_text("{}")
     assert [run.name for run in report.Watch([tmp_path]).look()] == [running.name, failed.name]
 

@@ -94,11 +94,11 @@ class Cluster:
             time.sleep(1)
         raise RuntimeError(f"{' '.join(words)}: {done.stderr}")
 
-    def start(self, *words: str) -> None:
-        """Start one of its daemons."""
+    def start(self, *words: str, within: tuple[str, ...] = ()) -> None:
+        """Start one of its daemons, within another command that turns into it."""
         with open(self._folder / f"{words[0]}.out", "ab") as output:
             self._started[words[0]] = subprocess.Popen(
-                words,
+                (*within, *words),
                 stdout=output,
                 stderr=output,
                 env=self.environment,
@@ -126,6 +126,21 @@ class Cluster:
         self.call("scontrol", "update", f"NodeName={_host()}", "State=DOWN", "Reason=failed")
         self.start("slurmd", "-D")
         self.wait_for_node()  # ReturnToService=2 takes it back
+
+    @contextlib.contextmanager
+    def hidden(self, path: Path) -> Iterator[None]:
+        """Have a folder be another one on the node than here, as where nodes do not share it."""
+        script = f'mount -t tmpfs tmpfs "{path}" && exec "$@"'
+        self._begin_again("unshare", "--mount", "sh", "-c", script, "sh")
+        yield
+        self._begin_again()
+
+    def _begin_again(self, *within: str) -> None:
+        daemon = self._started["slurmd"]
+        daemon.terminate()
+        daemon.wait()
+        self.start("slurmd", "-D", within=within)
+        self.wait_for_node()
 
     def _of_jobs(self) -> list[int]:
         """All processes of its jobs, those of Slurm that watch over them first."""

@@ -24,9 +24,14 @@ STEPS = 600
 
 
 @pytest.fixture(scope="module")
-def slurm(tmp_path_factory):
+def nodes(tmp_path_factory):
     with cluster.running(tmp_path_factory.mktemp("slurm") / "cluster") as found:
-        yield found.environment
+        yield found
+
+
+@pytest.fixture(scope="module")
+def slurm(nodes):
+    return nodes.environment
 
 
 def sweep(slurm, folder, *more, status=0):
@@ -93,3 +98,15 @@ def test_nothing_of_the_cluster_is_left(tmp_path):
     for number in numbers:
         with pytest.raises(ProcessLookupError):
             os.kill(number, signal.SIG_DFL)
+
+
+def test_a_folder_that_nodes_do_not_share_is_named(nodes, slurm, tmp_path):
+    if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("needs the right to have mounts of its own")
+    with nodes.hidden(tmp_path):
+        sweep(slurm, tmp_path, "--engine=slurm", "--sbatch=time=5")
+        wait_for(lambda: not subprocess.check_output(["squeue", "--noheader"], env=slurm))
+        said = sweep(slurm, tmp_path, "--status").stdout
+    assert said.count("its node does not see this folder") == 1 + len(CELLS)
+    sweep(slurm, tmp_path, "--engine=slurm", "--sbatch=time=5")  # now that they do
+    wait_for(lambda: all((tmp_path / name / "row.json").exists() for name in CELLS))
