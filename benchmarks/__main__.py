@@ -11,6 +11,7 @@ machine that others use, too. PyTorch runs as it is started, and with glibc's al
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -223,6 +224,7 @@ def _condense(placement: str, bare: bool = False) -> dict[str, Any]:
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         sys.exit(f"unexpected argument {argv[1]!r}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves no process and no folder
     if FLAGS.against:
         sys.exit(0 if beside_commit() else 1)
     unknown = set(FLAGS.only) - set(SUITES)

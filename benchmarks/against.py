@@ -3,6 +3,7 @@
 import contextlib
 import statistics
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,16 +18,13 @@ LOSS = 0.05
 @contextlib.contextmanager
 def checkout(commit: str) -> Iterator[Path]:
     """A commit's files in a folder of their own, while the body runs."""
-    git = ["git", "-C", str(ROOT)]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "other"
-        subprocess.run(
-            [*git, "worktree", "add", "--quiet", "--detach", str(path), commit], check=True
-        )
-        try:
-            yield path
-        finally:
-            subprocess.run([*git, "worktree", "remove", "--force", str(path)], check=True)
+        archive = Path(folder) / "files.tar"
+        git = ["git", "-C", str(ROOT), "archive", f"--output={archive}", commit]
+        subprocess.run(git, check=True)
+        with tarfile.open(archive) as files:
+            files.extractall(Path(folder) / "other", filter="data")
+        yield Path(folder) / "other"
 
 
 def ratio(own: Sequence[float], other: Sequence[float]) -> float:
