@@ -17,7 +17,6 @@ from dancejax import checks, condensed, initialisation, methods, networks, recor
 from dancejax.condensed import CondensedSet, describe_source
 from dancejax.data import sampling
 from dancejax.data.dataset import Dataset
-from dancejax.data.sampling import ClassData
 from dancejax.errors import UserError
 from dancejax.figures import save_grid
 from dancejax.methods import Context, Method, State
@@ -114,7 +113,7 @@ def steps(
     state: State,
     context: Context,
     *,
-    batches: Iterator[ClassData] | None = None,
+    batches: Iterator[sampling.ClassData] | None = None,
     visited: Iterator[networks.Variables | None] | None = None,
 ) -> Iterator[Step]:
     """Iterate a method without end, from where its state is.
@@ -275,6 +274,7 @@ class _Condensing:
     def _compiled(self, state: State, context: Context, mesh: Mesh) -> Any:
         began = time.monotonic()
         update = compile_step(self.method, state, context, mesh, class_chunk=self.run.class_chunk)
+        backend.return_memory()
         self.watch.start(compile_seconds=time.monotonic() - began)
         return update
 
@@ -346,9 +346,9 @@ class _Condensing:
 
     def _write_result(self, update: Any, waited: float, devices: int) -> None:
         """Write what this call's iterations took."""
-        taken = self.step - self.first
         if self.run.folder is None:
             return
+        taken = self.step - self.first
         measured = {
             "iterations": self.step,
             "measured_iterations": taken,

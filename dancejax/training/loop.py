@@ -192,6 +192,7 @@ def train(job: Job, missing: list[int], observer: Observer, run: Run) -> None:
         for members in teams(missing, folder, team_size(job, run.networks_at_once)):
             team = init_team(job, members, session.mesh)
             _TeamTraining(job, team, session).run(data, observer, done)
+            backend.return_memory()
             done += job.steps * len(members)
 
 
