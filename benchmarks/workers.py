@@ -47,7 +47,7 @@ def prepare_step(spec: dict[str, Any]) -> Prepared:
 
     from dancejax import condensation, interpolate, methods, networks
     from dancejax.data import Dataset
-    from dancejax.methods.base import ExpertPool
+    from dancejax.methods.base import ExpertPool, sharing
     from dancejax.runs import backend, parallel
 
     classes, ipc, side = spec["classes"], spec["ipc"], spec["side"]
@@ -65,7 +65,8 @@ def prepare_step(spec: dict[str, Any]) -> Prepared:
     method = methods.create(spec["method"], network=network, batch_real=spec["batch"], **extra)
     method, state, context = condensation.start(method, dataset, ipc=ipc, experts=pool, seed=1)
     assert np.isfinite(np.asarray(state.pixels)).all()
-    mesh = STACK.enter_context(parallel.use(parallel.CLASSES, spec["devices"]))
+    shared = sharing(method, classes, spec["devices"])
+    mesh = STACK.enter_context(parallel.use(parallel.CLASSES, spec["devices"], shared=shared))
     state, context = parallel.place((state, context), mesh)
     began = time.perf_counter()
     chunk = spec["class_chunk"]

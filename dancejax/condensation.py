@@ -20,7 +20,7 @@ from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.figures import save_grid
 from dancejax.methods import Context, Method, State
-from dancejax.methods.base import ExpertPool, Metrics
+from dancejax.methods.base import ExpertPool, Metrics, sharing
 from dancejax.runs import Run, backend, checkpoint, parallel
 from dancejax.runs.measures import Stopwatch, Window
 from dancejax.training import prefetch
@@ -209,13 +209,8 @@ class _Condensing:
             return state
         # Two checkpoints, one being written, and the set with its pictures.
         runs.check_space(folder, 4 * sum(x.nbytes for x in jax.tree.leaves(state)) + 2**20)
-        saved = checkpoint.latest_step(
-            folder / "checkpoints",
-            state,
-            self.identity,
-            missing=records.EARLIER,
-            ignored=records.NOT_THE_RUN,
-        )
+        kept, missing, ignored = folder / "checkpoints", records.EARLIER, records.NOT_THE_RUN
+        saved = checkpoint.latest_step(kept, state, self.identity, missing=missing, ignored=ignored)
         if saved is None:
             return state
         self.first = self.step = saved.step
@@ -232,9 +227,12 @@ class _Condensing:
     def run_to_end(self, state: State, context: Context) -> CondensedSet:
         """Iterate, save and measure; returns the condensed set."""
         run, name = self.run, self.method.name
+        shared = sharing(self.method, len(state.pixels), run.devices)
         with (
             contextlib.closing(run.log()) as log,
-            run.working(name, self.total, parallel.CLASSES, done=self.step) as session,
+            run.working(
+                name, self.total, parallel.CLASSES, shared=shared, done=self.step
+            ) as session,
         ):
             log.rewind(name, self.step)
             visited, context = prefetch.visited(

@@ -7,10 +7,11 @@ those of the outputs of the layers; nothing is measured. The table stands in doc
 """
 
 from typing import NamedTuple
+from unittest import mock
 
 from dancejax import methods, networks
 from dancejax.applications import plan
-from dancejax.runs import parallel
+from dancejax.runs import backend, parallel
 from dancejax.training import experts
 
 WIDTH, IPC = 128, 10
@@ -72,15 +73,18 @@ def main() -> None:
         published = methods.paper("dance", facts, IPC).settings
         settings = {k: v for k, v in published.items() if k != "optimizer"}
         method = methods.create("dance", network, **settings)
-        operations = plan.forward_operations(network, shape)
+        with mock.patch.object(backend, "is_cpu", return_value=False):  # not by Winograd
+            operations = plan.forward_operations(network, shape)
         activations, _ = networks.activation_bytes(network, shape)
         epochs = experts.expert_training(task.side).epochs
         for device in MACHINES:
             half = 0.5 if "bfloat16" in device.name else 1.0
             moved = TOUCHED * activations * half
-            blocks, size = parallel.shares(task.classes, device.count, 1)
+            shared = parallel.sharing(task.classes, method.config.batch_real, device.count)
+            blocks, size = parallel.shares(task.classes, device.count // shared, 1)
             every = sum(plan.step_passes(method, task.classes, IPC).values())
-            step, bound = seconds(every / task.classes * blocks * size, operations, moved, device)
+            own = every / task.classes * blocks * size / shared
+            step, bound = seconds(own, operations, moved, device)
             decoded = min(IPC * method.factor**2, method.config.batch_syn or 10**9)
             held = activations * half * (2.2 * decoded + 0.5 * method.config.batch_real)
             once, _ = seconds(plan.GRADIENT * task.images * epochs, operations, moved, device)

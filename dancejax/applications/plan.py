@@ -302,7 +302,8 @@ def _time_condensation(work: Work, run: runs.Run) -> tuple[float, int]:
         )
     given = pools or None
     method, state, context = condensation.start(method, dataset, ipc=work.ipc, experts=given)
-    with parallel.use(parallel.CLASSES, run.devices) as mesh:
+    shared = base.sharing(method, dataset.num_classes, run.devices)
+    with parallel.use(parallel.CLASSES, run.devices, shared=shared) as mesh:
         state, context = parallel.place((state, context), mesh)
         update = condensation.compile_step(
             method, state, context, mesh, class_chunk=run.class_chunk

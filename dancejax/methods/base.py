@@ -16,6 +16,7 @@ from dancejax.errors import UserError
 from dancejax.methods.optimizers import SGD as SGD, Optimizer
 from dancejax.methods.papers import Paper as Paper
 from dancejax.methods.settings import Config as Config, setting as setting
+from dancejax.runs import parallel
 from dancejax.types import Json, Tree
 
 Array = jax.Array
@@ -263,9 +264,27 @@ class ImageKeys(NamedTuple):
     augment: Array
 
 
+def sharing(method: Method, classes: int, devices: int | None = None) -> int:
+    """Return how many devices should share the images of each class; see `parallel.sharing`."""
+    return parallel.sharing(classes, getattr(method.config, "batch_real", 1), devices)
+
+
+class Batch(NamedTuple):
+    """Augmented images of some classes.
+
+    Attributes:
+      images: float32 [k, n, h, w, c], normalised. Where devices share the images of each class
+        (`parallel.IMAGES`), this device's part of them.
+      total: images of each class on all devices together.
+    """
+
+    images: Array
+    total: int
+
+
 def real_batch(
     config: Config, keys: ImageKeys, step: Array, classes: Array, context: Context
-) -> Array:
+) -> Batch:
     """Return augmented real images of some classes.
 
     Args:
@@ -276,11 +295,18 @@ def real_batch(
       context: of the run.
 
     Returns:
-      float32 [k, batch_real, h, w, c], normalised.
+      batch_real images of each class.
     """
     images = sampling.class_batch(keys.epochs, step, context.real, classes, config.batch_real)
-    images = sampling.normalise(images, context.mean, context.std)
-    return _siamese(keys.augment, classes, images, config)
+    return _augmented(images, keys.augment, classes, config, context)
+
+
+def _augmented(
+    images: Array, key: Array, classes: Array, config: Config, context: Context
+) -> Batch:
+    """This device's part of some classes' images, as networks see them."""
+    own = sampling.normalise(parallel.own_images(images), context.mean, context.std)
+    return Batch(_siamese(key, classes, own, config), images.shape[1])
 
 
 def synthetic(
@@ -290,7 +316,7 @@ def synthetic(
     pixels: Array,
     classes: Array,
     context: Context,
-) -> Array:
+) -> Batch:
     """Return augmented synthetic images of some classes.
 
     Args:
@@ -302,7 +328,7 @@ def synthetic(
       context: of the run.
 
     Returns:
-      float32 [k, m, h, w, c], normalised; m is IPC * factor**2, or batch_syn if that is less.
+      m images of each class; m is IPC * factor**2, or batch_syn if that is less.
     """
     k, ipc, *shape = pixels.shape
     units = space.units(pixels, context)
@@ -312,27 +338,27 @@ def synthetic(
         decoded = jax.vmap(
             lambda key, own: own[jax.random.permutation(key, len(own))[: config.batch_syn]]
         )(class_keys(keys.subset, classes), decoded)
-    images = sampling.normalise(decoded, context.mean, context.std)
-    return _siamese(keys.augment, classes, images, config)
+    return _augmented(decoded, keys.augment, classes, config, context)
 
 
 def forward_classes(
-    network: nn.Module, variables: networks.Variables, images: Array
+    network: nn.Module, variables: networks.Variables, batch: Batch
 ) -> tuple[Array, Array]:
     """Apply a network to the images of some classes, as one batch.
 
     Args:
       network: a classifier as `networks.create` makes them.
       variables: its parameters and statistics.
-      images: float32 [k, n, h, w, c], normalised.
+      batch: n images of each of k classes.
 
     Returns:
-      (logits [k, n, C], features before the classifier [k, n, d]).
+      (logits [k, n, C], features before the classifier [k, n, d]) of all images, on each device.
     """
-    k, n, *shape = images.shape
-    flat = images.reshape(k * n, *shape)
-    logits, features = networks.forward_in_blocks(network, variables, flat)
-    return logits.reshape(k, n, -1), features.reshape(k, n, -1)
+    k, own, *shape = batch.images.shape
+    flat = batch.images.reshape(k * own, *shape)
+    found = networks.forward_in_blocks(network, variables, flat)
+    logits, features = (parallel.of_all_images(x.reshape(k, own, -1), batch.total) for x in found)
+    return logits, features
 
 
 def cross_entropy(logits: Array, classes: Array) -> Array:

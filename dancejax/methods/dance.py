@@ -177,10 +177,10 @@ def _step(
 def _align(setup: _Setup, pixels: Array, classes: Array, shared: _Shared) -> tuple[Array, Metrics]:
     """PLTDA: distance of the mean features under the mid encoder, [k]."""
     mid, keys, step, context = shared
-    real = base.real_batch(setup.config, keys, step, classes, context)
-    syn = base.synthetic(setup.config, base.UNIT, keys, pixels, classes, context)
-    _, real = base.forward_classes(setup.network, mid, real)
-    _, syn = base.forward_classes(setup.network, mid, syn)
+    images = base.real_batch(setup.config, keys, step, classes, context)
+    _, real = base.forward_classes(setup.network, mid, images)
+    images = base.synthetic(setup.config, base.UNIT, keys, pixels, classes, context)
+    _, syn = base.forward_classes(setup.network, mid, images)
     losses = mmd.mean_discrepancy(jax.lax.stop_gradient(real), syn)
     return losses, {"pltda": losses}
 

@@ -180,7 +180,7 @@ def class_gradients(
             return jnp.sum(losses), metrics
 
         grads, metrics = jax.grad(total, has_aux=True)(taken[0])
-        return metrics, grads
+        return metrics, parallel.mean_over_sharers(grads)
 
     metrics, grads = parallel.map_blocks(
         block, (parts, numbers), shared, size=size, axis=parallel.CLASSES

@@ -163,9 +163,9 @@ def _loss(setup: Matching, pixels: Array, classes: Array, shared: _Shared) -> tu
     """Each class's discrepancy of features, [k]."""
     config, network = setup.config, setup.network
     variables, keys, step, context = shared
-    real = base.real_batch(config, keys, step, classes, context)
-    syn = base.synthetic(config, setup.space, keys, pixels, classes, context)
-    _, real = base.forward_classes(network, variables, real)
-    _, syn = base.forward_classes(network, variables, syn)
+    images = base.real_batch(config, keys, step, classes, context)
+    _, real = base.forward_classes(network, variables, images)
+    images = base.synthetic(config, setup.space, keys, pixels, classes, context)
+    _, syn = base.forward_classes(network, variables, images)
     losses = setup.discrepancy(jax.lax.stop_gradient(real), syn)
     return losses, {"matching": losses}

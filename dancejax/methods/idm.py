@@ -213,10 +213,10 @@ def _loss(setup: _Setup, pixels: Array, classes: Array, shared: _Shared) -> tupl
     """DM's distance and the class-aware regularisation of each class, [k]."""
     config, network = setup.config, setup.network
     variables, percent, keys, step, context = shared
-    real = base.real_batch(config, keys, step, classes, context)
-    syn = base.synthetic(config, base.NORMALISED, keys, pixels, classes, context)
-    _, real = base.forward_classes(network, variables, real)
-    logits, syn = base.forward_classes(network, variables, syn)
+    images = base.real_batch(config, keys, step, classes, context)
+    _, real = base.forward_classes(network, variables, images)
+    images = base.synthetic(config, base.NORMALISED, keys, pixels, classes, context)
+    logits, syn = base.forward_classes(network, variables, images)
     distances = mmd.mean_discrepancy(jax.lax.stop_gradient(real), syn)
     entropy = base.cross_entropy(logits, classes)
     total = distances + config.regularisation * percent * entropy

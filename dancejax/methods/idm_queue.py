@@ -172,8 +172,9 @@ def train(
     stacks = queue.variables, queue.opt_state
     selected = jax.tree.map(lambda stack: stack[slots], stacks)
     shared = _Batches(key, first, context)
+    every = (parallel.CLASSES, parallel.IMAGES)
     trained, correct = parallel.over_networks(
-        partial(_train_one, training), (selected, starts), shared, axis=parallel.CLASSES
+        partial(_train_one, training), (selected, starts), shared, axis=every
     )
     variables, opt_state = jax.tree.map(
         lambda stack, leaf: stack.at[slots].set(leaf), stacks, trained

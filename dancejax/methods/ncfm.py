@@ -239,8 +239,8 @@ def _features(setup: _Setup, pixels: Array, classes: Array, shared: _Shared) -> 
     real = base.real_batch(config, shared.keys, shared.step, classes, context)
     syn = base.synthetic(config, base.UNIT, shared.keys, pixels, classes, context)
     found = []
-    for images in (real, syn):
-        _, features = base.forward_classes(network, shared.variables, images)
+    for batch in (real, syn):
+        _, features = base.forward_classes(network, shared.variables, batch)
         squared = jnp.sum(features**2, axis=-1, keepdims=True)
         found.append(features * jax.lax.rsqrt(jnp.maximum(squared, 1e-24)))
     return found[0], found[1]

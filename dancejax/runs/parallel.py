@@ -1,10 +1,11 @@
-"""Work spread over devices and processes: a mesh of one axis, and maps over a leading axis.
+"""Work spread over devices and processes: a mesh, maps over a leading axis, images in parts.
 
 With several processes (`start`) every process runs the same program; the first one writes files.
 """
 
 import contextlib
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ from dancejax.types import Tree
 Array = jax.Array
 T = TypeVar("T")
 CLASSES, NETWORKS = "classes", "networks"
+IMAGES = "images"
+"""Axis of a mesh whose devices share the images of each class."""
 HEARTBEAT_SECONDS = 40
 """After so long without a sign of another process of the run, JAX ends this one."""
 _LOST = re.compile("Gloo|NCCL|[Cc]oordination ?[Ss]ervice|heartbeat|Socket closed|Connection reset")
@@ -146,18 +149,84 @@ def devices_for(count: int, devices: int | None = None) -> int | None:
     return min(count, devices or jax.device_count())
 
 
+def sharing(classes: int, images: int, devices: int | None = None) -> int:
+    """Return how many devices should share the images of each class, so that all have even work.
+
+    1 where the classes alone are spread within a tenth of the mean; else the number that comes
+    nearest to it. A device has four images of a class at least.
+
+    Args:
+      classes: how many.
+      images: of each class in a batch.
+      devices: how many (None: all there are).
+    """
+    devices = devices or jax.device_count()
+    each = [n for n in range(1, devices + 1) if devices % n == 0 and (n == 1 or 4 * n <= images)]
+
+    def largest(shared: int) -> float:
+        """The largest device's share of the mean."""
+        spread = devices // shared
+        return -(-classes // spread) * spread / classes * -(-images // shared) * shared / images
+
+    even = [n for n in each if largest(n) <= 1.1]
+    return even[0] if even else min(each, key=largest)
+
+
 @contextlib.contextmanager
-def use(axis: str, devices: int | None = None) -> Iterator[Mesh]:
-    """Makes a mesh of one axis the ambient one: `map_blocks` over this axis is spread over it.
+def use(axis: str, devices: int | None = None, *, shared: int = 1) -> Iterator[Mesh]:
+    """Makes a mesh the ambient one: `map_blocks` over its axis is spread over it.
 
     axis: CLASSES (condensation) or NETWORKS (experts, evaluation). devices: how many, the first
-    ones; None, and with several processes always: all. Raises UserError if there are not so many.
+    ones; None, and with several processes always: all. shared: how many of them share the images
+    of each class, along the axis IMAGES. Raises UserError if there are not so many.
     """
     check_devices(devices)
-    taken = jax.devices() if jax.process_count() > 1 else jax.devices()[:devices]
-    mesh = Mesh(np.array(taken), (axis,), axis_types=(AxisType.Auto,))
+    taken = np.array(jax.devices() if jax.process_count() > 1 else jax.devices()[:devices])
+    axes = (axis,) if shared == 1 else (axis, IMAGES)
+    shape = (-1,) if shared == 1 else (-1, shared)
+    mesh = Mesh(taken.reshape(shape), axes, axis_types=(AxisType.Auto,) * len(axes))
     with jax.set_mesh(mesh):
         yield mesh
+
+
+def _sharers() -> int:
+    """How many devices share the images of each class, in a function that `map_blocks` runs."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return mesh.shape[IMAGES] if IMAGES in mesh.manual_axes else 1
+
+
+def own_images(images: Array) -> Array:
+    """Take this device's part of the images of some classes, [k, n, ...] to [k, ceil(n / s), ...].
+
+    s devices share them; what does not divide is filled up with repeats of the last image.
+    """
+    sharers = _sharers()
+    if sharers == 1:
+        return images
+    count = images.shape[1]
+    size = -(-count // sharers)
+    filled = images[:, np.minimum(np.arange(sharers * size), count - 1)]
+    return lax.dynamic_slice_in_dim(filled, lax.axis_index(IMAGES) * size, size, axis=1)
+
+
+def of_all_images(own: Array, count: int) -> Array:
+    """Put together what each device computed of its images, [k, ceil(n / s), ...] to [k, n, ...].
+
+    Every device has all of it, and goes on with it as the others do: gradients are to be taken
+    through `mean_over_sharers`.
+    """
+    if _sharers() == 1:
+        return own
+    return lax.all_gather(own, IMAGES, axis=1, tiled=True)[:, :count]
+
+
+def mean_over_sharers(grads: Tree) -> Tree:
+    """Gradients from those that each device has.
+
+    The gradient of `of_all_images` adds up what s devices say, who all say the same; so a device
+    has s times the part of its own images, and the mean is the whole.
+    """
+    return grads if _sharers() == 1 else lax.pmean(grads, IMAGES)
 
 
 def place(tree: Tree, mesh: Mesh, axis: str | None = None) -> Tree:
@@ -208,19 +277,21 @@ def map_blocks(
     shared: Tree,
     *,
     size: int | None,
-    axis: str,
+    axis: str | tuple[str, ...],
 ) -> Tree:
     """function(block of mapped, shared) over a leading axis, results put together again.
 
     mapped: arrays [n, ...]; function takes and returns arrays with a leading axis of at most
-    `size`. Spread over the ambient mesh if it has this axis. What does not divide is filled up
-    with repeats of the last entry, whose results are dropped. size None: one block of all, which
-    is not spread.
+    `size`. Spread over the ambient mesh if it has this axis (those that it has of several). What
+    does not divide is filled up with repeats of the last entry, whose results are dropped. size
+    None: one block of all, which is not spread.
     """
     count = len(jax.tree.leaves(mapped)[0])
     if size is None:
         return function(mapped, shared)
-    devices = jax.sharding.get_abstract_mesh().shape.get(axis, 1)
+    sizes = jax.sharding.get_abstract_mesh().shape
+    axes = tuple(name for name in ([axis] if isinstance(axis, str) else axis) if name in sizes)
+    devices = math.prod(sizes[name] for name in axes)
     blocks, size = shares(count, devices, size)
     filled = np.minimum(np.arange(devices * blocks * size), count - 1)
     if len(filled) > count:
@@ -234,7 +305,7 @@ def map_blocks(
         return jax.tree.map(lambda x: x.reshape(blocks * size, *x.shape[2:]), outputs)
 
     if devices > 1:
-        along, whole = PartitionSpec(axis), PartitionSpec()
+        along, whole = PartitionSpec(axes), PartitionSpec()
         # Nothing is reduced over devices, so there is no need to track what varies over them.
         run = jax.shard_map(run, in_specs=(along, whole), out_specs=along, check_vma=False)
     return jax.tree.map(lambda x: x[:count], run(mapped, shared))
@@ -277,7 +348,7 @@ def over_networks(
     mapped: Tree,
     shared: Tree,
     *,
-    axis: str = NETWORKS,
+    axis: str | tuple[str, ...] = NETWORKS,
 ) -> Tree:
     """function(one network's part, shared) for stacked networks, as the backend likes it.
 

@@ -88,7 +88,14 @@ class Run:
 
     @contextlib.contextmanager
     def working(
-        self, name: str, total: int, axis: str, *, count: int | None = None, done: int = 0
+        self,
+        name: str,
+        total: int,
+        axis: str,
+        *,
+        count: int | None = None,
+        shared: int = 1,
+        done: int = 0,
     ) -> Iterator["Session"]:
         """Use the devices, listen to stop signals and show progress, while the body runs.
 
@@ -97,11 +104,12 @@ class Run:
           total: steps in all.
           axis: of the mesh, `parallel.CLASSES` or `parallel.NETWORKS`.
           count: pieces of work along that axis, which bounds the devices (None: no bound).
+          shared: how many devices share the images of each class.
           done: steps that are done already.
         """
         devices = self.devices if count is None else parallel.devices_for(count, self.devices)
         with (
-            parallel.use(axis, devices) as mesh,
+            parallel.use(axis, devices, shared=shared) as mesh,
             stop_on_signals() as stop,
             Progress(name, total, start=done, enabled=self.progress) as bar,
         ):

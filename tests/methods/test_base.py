@@ -79,8 +79,8 @@ def test_real_and_synthetic_images_share_the_augmentation(train):
     syn = jax.jit(lambda x: base.synthetic(config(), base.UNIT, keys, x, classes, context))(
         raw / 255
     )
-    np.testing.assert_allclose(real, syn, atol=1e-5)
-    assert not np.allclose(real, sampling.normalise(raw, context.mean, context.std))
+    np.testing.assert_allclose(real.images, syn.images, atol=1e-5)
+    assert not np.allclose(real.images, sampling.normalise(raw, context.mean, context.std))
 
 
 def test_batches_do_not_depend_on_the_block_of_classes(train):
@@ -90,12 +90,12 @@ def test_batches_do_not_depend_on_the_block_of_classes(train):
     few = config(factor=2, batch_syn=3)
     synthetic = jax.jit(lambda *own: base.synthetic(few, base.UNIT, same(key), *own, context))
     drawn = jax.jit(lambda classes: base.real_batch(config(), same(key), step, classes, context))
-    together, every = synthetic(pixels, jnp.arange(3)), drawn(jnp.arange(3))
+    together, every = synthetic(pixels, jnp.arange(3)).images, drawn(jnp.arange(3)).images
     assert together.shape == (3, 3, 28, 28, 1)
     for label in range(3):
         own, number = pixels[label : label + 1], jnp.array([label])
-        np.testing.assert_allclose(synthetic(own, number)[0], together[label], atol=1e-6)
-        np.testing.assert_allclose(drawn(number)[0], every[label], atol=1e-6)
+        np.testing.assert_allclose(synthetic(own, number).images[0], together[label], atol=1e-6)
+        np.testing.assert_allclose(drawn(number).images[0], every[label], atol=1e-6)
 
 
 def test_subset_of_decoded_images_has_no_repeats(train):
@@ -103,7 +103,7 @@ def test_subset_of_decoded_images_has_no_repeats(train):
     key = jax.random.key(0)
     pixels = jax.random.uniform(key, (1, 6, 28, 28, 1))
     few = config(batch_syn=4, augmentation="")
-    taken = base.synthetic(few, base.UNIT, same(key), pixels, jnp.array([0]), context)[0]
+    taken = base.synthetic(few, base.UNIT, same(key), pixels, jnp.array([0]), context).images[0]
     whole = sampling.normalise(pixels[0], context.mean, context.std)
     found = [int(np.argmin(np.abs(whole - image).sum((1, 2, 3)))) for image in taken]
     assert len(set(found)) == 4
@@ -117,10 +117,10 @@ def test_decoding_happens_in_unit_space(train):
     stored = base.NORMALISED.enter(units, context)
     key = jax.random.key(0)
     plain = config(factor=2, augmentation="")
-    images = base.synthetic(plain, base.NORMALISED, same(key), stored, jnp.array([0]), context)
+    made = base.synthetic(plain, base.NORMALISED, same(key), stored, jnp.array([0]), context)
     decoded = multiformation.decode(units[0], 2)
     expected = sampling.normalise(decoded, context.mean, context.std)
-    np.testing.assert_allclose(images[0], expected, atol=1e-5)
+    np.testing.assert_allclose(made.images[0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("space", [base.UNIT, base.NORMALISED])

@@ -181,34 +181,104 @@ def test_devices_that_are_not_there():
         pass
 
 
-@pytest.mark.parametrize(("classes", "share"), [(10, 1.6), (100, 1.04), (200, 1.0)])
-def test_eight_devices_have_even_work(classes, share):
-    """The largest device's share of the mean: at most 1.1 from 100 classes on; of ten classes five
-    devices have two each."""
-    blocks, size = parallel.shares(classes, 8, 1)
-    assert blocks * size / (classes / 8) == share
+@pytest.mark.parametrize(
+    ("classes", "devices", "shared"),
+    [
+        (10, 8, 4),
+        (100, 8, 1),
+        (200, 8, 1),
+        (10, 2, 1),
+        (3, 2, 2),
+        (10, 4, 2),
+        (10, 6, 3),
+        (7, 1, 1),
+    ],
+)
+def test_all_devices_have_even_work(classes, devices, shared):
+    """The largest device's share of the mean is at most 1.1."""
+    assert parallel.sharing(classes, 128, devices) == shared
+    blocks, size = parallel.shares(classes, devices // shared, 1)
+    images = -(-128 // shared)
+    assert blocks * size * images / (classes * 128 / devices) <= 1.1
+
+
+def test_few_images_are_not_shared():
+    """A device has four at least; and what comes nearest to even work is taken."""
+    assert parallel.sharing(10, 7, 8) == 1
+    assert parallel.sharing(10, 8, 8) == 2
+
+
+SHARED = """
+import sys
+import jax, numpy as np
+from dancejax import condensation, data, interpolate, methods, networks
+from dancejax.methods.base import ExpertPool
+from dancejax.runs import parallel
+train = data.subset(data.load("fashion_mnist_mini"), 12, seed=0)
+shape = train.image_shape
+# Without ReLU, over whose edges rounding takes an image.
+network = networks.create("convnet", 10, shape, width=4, depth=2, activation="swish")
+made = [networks.init(network, jax.random.key(i), shape) for i in range(4)]
+pool = ExpertPool(interpolate.stack(made[:2]), interpolate.stack(made[2:]))
+options = {"queue_size": 2, "train_batch": 8, "train_steps": 1} if sys.argv[1] == "idm" else {}
+method = methods.create(sys.argv[1], network, batch_real=10, **options)
+found = []
+for devices, shared in ((1, 1), (8, 4), (8, 8)):
+    method, state, context = condensation.start(method, train, ipc=3, experts=pool)
+    first = np.asarray(method.pixels(state, context))
+    with parallel.use(parallel.CLASSES, devices, shared=shared) as mesh:
+        state, context = parallel.place((state, context), mesh)
+        update = condensation.compile_step(method, state, context, mesh)
+        for _ in range(3):
+            state, metrics = update(state, context)
+        found.append(parallel.fetch((method.pixels(state, context), metrics)))
+    moved = np.abs(found[0][0] - first).max()
+    assert moved > 1e-3, moved
+    for a, b in zip(*map(jax.tree.leaves, (found[0], found[-1])), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3 * moved)
+print(mesh.axis_names)
+"""
+
+
+def on_eight_devices(program: str, *words: str) -> str:
+    """What a program prints on eight forced host devices."""
+    flags = "--xla_force_host_platform_device_count=8"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], cwd=Path(__file__).parents[2], check=False,
+        capture_output=True, text=True,
+        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["dm", "idm", "m3d", "dance", "ncfm"])
+def test_devices_that_share_images_give_what_one_gives(method):
+    """Ten images on four devices, three of them filled up, and on eight."""
+    assert "images" in on_eight_devices(SHARED, method)
 
 
 OWNERS = """
 import jax, jax.numpy as jnp, numpy as np
 from dancejax.runs import parallel
 for classes in (10, 100, 200):
-    with parallel.use(parallel.CLASSES) as mesh:
-        own = lambda x, _: jnp.full_like(x, jax.lax.axis_index(parallel.CLASSES))
-        shared = lambda x: parallel.map_blocks(own, x, None, size=1, axis=parallel.CLASSES)
-        spread = jax.jit(shared)
-        print(*np.bincount(np.asarray(spread(jnp.zeros(classes, jnp.int32))), minlength=8))
+    shared = parallel.sharing(classes, 128)
+    with parallel.use(parallel.CLASSES, shared=shared) as mesh:
+
+        def own(x, _):
+            part = parallel.own_images(jnp.ones((len(x), 128)))
+            number = jax.lax.axis_index(mesh.axis_names)
+            images = jnp.zeros((len(x), 8)).at[:, number].set(part.sum(1))
+            return images if shared == 1 else jax.lax.psum(images, parallel.IMAGES)
+
+        spread = lambda x: parallel.map_blocks(own, x, None, size=1, axis=parallel.CLASSES)
+        print(*np.asarray(jax.jit(spread)(jnp.zeros(classes))).sum(0).astype(int))
 """
 
 
 @pytest.mark.slow
-def test_eight_devices_share_classes():
-    """What devices in fact compute: the classes of each, for 10, 100 and 200."""
-    flags = "--xla_force_host_platform_device_count=8"
-    done = subprocess.run(
-        [sys.executable, "-c", OWNERS], cwd=Path(__file__).parents[2], check=True,
-        capture_output=True, text=True,
-        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-    )  # fmt: skip
-    found = [list(map(int, line.split())) for line in done.stdout.splitlines()]
-    assert found == [[2] * 5 + [0] * 3, [13] * 7 + [9], [25] * 8]
+def test_eight_devices_share_classes_and_images():
+    """What devices in fact compute: the images of each, for 10, 100 and 200 classes of 128."""
+    found = [list(map(int, line.split())) for line in on_eight_devices(OWNERS).splitlines()]
+    assert found == [[160] * 8, [13 * 128] * 7 + [9 * 128], [25 * 128] * 8]
