@@ -456,9 +456,9 @@ def check_report(launch, sweep) -> None:
 def test_demo(launch, tmp_path):
     done = launch(
         "demo", f"--workdir={tmp_path}", "--width=4", "--ipc=1", "--experts=1",
-        "--expert_epochs=1", "--steps=2", "--repeats=1", "--epochs=1", "--whole_epochs=1",
+        "--expert_epochs=1", "--steps=2", "--repeats=1", "--epochs=1",
     )  # fmt: skip
-    assert "| random, 1 per class | 1 |" in done.stdout and "| DANCE, 1 per class" in done.stdout
+    assert "| random, 1 per class | 1, 1 |" in done.stdout and "| DANCE, 1 per class" in done.stdout
     assert "all, 600 per class" in (tmp_path / "report.md").read_text()
     check_picture(tmp_path / "condensed" / "preview.png")
 
