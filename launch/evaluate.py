@@ -134,6 +134,10 @@ def main() -> None:
         f"accuracy {accuracy} (last epoch, {result.repeats} networks); best over epochs, "
         f"chosen on the test set: {result.best_over_epochs_mean:.2f} %"
     )
+    known = {name: mean for name, mean in result.accuracy_by_class.items() if mean is not None}
+    if known:
+        low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
+        common.say(f"by class from {known[low]:.1f} % ({low}) to {known[high]:.1f} % ({high})")
 
 
 if __name__ == "__main__":

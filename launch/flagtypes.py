@@ -169,6 +169,25 @@ def define_networks(name: str, default: str, help_text: str) -> None:
     _define(name, [default], help_text, convert_all, "comma separated list of networks")
 
 
+class _OneNetwork(flags.EnumParser):
+    """The name of a network, where other programs take several."""
+
+    def parse(self, argument: str) -> str:
+        if "," in argument:
+            raise ValueError(
+                "one network is taken here; launch.pretrain and launch.condense take several, in "
+                "turns, and launch.cross evaluates on several"
+            )
+        return str(super().parse(argument))
+
+
+def define_network(name: str, default: str, choices: Sequence[str], help_text: str) -> None:
+    """A flag for the name of one network."""
+    flag = flags.EnumFlag(name, default, help_text, list(choices))
+    flag.parser = _OneNetwork(list(choices))
+    flags.DEFINE_flag(flag)
+
+
 def define_number(
     name: str,
     default: float | None,

@@ -154,11 +154,6 @@ def parse(argv: list[str]) -> list[str]:
 def _meant(text: str) -> str:
     """Which of a flag's values was meant, where absl's error lists them."""
     found = re.search(r"--\w+=(.*): value should be one of <(.+)>", text)
-    if found and text.startswith("flag --network=") and "," in found[1]:
-        return (
-            " One network is taken here; launch.pretrain and launch.condense take several, in "
-            "turns, and launch.cross evaluates on several."
-        )
     return meant(found[1], found[2].split("|")) if found else ""
 
 

@@ -151,7 +151,7 @@ def define_network(*, turns: bool = False) -> None:
             "their own: convnet,resnet10:width=16 (NAME:OPTION=VALUE; flags hold for all)",
         )
     else:
-        flags.DEFINE_enum("network", "convnet", list(registries.NETWORKS), "the network")
+        flagtypes.define_network("network", "convnet", list(registries.NETWORKS), "the network")
     flags.DEFINE_integer(
         "width",
         None,

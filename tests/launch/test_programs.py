@@ -92,8 +92,9 @@ def test_networks_in_turns(launch, dataset, tmp_path):
         f"--workdir={tmp_path / 'evaluation'}",
     )  # fmt: skip
     assert "made on convnet + convnet in turns; evaluated on convnet of width 4" in done.stderr
+    assert "by class from" in done.stderr
     refused = launch("sweep", dataset, nets, f"--workdir={tmp_path / 'sweep'}", status=2)
-    assert "One network is taken here" in refused.stderr
+    assert "one network is taken here" in refused.stderr
 
 
 @pytest.fixture(scope="module")

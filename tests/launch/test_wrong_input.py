@@ -206,6 +206,7 @@ TABLE = [
     (but(CONDENSE, ipc="1", coordinator="a:1", num_processes="2", process_id="2"), "process_id"),
     (but(CONDENSE, ipc="1", devices="999"), "999 devices"),
     (["demo", "--workdir={work}", "--ipc=5000"], "fewer than the 5000"),
+    (["evaluate", "--condensed={work}", "--network=convnet,alexnet"], "one network"),
 ]  # fmt: skip
 
 
