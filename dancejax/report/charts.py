@@ -22,6 +22,12 @@ SHAPES = (
 )
 
 
+def look(number: int) -> tuple[str, str]:
+    """The class of a colour and the path of a marker: others for each of the first 64 numbers."""
+    turn = number // COLOURS
+    return f"c{number % COLOURS}", SHAPES[(number + turn) % len(SHAPES)]
+
+
 class Point(NamedTuple):
     """A place in a diagram; spread: half the length of its error bar."""
 
@@ -48,9 +54,9 @@ class Series(NamedTuple):
     markers: bool = True
 
     @property
-    def colour(self) -> str:
-        """The class of its colour."""
-        return f"c{self.number % COLOURS}"
+    def look(self) -> tuple[str, str]:
+        """Its colour and marker."""
+        return look(self.number)
 
 
 class Mark(NamedTuple):
@@ -149,8 +155,8 @@ def _line(series: Series, across: Callable[[float], float], up: Callable[[float]
         Mark(across(p.x), up(p.y), up(p.y - p.spread), up(p.y + p.spread), _words(series.name, p))
         for p in (kept if series.markers else [])
     )
-    shape = SHAPES[series.number % len(SHAPES)] if series.markers else ""
-    return Line(series.name, path, series.colour, shape, series.hollow, marks)
+    colour, shape = series.look
+    return Line(series.name, path, colour, shape if series.markers else "", series.hollow, marks)
 
 
 def _words(name: str, point: Point) -> str:

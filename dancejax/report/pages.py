@@ -135,7 +135,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["pm"] = lambda text: str(text).replace(" +- ", " \u00b1 ")
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
     environment.filters["figure"] = tables.figure
-    environment.globals |= {"shapes": charts.SHAPES, "over": tables.deviation_over}
+    environment.globals |= {"look": charts.look, "over": tables.deviation_over}
     return environment
 
 

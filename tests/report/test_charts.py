@@ -41,3 +41,9 @@ def test_long_curves_are_thinned_out_and_keep_their_ends():
     whole = charts.chart("t", [Series("a", points[::10_000], 0)], xlabel="x", ylabel="y")
     ends = whole.lines[0].path[1:].split("L")
     assert [places[0], places[-1]] == ends
+
+
+def test_sixty_four_series_look_different():
+    looks = [charts.look(number) for number in range(64)]
+    assert len(set(looks)) == 64
+    assert len({colour for colour, _ in looks[:8]}) == len({shape for _, shape in looks[:8]}) == 8
