@@ -270,6 +270,7 @@ class _Condensing:
         return self.artifact(state, context)
 
     def _compiled(self, state: State, context: Context, mesh: Mesh) -> Any:
+        backend.return_memory()  # of what loading took, before compiling takes more
         began = time.monotonic()
         update = compile_step(self.method, state, context, mesh, class_chunk=self.run.class_chunk)
         backend.return_memory()

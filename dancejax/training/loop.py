@@ -189,6 +189,7 @@ def train(job: Job, missing: list[int], observer: Observer, run: Run) -> None:
     total, count = job.count * job.steps, job.count
     with run.working(job.name, total, parallel.NETWORKS, count=count, done=done) as session:
         data = place(job.data, session)
+        backend.return_memory()  # of what loading took, before compiling takes more
         for members in teams(missing, folder, team_size(job, run.networks_at_once)):
             team = init_team(job, members, session.mesh)
             _TeamTraining(job, team, session).run(data, observer, done)
