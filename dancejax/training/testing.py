@@ -22,9 +22,10 @@ Array = jax.Array
 def predict(
     variables: networks.Variables, data: TrainData, *, network: nn.Module, block: int = 256
 ) -> tuple[Array, Array]:
-    """(logits [n, C], features [n, d]) of all images in inference mode, in blocks."""
+    """(logits [n, C], features [n, d]) of all images in inference mode, in blocks of at most so
+    many that suit the backend."""
     count = data.images.shape[0]
-    block = min(block, count)
+    block = networks.images_per_block(network, min(block, count), data.images.shape[1:])
     padding = [(0, -count % block)] + [(0, 0)] * 3
     blocks = jnp.pad(data.images, padding).reshape(-1, block, *data.images.shape[1:])
 
