@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from dancejax import evaluation, networks
-from dancejax.applications import assess
+from dancejax.applications import assess, dd_ranking
+from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
 from dancejax.training import protocols
 
@@ -34,7 +35,7 @@ FLAGS = flags.FLAGS
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is evaluated, and how; condensed, kept and other_data are flags."""
+    """What is evaluated, and how; the last five are flags."""
 
     data: DataSettings
     network: NetworkSettings
@@ -42,12 +43,16 @@ class Settings:
     condensed: Path | None
     kept: Path | None
     other_data: bool
+    dd_ranking: bool
+    dd_ranking_python: str
 
 
 def read() -> tuple[Settings, settings.Work]:
     work = settings.work()
     if FLAGS.kept and FLAGS.condensed:
         raise UserError("--kept and --condensed exclude each other; give one of them.")
+    if FLAGS.dd_ranking and not FLAGS.condensed:
+        raise UserError("DD-Ranking scores one condensed set; give --condensed with --dd_ranking.")
     given = Settings(
         settings.data(),
         settings.network(),
@@ -55,6 +60,8 @@ def read() -> tuple[Settings, settings.Work]:
         FLAGS.condensed,
         FLAGS.kept,
         FLAGS.other_data,
+        FLAGS.dd_ranking,
+        FLAGS.dd_ranking_python,
     )
     return given, work
 
@@ -117,6 +124,19 @@ def words(network: nn.Module) -> str:
     return f"{about['name']} of width {about['width']}" if "width" in about else about["name"]
 
 
+def rank(made: CondensedSet, given: Settings, how: dd_ranking.Settings, folder: Path) -> None:
+    """Say DD-Ranking's scores of a set."""
+    data = given.data.like(made)
+    train, test = data.load("train"), data.load("test")
+    found = dd_ranking.score(made, train, test, how, folder=folder, say=common.say)
+    common.show(found)
+    common.say(
+        f"DD-Ranking: hard label recovery {found['hard_label_recovery_mean']:.2f}, improvement "
+        f"over random {found['improvement_over_random_mean']:.2f}, label-robust score "
+        f"{found['label_robust_score_mean']:.2f} %; by accuracies chosen on the test set"
+    )
+
+
 def main() -> None:
     given, work = read()
     if given.kept:
@@ -124,7 +144,12 @@ def main() -> None:
         return
     tested, how = tested_of(given)
     assess.check(tested.train, tested.test, how)
-    name, _ = how.training(tested.method, tested.test, **protocols.size_of(tested.train))
+    name, config = how.training(tested.method, tested.test, **protocols.size_of(tested.train))
+    scoring = dd_ranking.Settings(
+        how.networks, config.epochs, config.batch_size, given.dd_ranking_python
+    )
+    if given.dd_ranking:
+        dd_ranking.check(tested.train, scoring)
     common.start(work, {"protocol": name})
     found = assess.assess(tested, how, seed=work.seed, run=work.run)
     common.show(found.to_dict())
@@ -138,6 +163,8 @@ def main() -> None:
     if known:
         low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
         common.say(f"by class from {known[low]:.1f} % ({low}) to {known[high]:.1f} % ({high})")
+    if given.dd_ranking and isinstance(tested.train, CondensedSet):
+        rank(tested.train, given, scoring, work.folder / "dd_ranking")
 
 
 if __name__ == "__main__":
@@ -154,4 +181,16 @@ if __name__ == "__main__":
     settings.define_placement()
     settings.define_evaluation(10, "networks to train", test_points=10)
     settings.define_other_data()
+    flags.DEFINE_bool(
+        "dd_ranking",
+        False,
+        "DD-Ranking's label-robust score of --condensed, too, by its package, which trains "
+        "networks of its own on the set, on random images and on all; CIFAR-10 and CIFAR-100",
+    )
+    flags.DEFINE_string(
+        "dd_ranking_python",
+        "",
+        "Python that has the package ddranking (default: the one that runs this), since it asks "
+        "for an older NumPy than JAX does",
+    )
     common.run(main)
