@@ -1,6 +1,7 @@
 """Times everything that takes time, and writes a table and JSON.
 
     python -m benchmarks --only=torch,train           # beside plain PyTorch (pip install torch)
+    python -m benchmarks --only=parts --widths=32,128  # a training step by part, on one core
     python -m benchmarks --against=HEAD~1             # exit status 1 where it is 5 % slower
     python -m benchmarks --only=steps --classes=10,100,200 --ipcs=1,10,50 --width=32 --batch=64
 
@@ -26,7 +27,7 @@ from benchmarks import against, workers
 from benchmarks.turns import Worker, in_turns
 
 FLAGS = flags.FLAGS
-SUITES = ("steps", "torch", "train", "pieces", "loop", "stream")
+SUITES = ("steps", "torch", "train", "pieces", "parts", "loop", "stream")
 flags.DEFINE_list("only", list(SUITES), f"some of {', '.join(SUITES)}")
 flags.DEFINE_list("methods", ["dm", "idm", "m3d", "dance"], "for steps")
 flags.DEFINE_list("classes", ["10"], "for steps")
@@ -191,6 +192,24 @@ def pieces() -> list[dict[str, Any]]:
     for name in ("decode", "augment", "augment_all"):
         specs[name] = {"kind": "piece", "piece": name, "side": FLAGS.side, "images": 100}
     return compare(specs)
+
+
+def parts() -> list[dict[str, Any]]:
+    """A step of training by part, beside the core's peaks: a Markdown table for each width."""
+    from benchmarks import parts as module
+
+    results = []
+    core = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    for width in numbers(FLAGS.widths):
+        done = subprocess.run(
+            [sys.executable, "-m", module.__name__, str(width), str(FLAGS.rounds)],
+            check=True, stdout=subprocess.PIPE, text=True,
+            preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, [core]),
+        )  # fmt: skip
+        found = json.loads(done.stdout.splitlines()[-1])
+        print(f"\nWidth {width}\n", *module.table(found), sep="\n", flush=True)
+        results += [{"width": width, **line} for line in found]
+    return results
 
 
 def loop() -> list[dict[str, Any]]:

@@ -27,8 +27,8 @@ def test_operations_of_a_step_are_counted():
 def test_benchmarks_write_what_they_measure(tmp_path):
     subprocess.run(
         [
-            sys.executable, "-m", "benchmarks", "--only=pieces,steps,loop,stream", "--widths=4",
-            "--batch=4", "--ipcs=1", "--rounds=1", "--methods=dm,dance", "--side=16",
+            sys.executable, "-m", "benchmarks", "--only=pieces,parts,steps,loop,stream",
+            "--widths=4", "--batch=4", "--ipcs=1", "--rounds=1", "--methods=dm,dance", "--side=16",
             f"--json={tmp_path / 'out.json'}",
         ],
         cwd=ROOT, check=True, capture_output=True,
@@ -37,6 +37,11 @@ def test_benchmarks_write_what_they_measure(tmp_path):
     names = [line["name"] for line in found["steps"]]
     assert names == ["dm C=10 IPC=1 w=4 float32", "dance C=10 IPC=1 w=4 float32"]
     assert all(line["median_s"] > 0 and line["compile_s"] > 0 for line in found["steps"])
+    measured = {line["name"]: line["cpu_s"] for line in found["parts"]}
+    assert {"step", "testing", "CutMix", "norm 2 back", "convolution 3 input gradient"} <= {
+        *measured
+    }
+    assert min(measured.values()) > 0 and measured["step"] > measured["convolution 2 forward"]
     assert [line["name"] for line in found["pieces"]] == [
         "matmul 2048 float32", "decode", "augment", "augment_all",
     ]  # fmt: skip

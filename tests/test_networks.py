@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -141,6 +142,24 @@ def test_uniform_initialisation_is_the_published_one():
     params = networks.init(lecun, jax.random.key(0), (32, 32, 3))["params"]
     np.testing.assert_allclose(params["conv1"]["kernel"].var(), 1 / 576, rtol=0.1)
     np.testing.assert_array_equal(params["conv1"]["bias"], 0)
+
+
+@pytest.mark.parametrize("channels", [3, 64])
+@pytest.mark.parametrize("window", [2, 3])
+def test_average_pooling_and_its_gradient_are_xlas_to_the_bit(channels, window):
+    """Odd rests too, and what comes before it, which XLA fuses with the gradient."""
+    keys = jax.random.split(jax.random.key(0))
+    x = jax.random.normal(keys[0], (2, 7, 8, channels))
+    sizes = (window, window)
+    g = jax.random.normal(keys[1], (2, 7 // window, 8 // window, channels))
+    found, expected = (
+        jax.jit(lambda x, g, f=f: (lambda y, back: (y, *back(g)))(*jax.vjp(f, x)))(x, g)
+        for f in (
+            lambda x: layers.pool(nn.relu(x), "avg", window),
+            lambda x: nn.avg_pool(nn.relu(x), sizes, strides=sizes),
+        )
+    )
+    chex.assert_trees_all_equal(found, expected)
 
 
 def test_max_pooling_is_xlas():

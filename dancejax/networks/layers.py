@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dancejax.networks.convolution import convolve
+from dancejax.runs import backend
 
 Array = jax.Array
 
@@ -145,8 +146,49 @@ def pool(x: Array, kind: str, window: int = 2) -> Array:
     """
     if kind == "none":
         return x
-    if kind == "avg":
-        return nn.avg_pool(x, (window, window), strides=(window, window))
     h, w = (side // window * window for side in x.shape[1:3])
+    if kind == "avg":
+        return average(x[:, :h, :w], window) if backend.is_cpu() else _average(x, window)
     rows = reduce(jnp.maximum, (x[:, i:h:window] for i in range(window)))
     return reduce(jnp.maximum, (rows[:, :, j:w:window] for j in range(window)))
+
+
+def _average(x: Array, window: int) -> Array:
+    return nn.avg_pool(x, (window, window), strides=(window, window))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def average(x: Array, window: int) -> Array:
+    """Average pooling with the gradient that XLA:CPU computes fast, to the same bits.
+
+    Each cotangent goes to all pixels of its window. XLA dilates it for that and adds up; as a
+    repetition that what comes before is fused with, it is three to eight times as fast.
+
+    Args:
+      x: [n, h, w, c], h and w multiples of window.
+      window: side, in pixels.
+
+    Returns:
+      [n, h // window, w // window, c].
+    """
+    return _average(x, window)
+
+
+def _average_forward(x: Array, window: int) -> tuple[Array, None]:
+    return _average(x, window), None
+
+
+def _average_backward(window: int, _: None, g: Array) -> tuple[Array]:
+    n, h, w, c = g.shape
+    shared = g / window**2
+    if c < 64:  # short rows of channels: loops over whole rows of pixels are faster
+        row = jnp.concatenate([shared] * window, -1).reshape(n, h, 1, w * window * c)
+        # Fused into what follows, the repetition would be computed for each pixel by itself.
+        row = jax.lax.optimization_barrier(row)
+        repeated = jnp.broadcast_to(row, (n, h, window, w * window * c))
+    else:
+        repeated = jnp.broadcast_to(shared[:, :, None, :, None], (n, h, window, w, window, c))
+    return (repeated.reshape(n, h * window, w * window, c),)
+
+
+average.defvjp(_average_forward, _average_backward)
