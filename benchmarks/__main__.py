@@ -27,7 +27,7 @@ from benchmarks import against, workers
 from benchmarks.turns import Worker, in_turns
 
 FLAGS = flags.FLAGS
-SUITES = ("steps", "torch", "train", "pieces", "parts", "loop", "stream")
+SUITES = ("steps", "torch", "train", "pieces", "parts", "start", "loop", "stream")
 flags.DEFINE_list("only", list(SUITES), f"some of {', '.join(SUITES)}")
 flags.DEFINE_list("methods", ["dm", "idm", "m3d", "dance"], "for steps")
 flags.DEFINE_list("classes", ["10"], "for steps")
@@ -210,6 +210,15 @@ def parts() -> list[dict[str, Any]]:
         print(f"\nWidth {width}\n", *module.table(found), sep="\n", flush=True)
         results += [{"width": width, **line} for line in found]
     return results
+
+
+def start() -> list[dict[str, Any]]:
+    """The shortest run of every program, with an empty cache and a warm one."""
+    from benchmarks import start as module
+
+    found = module.measure()
+    print("", *module.table(found), sep="\n", flush=True)
+    return found
 
 
 def loop() -> list[dict[str, Any]]:
