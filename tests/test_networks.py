@@ -12,7 +12,7 @@ from jax import lax
 
 from dancejax import condensation, condensed, evaluation, methods, networks
 from dancejax.errors import UserError
-from dancejax.networks import convolution, layers, winograd
+from dancejax.networks import blocks, convolution, layers, winograd
 from dancejax.training import experts, protocols
 
 
@@ -330,3 +330,28 @@ def test_batch_statistics_are_found_by_what_a_network_holds(train):
     assert networks.images_per_block(Own(3), 10**6, train.image_shape) == 10**6
     assert not networks.uses_batch_statistics(networks.create("convnet", train), train.image_shape)
     assert "0x" not in networks.identity(Own(3))["module"]
+
+
+@pytest.mark.parametrize("name", ["convnet", "resnet10"])
+def test_what_a_gradient_of_blocks_keeps_changes_no_bit_of_it(name, monkeypatch):
+    network = networks.create(name, 3, (8, 8, 3), width=8, norm="instance")
+    variables = networks.init(network, jax.random.key(0), (8, 8, 3))
+    images = jax.random.normal(jax.random.key(1), (6, 8, 8, 3))
+    monkeypatch.setattr(blocks, "images_per_block", lambda *_: 2)
+
+    def gradient(images):
+        def loss(images):
+            logits, features = networks.forward_in_blocks(network, variables, images)
+            return jnp.sum(logits**2) + jnp.sum(features.mean(0) ** 2)
+
+        return jax.grad(loss)(images)
+
+    found, convolutions = [], []
+    for kept in (blocks._KEPT_BYTES, 0):
+        monkeypatch.setattr(blocks, "_KEPT_BYTES", kept)
+        jax.clear_caches()
+        traced = jax.jit(gradient).trace(images)
+        convolutions.append(str(traced.jaxpr).count("conv_general_dilated"))
+        found.append(traced.lower().compile()(images))
+    np.testing.assert_array_equal(*found)
+    assert convolutions[0] < convolutions[1]

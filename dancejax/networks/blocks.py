@@ -1,6 +1,7 @@
 """Images through a network in blocks that suit the backend and the network."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dancejax.networks.calls import Outputs, Variables, forward
+from dancejax.networks.layers import LATER, Conv
 from dancejax.runs import backend
 
 
@@ -23,13 +25,32 @@ def uses_batch_statistics(network: nn.Module, image_shape: tuple[int, ...]) -> b
 def activation_bytes(network: nn.Module, image_shape: tuple[int, ...]) -> tuple[int, int]:
     """Return the bytes of the layers' outputs for one image: (of all layers, of the largest)."""
 
+    return _captured_bytes(network, image_shape, True)
+
+
+def _captured_bytes(
+    network: nn.Module, image_shape: tuple[int, ...], which: Callable[[nn.Module, str], bool] | bool
+) -> tuple[int, int]:
+    """Bytes for one image of what some modules return: (of all, of the largest)."""
+
     def run(key: jax.Array, images: jax.Array) -> Any:
         variables = network.init(key, images)
-        return network.apply(variables, images, capture_intermediates=True, mutable=True)[1]
+        return network.apply(variables, images, capture_intermediates=which, mutable=True)[1]
 
     captured = jax.eval_shape(run, jax.random.key(0), jnp.zeros((1, *image_shape)))
-    sizes = [x.size * x.dtype.itemsize for x in jax.tree.leaves(captured["intermediates"])]
-    return sum(sizes), max(sizes)
+    found = jax.tree.leaves(captured.get("intermediates", {}))
+    sizes = [x.size * x.dtype.itemsize for x in found]
+    return sum(sizes), max(sizes, default=0)
+
+
+_KEPT_BYTES = 2**28
+"""At most so much of what convolutions find is kept for a gradient of blocks."""
+
+
+@functools.cache
+def _convolved_bytes(network: nn.Module, image_shape: tuple[int, ...]) -> int:
+    """Bytes of what all convolutions find for one image."""
+    return _captured_bytes(network, image_shape, lambda module, _: isinstance(module, Conv))[0]
 
 
 def images_per_block(network: nn.Module, count: int, image_shape: tuple[int, ...]) -> int:
@@ -45,7 +66,8 @@ def images_per_block(network: nn.Module, count: int, image_shape: tuple[int, ...
 def forward_in_blocks(network: nn.Module, variables: Variables, images: jax.Array) -> Outputs:
     """Call a network as `forward` does, in blocks of `images_per_block`.
 
-    A gradient computes each block again, so that memory is bounded by the block.
+    A gradient computes each block again, so that memory is bounded by the block, but for what
+    convolutions after the first one have found, where that is little.
 
     Args:
       network: the network.
@@ -61,5 +83,10 @@ def forward_in_blocks(network: nn.Module, variables: Variables, images: jax.Arra
         return forward(network, variables, images)
     padded = jnp.pad(images, [(0, -count % size), (0, 0), (0, 0), (0, 0)])
     blocks = padded.reshape(-1, size, *images.shape[1:])
-    outputs = jax.lax.map(jax.checkpoint(lambda b: forward(network, variables, b)), blocks)
+    names = [LATER] if count * _convolved_bytes(network, images.shape[1:]) <= _KEPT_BYTES else []
+    again = jax.checkpoint(
+        lambda block: forward(network, variables, block),
+        policy=jax.checkpoint_policies.save_only_these_names(*names),
+    )
+    outputs = jax.lax.map(again, blocks)
     return jax.tree.map(lambda x: x.reshape(-1, x.shape[-1])[:count], outputs)

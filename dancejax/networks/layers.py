@@ -7,12 +7,15 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from dancejax.networks.convolution import convolve
 from dancejax.runs import backend
 
 Array = jax.Array
 
+LATER = "later convolution"
+"""The name of what convolutions give after the first one, for `jax.checkpoint`."""
 INITIALIZERS = ("uniform", "lecun")
 NORMS = ("instance", "none", "batch", "layer", "group")
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -75,7 +78,7 @@ class Conv(nn.Module):
         if self.use_bias:
             bias = self.param("bias", bias_init(self.initializer, fan_in), (self.features,))
             y = y + bias.astype(self.dtype)
-        return y
+        return checkpoint_name(y, "first" if x.shape[-1] <= 4 else LATER)
 
 
 def dense(features: int, fan_in: int, init: str) -> nn.Dense:
