@@ -86,11 +86,18 @@ def test_every_module_has_a_room():
 def loaded_by(statement: str) -> set[str]:
     """Which of the modules that a light import does without are loaded by it."""
     heavy = ["orbax", "PIL", "tqdm", "absl", "matplotlib", "tensorflow_datasets", "sklearn"]
+    heavy += ["scipy.stats"]
     code = f"import sys\n{statement}\nprint(*[name for name in {heavy} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     return set(done.stdout.split())
+
+
+def test_jobs_load_what_draws_and_counts_when_they_do():
+    jobs = "own_folder, assess, pool, grid, cross, continual, nas, exporting"
+    loaded = loaded_by(f"from dancejax.applications import {jobs}")
+    assert not {"matplotlib", "sklearn", "scipy.stats"} & loaded
 
 
 def test_methods_are_light():

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from dancejax import names, runs
 from dancejax.report import papers
@@ -48,6 +47,8 @@ class Correlation(NamedTuple):
 
 def _rank_correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
     """Spearman's correlation along an axis, [..., n] and [..., n] -> [...]."""
+    from scipy import stats
+
     ranks = (stats.rankdata(values, axis=axis) for values in (x, y))
     return np.asarray(stats.pearsonr(*ranks, axis=axis).statistic)
 
@@ -67,6 +68,8 @@ def correlation(
     count = len(x)
     if count < LEAST or len(set(x)) < 2 or len(set(y)) < 2:
         return Correlation(None, None, None, count)
+    from scipy import stats
+
     value = float(stats.spearmanr(x, y).statistic)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.ConstantInputWarning)

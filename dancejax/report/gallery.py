@@ -3,11 +3,10 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from dancejax import interpolate, methods, names, runs, training
@@ -16,6 +15,9 @@ from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.training.experts import Experts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _AXES = {"pca": "first two principal components", "tsne": "t-SNE in two dimensions"}
 _COLOURS = (
@@ -167,7 +169,7 @@ def features_figure(
     embedding: str = "tsne",
     per_class: int = 100,
     seed: int = 0,
-) -> Figure:
+) -> "Figure":
     """Draw features of real images and of condensed sets under a network, in two dimensions.
 
     One diagram for each set, all in one embedding: small dots are real images, large outlined
@@ -187,6 +189,8 @@ def features_figure(
     """
     if embedding not in EMBEDDINGS:
         raise UserError(f"unknown embedding {embedding!r}; choose one of {', '.join(EMBEDDINGS)}.")
+    from matplotlib.figure import Figure
+
     rng = np.random.default_rng(seed)
     classes = np.sort(np.argsort(-dataset.class_counts, kind="stable")[:10])
     chosen = np.concatenate(
@@ -220,7 +224,7 @@ def features_figure(
     return figure
 
 
-def _legend(figure: Figure, axes: Any) -> None:
+def _legend(figure: "Figure", axes: Any) -> None:
     """Say below the diagrams which class has which colour and marker."""
     legend = figure.legend(
         *axes.get_legend_handles_labels(),
