@@ -117,11 +117,17 @@ def layers(width: int, block: int) -> Iterator[Part]:
         counted = {"times": times, "flops": 2.0 * block * side**2 * 9 * c_in * width}
         name = f"convolution {layer + 1}"
         yield part(f"{name} forward", lambda x, k: convolve(x, k, 1, 1), x, kernel, **counted)
-        by_kernel = back(lambda k, x=x: convolve(x, k, 1, 1))
-        yield part(f"{name} kernel gradient", by_kernel, y, kernel, **counted)
+
+        def by_kernel(g: Any, k: Any, x: Any) -> Any:
+            return jax.vjp(lambda k: convolve(x, k, 1, 1), k)[1](g)
+
+        yield part(f"{name} kernel gradient", by_kernel, y, kernel, x, **counted)
         if layer:
-            by_input = back(lambda x, k=kernel: convolve(x, k, 1, 1))
-            yield part(f"{name} input gradient", by_input, y, x, **counted)
+
+            def by_input(g: Any, x: Any, k: Any) -> Any:
+                return jax.vjp(lambda x: convolve(x, k, 1, 1), x)[1](g)
+
+            yield part(f"{name} input gradient", by_input, y, x, kernel, **counted)
         norm = Norm()
         variables = norm.init(keys[0], y, True)
 

@@ -63,6 +63,8 @@ def read() -> tuple[Settings, settings.Work]:
         FLAGS.dd_ranking,
         FLAGS.dd_ranking_python,
     )
+    if FLAGS.dd_ranking_python and not FLAGS.dd_ranking:
+        raise UserError("--dd_ranking_python is for --dd_ranking; give that, too.")
     return given, work
 
 
@@ -124,6 +126,18 @@ def words(network: nn.Module) -> str:
     return f"{about['name']} of width {about['width']}" if "width" in about else about["name"]
 
 
+def scores_of(given: Settings) -> dd_ranking.Settings:
+    """How DD-Ranking's networks are trained: by hand, else as its package has it."""
+    hand = given.evaluation
+    asked = {"repeats": hand.repeats, "epochs": hand.epochs, "batch_size": hand.batch_size}
+    python = given.dd_ranking_python
+    if python.startswith("~"):
+        python = str(Path(python).expanduser())
+    return dd_ranking.Settings(
+        **{name: value for name, value in asked.items() if value is not None}, python=python
+    )
+
+
 def rank(made: CondensedSet, given: Settings, how: dd_ranking.Settings, folder: Path) -> None:
     """Say DD-Ranking's scores of a set."""
     data = given.data.like(made)
@@ -144,12 +158,10 @@ def main() -> None:
         return
     tested, how = tested_of(given)
     assess.check(tested.train, tested.test, how)
-    name, config = how.training(tested.method, tested.test, **protocols.size_of(tested.train))
-    scoring = dd_ranking.Settings(
-        how.networks, config.epochs, config.batch_size, given.dd_ranking_python
-    )
+    name, _ = how.training(tested.method, tested.test, **protocols.size_of(tested.train))
+    scoring = scores_of(given)
     if given.dd_ranking:
-        dd_ranking.check(tested.train, scoring)
+        dd_ranking.check(tested.train, tested.test, scoring)
     common.start(work, {"protocol": name})
     found = assess.assess(tested, how, seed=work.seed, run=work.run)
     common.show(found.to_dict())
@@ -184,8 +196,9 @@ if __name__ == "__main__":
     flags.DEFINE_bool(
         "dd_ranking",
         False,
-        "DD-Ranking's label-robust score of --condensed, too, by its package, which trains "
-        "networks of its own on the set, on random images and on all; CIFAR-10 and CIFAR-100",
+        "also compute DD-Ranking's label-robust score of --condensed with its package, which "
+        "trains networks of its own on the set, on random images and on all, by its own settings "
+        "where --repeats, --epochs and --batch_size are not given; CIFAR-10 and CIFAR-100",
     )
     flags.DEFINE_string(
         "dd_ranking_python",

@@ -25,6 +25,8 @@ TORCH = """
             class Dataset: pass
 """
 SCORER = """
+    import sys
+
     import numpy
 
     def get_dataset(*_): raise RuntimeError("it would download")
@@ -33,8 +35,8 @@ SCORER = """
     class LabelRobustScoreHard:
         def __init__(self, dataset, ipc, num_eval, num_epochs, eval_full_data, **rest):
             assert (dataset, ipc, num_epochs, eval_full_data) == ("CIFAR10", 1, 10, True)
+            assert num_eval == 1
             *_, self.train, self.test, _, self.labels, _ = get_dataset(dataset)
-            self.num_eval = num_eval
 
         def compute_metrics(self, image_tensor, hard_labels):
             assert image_tensor.shape == (40, 3, 8, 8) and image_tensor.dtype == numpy.float32
@@ -42,8 +44,9 @@ SCORER = """
             image, label = self.train[3]
             assert image.shape == (3, 8, 8) and self.labels[label] == label
             seen = [abs(image).max(), len(self.train), len(self.test)]
-            results = {"hard_label_recovery": [20.0, 10.0][: self.num_eval],
-                       "improvement_over_random": [30.0, 20.0][: self.num_eval], "lrs": [1, 1, 1]}
+            number = int(sys.argv[1][-1])  # the repeat
+            results = {"hard_label_recovery": [20.0 - 10 * number],
+                       "improvement_over_random": [30.0 - 10 * number], "lrs": [1, 1]}
             save_results(results, "runs.csv")
             print("saw", *seen)
             return {}

@@ -80,6 +80,7 @@ def test_every_command_runs(page, place):
         if any(word.startswith("--network=") for word in words):
             smaller = [flag for flag in smaller if flag != "--depth=2"]  # ConvNet's alone
             words = [word.replace("resnet10:width=16", "convnet:norm=none") for word in words]
+            words = ["--network=convnet" if w == "--network=resnet10" else w for w in words]
         if {"--dataset=cifar10", "--dataset=cifar100"} & set(words):
             smaller.append(f"--dataset={place / 'cifar10.npz'}")
         done = subprocess.run(

@@ -4,6 +4,7 @@ Imports nothing of this package, whose requirements need not be there.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ TEST_INTERVAL = 10
 
 
 def main(folder: Path) -> None:
-    """Measure what a folder describes, and write there what the package found in each repeat."""
+    """Write into a repeat's folder what the package finds of what the folder above describes."""
     import numpy
     import torch
 
-    about = json.loads((folder / SETTINGS).read_text())
-    with numpy.load(folder / ARRAYS) as file:
+    about = json.loads((folder.parent / SETTINGS).read_text())
+    with numpy.load(folder.parent / ARRAYS) as file:
         arrays = {name: torch.from_numpy(file[name]) for name in file.files}
     mean, std = (torch.tensor(about[name]).view(3, 1, 1) for name in ("mean", "std"))
 
@@ -30,13 +31,14 @@ def main(folder: Path) -> None:
 
     class Images(torch.utils.data.Dataset):
         def __init__(self, split: str) -> None:
-            self.images, self.labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+            self.images = normalised(arrays.pop(f"{split}_images"))
+            self.targets = [int(label) for label in arrays[f"{split}_labels"]]
 
         def __len__(self) -> int:
             return len(self.images)
 
         def __getitem__(self, index: int) -> tuple[Any, int]:
-            return normalised(self.images[index]), int(self.labels[index])
+            return self.images[index], self.targets[index]
 
     made = normalised(arrays["images"]), arrays["labels"].long()
     each = _scored(about, folder, made, Images("train"), Images("test"))
@@ -48,14 +50,14 @@ def main(folder: Path) -> None:
 def _scored(
     about: dict[str, Any], folder: Path, made: tuple[Any, Any], train: Any, test: Any
 ) -> dict[str, list[float]]:
-    """What the package measures of normalised images with their labels, an entry for each repeat,
-    percent."""
+    """What the package measures of normalised images with their labels, in points."""
     import torch
     from ddranking.metrics import hard_label
 
     side = tuple(made[0].shape[2:])
     same = {label: label for label in range(about["classes"])}
     loaded = (3, side, about["mean"], about["std"], len(same), train, test, test, same, same)
+    cpu = os.environ.get("JAX_PLATFORMS") == "cpu"  # what the user asks of the program
     each: dict[str, list[float]] = {}
     with mock.patch.multiple(
         hard_label,
@@ -71,7 +73,7 @@ def _scored(
             data_aug_func="cutmix",
             aug_params={"beta": 1.0},
             step_size=max(1, 2 * about["epochs"] // 3),
-            num_eval=about["repeats"],
+            num_eval=1,
             im_size=side,
             num_epochs=about["epochs"],
             real_batch_size=about["batch_size"],
@@ -79,7 +81,7 @@ def _scored(
             num_workers=0,
             save_path=str(folder / RESULT),
             random_data_path=str(folder / "random"),
-            device="cuda" if torch.cuda.is_available() else "cpu",
+            device="cuda" if torch.cuda.is_available() and not cpu else "cpu",
             eval_full_data=True,
         )
         scorer.compute_metrics(image_tensor=made[0], hard_labels=made[1])

@@ -44,12 +44,12 @@ def _captured_bytes(
 
 
 _KEPT_BYTES = 2**28
-"""At most so much of what convolutions find is kept for a gradient of blocks."""
+"""The outputs of convolutions are kept for a gradient of blocks where they take at most this."""
 
 
 @functools.cache
 def _convolved_bytes(network: nn.Module, image_shape: tuple[int, ...]) -> int:
-    """Bytes of what all convolutions find for one image."""
+    """Bytes of the outputs of all convolutions for one image."""
     return _captured_bytes(network, image_shape, lambda module, _: isinstance(module, Conv))[0]
 
 
@@ -66,8 +66,8 @@ def images_per_block(network: nn.Module, count: int, image_shape: tuple[int, ...
 def forward_in_blocks(network: nn.Module, variables: Variables, images: jax.Array) -> Outputs:
     """Call a network as `forward` does, in blocks of `images_per_block`.
 
-    A gradient computes each block again, so that memory is bounded by the block, but for what
-    convolutions after the first one have found, where that is little.
+    A gradient computes each block again, so that memory is bounded by the block; the outputs of
+    convolutions after the first one are kept where those of all images take at most 256 MB.
 
     Args:
       network: the network.

@@ -15,7 +15,7 @@ from dancejax.runs import backend
 Array = jax.Array
 
 LATER = "later convolution"
-"""The name of what convolutions give after the first one, for `jax.checkpoint`."""
+"""The name of the outputs of convolutions after the first one, for `jax.checkpoint`."""
 INITIALIZERS = ("uniform", "lecun")
 NORMS = ("instance", "none", "batch", "layer", "group")
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {

@@ -43,22 +43,50 @@ SETTINGS = dd_ranking.Settings(repeats=2, epochs=10, batch_size=16)
 
 def test_the_package_gets_these_images_and_its_numbers_come_back(made, package):
     train, test = colours(6), colours(2)
-    dd_ranking.check(made, SETTINGS)
+    dd_ranking.check(made, test, SETTINGS)
     found = dd_ranking.score(made, train, test, SETTINGS, folder=package)
     assert found["hard_label_recovery_mean"] == 15
     assert found["improvement_over_random_mean"] == 25
     assert math.isclose(found["improvement_over_random_std"], math.sqrt(50))
-    log = (package / "log.txt").read_text()
-    largest, *counts = log.split("saw ")[1].split()[:3]
-    scaled = (train.images[3] / 255 - train.mean) / train.std
-    assert math.isclose(float(largest), np.abs(scaled).max(), rel_tol=1e-5)
-    assert counts == ["60", "20"]
-    (package / "log.txt").unlink()
-    assert dd_ranking.score(made, train, test, SETTINGS, folder=package) == found
-    assert not (package / "log.txt").exists(), "a finished score is not computed again"
+    assert not list(package.glob("*/images.npz")), "the copy of the data goes"
+    for log in package.glob("*/repeat_?/log.txt"):
+        largest, *counts = log.read_text().split("saw ")[1].split()[:3]
+        scaled = (train.images[3] / 255 - train.mean) / train.std
+        assert math.isclose(float(largest), np.abs(scaled).max(), rel_tol=1e-5)
+        assert counts == ["60", "20"]
 
 
-def test_the_score_runs_from_nothing_recovered_to_all_images_with_random_ones_at_zero():
+def test_only_repeats_that_are_missing_are_computed(made, package):
+    train, test = colours(6), colours(2)
+    one = dd_ranking.score(made, train, test, SETTINGS._replace(repeats=1), folder=package)
+    assert one["repeats"] == 1 and one["hard_label_recovery_mean"] == 20
+    (log,) = package.glob("*/repeat_0/log.txt")
+    log.unlink()
+    two = dd_ranking.score(made, train, test, SETTINGS, folder=package)
+    assert two["repeats"] == 2 and two["hard_label_recovery_mean"] == 15
+    assert not log.exists(), "the finished repeat is not computed again"
+    said = []
+    again = dd_ranking.score(made, train, test, SETTINGS, folder=package, say=said.append)
+    assert again == two and not said
+
+
+@pytest.mark.parametrize("changed", ["settings", "set", "test"])
+def test_what_was_measured_of_something_else_is_not_taken(made, package, changed):
+    train, test = colours(6), colours(2)
+    one = SETTINGS._replace(repeats=1)
+    dd_ranking.score(made, train, test, one, folder=package)
+    if changed == "settings":
+        one = one._replace(batch_size=8)
+    elif changed == "set":
+        made = dataclasses.replace(made, images=made.images[::-1])
+    else:
+        test = colours(3)
+    said = []
+    dd_ranking.score(made, train, test, one, folder=package, say=said.append)
+    assert len(said) == 1 and len([*package.glob("*/repeat_0/measured.json")]) == 2
+
+
+def test_the_score_runs_from_0_to_100():
     def score(recovery, improvement):
         return float(dd_ranking.label_robust_score(np.array(recovery), np.array(improvement)))
 
@@ -72,7 +100,7 @@ def test_a_failure_is_one_sentence_with_the_log(made, package):
     (package.parent / "packages/ddranking/metrics/hard_label.py").write_text("raise OSError('no')")
     with pytest.raises(UserError, match="ddranking failed"):
         dd_ranking.score(made, colours(6), colours(2), SETTINGS, folder=package)
-    assert not (package / "dd_ranking.json").exists()
+    assert not (package / "dd_ranking.json").exists() and not list(package.glob("*/images.npz"))
 
 
 @pytest.mark.parametrize(
@@ -84,20 +112,25 @@ def test_a_failure_is_one_sentence_with_the_log(made, package):
 )
 def test_what_cannot_be_scored_is_refused_before(made, package, changed, noun):
     with pytest.raises(UserError, match=noun):
-        dd_ranking.check(made, SETTINGS._replace(**changed))
+        dd_ranking.check(made, colours(2), SETTINGS._replace(**changed))
 
 
 def test_only_sets_of_its_data_sets_have_a_score(made, package):
     with pytest.raises(UserError, match="condensed"):
-        dd_ranking.check(colours(6), SETTINGS)
+        dd_ranking.check(colours(6), colours(2), SETTINGS)
     other = dataclasses.replace(made, source={**made.source, "name": "flowers"})
     with pytest.raises(UserError, match="flowers"):
-        dd_ranking.check(other, SETTINGS)
+        dd_ranking.check(other, colours(2), SETTINGS)
+    with pytest.raises(UserError, match="fruit"):
+        dd_ranking.check(made, dataclasses.replace(colours(2), name="fruit"), SETTINGS)
 
 
-def test_a_python_without_the_package_is_named(made):
+def test_a_python_without_the_package_is_named(made, tmp_path, monkeypatch):
+    """A folder of that name, as one for its Python, is no package."""
+    (tmp_path / "ddranking").mkdir()
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="ddranking"):
-        dd_ranking.check(made, SETTINGS)
+        dd_ranking.check(made, colours(2), SETTINGS)
 
 
 def test_the_program_says_the_scores(made, tmp_path):
