@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from dancejax import evaluation, networks
+from dancejax import condensed, evaluation, networks
 from dancejax.applications import assess, dd_ranking
-from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
 from dancejax.training import protocols
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     import flax.linen as nn
 
     from dancejax.applications.settings import DataSettings, EvaluationSettings, NetworkSettings
+    from dancejax.condensed import CondensedSet
 
 FLAGS = flags.FLAGS
 
@@ -175,7 +175,7 @@ def main() -> None:
     if known:
         low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
         common.say(f"by class from {known[low]:.1f} % ({low}) to {known[high]:.1f} % ({high})")
-    if given.dd_ranking and isinstance(tested.train, CondensedSet):
+    if given.dd_ranking and isinstance(tested.train, condensed.CondensedSet):
         rank(tested.train, given, scoring, work.folder / "dd_ranking")
 
 
