@@ -227,7 +227,8 @@ def main(width: int, rounds: int) -> list[dict[str, Any]]:
     backend.tune_allocator()
     backend.use_cores(1)
     network = networks.create("convnet", 10, (SIDE, SIDE, 3), width=width)
-    block = networks.images_per_block(network, BATCH, (SIDE, SIDE, 3))
+    most = networks.images_per_block(network, BATCH, (SIDE, SIDE, 3))
+    block = next(n for n in range(most, 0, -1) if BATCH % n == 0)
     parts = [*peaks(), *around(width), *layers(width, block)]
     return timed(parts, rounds)
 

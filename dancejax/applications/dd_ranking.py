@@ -128,29 +128,34 @@ def score(
     """
     about = _about(made, train, test, settings)
     place = folder / hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
-    python = settings.python or sys.executable
     repeats = [place / f"repeat_{number}" for number in range(settings.repeats)]
-    todo = [
-        jobs.Job(path.name, path, (python, worker.__file__, str(path)), worker.RESULT)
-        for path in repeats
-        if not (path / worker.RESULT).exists()
-    ]
-    if todo:
+    missing = [path for path in repeats if not (path / worker.RESULT).exists()]
+    if missing:
         say(
-            f"DD-Ranking: {len(todo)} of {len(repeats)} repeats, 10 networks of {about['epochs']} "
-            f"epochs on small sets and one on {len(train)} images each; logs: {place}"
+            f"DD-Ranking: {len(missing)} of {len(repeats)} repeats, 10 networks of "
+            f"{settings.epochs} epochs on small sets and one on {len(train)} images each; logs: "
+            f"{place}"
         )
         _write(made, train, test, about, place)
         try:
-            for end in jobs.run(todo, 1, say=quiet):
-                if end.word == "failed":
-                    raise UserError(f"ddranking failed ({end.text}); {end.job.folder} has its log.")
+            _measure(missing, settings.python or sys.executable)
         finally:
             (place / worker.ARRAYS).unlink(missing_ok=True)
     measured = [runs.read_json(path / worker.RESULT) for path in repeats]
     result = {**about, "repeats": settings.repeats, **_summary(measured)}
     runs.write_json(folder / RESULT, result)
     return result
+
+
+def _measure(repeats: list[Path], python: str) -> None:
+    """Have the package measure repeats, one after another, each in its folder."""
+    todo = [
+        jobs.Job(path.name, path, (python, worker.__file__, str(path)), worker.RESULT)
+        for path in repeats
+    ]
+    for end in jobs.run(todo, 1, say=quiet):
+        if end.word == "failed":
+            raise UserError(f"ddranking failed ({end.text}); {end.job.folder} has its log.")
 
 
 def label_robust_score(recovery: np.ndarray, improvement: np.ndarray) -> np.ndarray:

@@ -149,7 +149,7 @@ def _members(file: BinaryIO, name: str) -> dict[str, np.ndarray]:
     return found
 
 
-_ODD = (KeyError, TypeError, RuntimeError, NotImplementedError, OverflowError, SyntaxError)
+_ODD = (KeyError, TypeError, RuntimeError, OverflowError, SyntaxError)
 """What zipfile and NumPy make of encrypted members, unknown compression and garbled headers."""
 
 

@@ -191,11 +191,8 @@ def features_figure(
         raise UserError(f"unknown embedding {embedding!r}; choose one of {', '.join(EMBEDDINGS)}.")
     from matplotlib.figure import Figure
 
-    rng = np.random.default_rng(seed)
     classes = np.sort(np.argsort(-dataset.class_counts, kind="stable")[:10])
-    chosen = np.concatenate(
-        [rng.permutation(np.flatnonzero(dataset.labels == c))[:per_class] for c in classes]
-    )
+    chosen = _some_of_each(dataset, classes, per_class, seed)
     images, labels = [dataset.images[chosen] / np.float32(255)], [dataset.labels[chosen]]
     for made in sets.values():
         decoded, numbers = (np.asarray(x) for x in made.decoded())
@@ -222,6 +219,13 @@ def features_figure(
     )
     _legend(figure, panels[0])
     return figure
+
+
+def _some_of_each(dataset: Dataset, classes: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Draw at most so many images of each of some classes, by their numbers."""
+    rng = np.random.default_rng(seed)
+    each = [rng.permutation(np.flatnonzero(dataset.labels == c))[:count] for c in classes]
+    return np.concatenate(each)
 
 
 def _legend(figure: "Figure", axes: Any) -> None:
