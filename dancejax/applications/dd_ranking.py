@@ -111,7 +111,7 @@ def score(
       settings: see `check`, which they must have passed.
       folder: holds dd_ranking.json at the end, and each repeat with its log; those that are
         finished are not computed again.
-      say: takes sentences.
+      say: takes sentences; with it there is a bar over the repeats, too.
 
     Returns:
       What dd_ranking.json says: the settings, and mean and sample deviation over the repeats of
@@ -137,8 +137,11 @@ def score(
             f"{place}"
         )
         _write(made, train, test, about, place)
+        done = len(repeats) - len(missing)
+        bar = runs.Progress("dd_ranking", len(repeats), start=done, enabled=say is not quiet)
         try:
-            _measure(missing, settings.python or sys.executable)
+            with bar:
+                _measure(missing, settings.python or sys.executable, bar)
         finally:
             (place / worker.ARRAYS).unlink(missing_ok=True)
     measured = [runs.read_json(path / worker.RESULT) for path in repeats]
@@ -147,7 +150,7 @@ def score(
     return result
 
 
-def _measure(repeats: list[Path], python: str) -> None:
+def _measure(repeats: list[Path], python: str, bar: runs.Progress) -> None:
     """Have the package measure repeats, one after another, each in its folder."""
     todo = [
         jobs.Job(path.name, path, (python, worker.__file__, str(path)), worker.RESULT)
@@ -156,6 +159,7 @@ def _measure(repeats: list[Path], python: str) -> None:
     for end in jobs.run(todo, 1, say=quiet):
         if end.word == "failed":
             raise UserError(f"ddranking failed ({end.text}); {end.job.folder} has its log.")
+        bar.update(bar.done + 1)
 
 
 def label_robust_score(recovery: np.ndarray, improvement: np.ndarray) -> np.ndarray:

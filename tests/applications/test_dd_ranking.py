@@ -157,5 +157,6 @@ def test_the_program_says_the_scores(made, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "improvement over random 25.00" in done.stderr
+    assert "dd_ranking: 2/2" in done.stderr  # the bar
     result = json.loads((tmp_path / "run" / "dd_ranking" / "dd_ranking.json").read_text())
     assert result["hard_label_recovery_mean"] == 15 and result["repeats"] == 2
