@@ -1,12 +1,17 @@
-"""What the tests share: tiny real images cut from the embedded set, and experts of them."""
+"""What the tests share: tiny real images cut from the embedded set, experts of them, and programs
+as a user starts them."""
 
 import dataclasses
+import json
 import os
+import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -83,6 +88,51 @@ def trained(pool_folder: Path) -> Experts:
 @pytest.fixture(scope="session")
 def pool(trained: Experts) -> ExpertPool:
     return trained.pool
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """Programs compile as the tests do, quickly: `XLA_FLAGS= make test` for as users do."""
+    return dict(os.environ)
+
+
+Launched = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="session")
+def start(environment: dict[str, str]) -> Iterator[Callable[..., Launched]]:
+    """Runs a launcher in a process of its own, which has its imports from the one it is forked off:
+    they take longer than most runs here."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.launch.forker"],
+        cwd=Path(__file__).parents[1],
+        env=environment,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as forker:
+
+        def run(arguments: list[str], **how: Any) -> Launched:
+            assert forker.stdin and forker.stdout
+            print(json.dumps({"arguments": arguments, **how}), file=forker.stdin, flush=True)
+            return subprocess.CompletedProcess(arguments, *json.loads(forker.stdout.readline()))
+
+        yield run
+        assert forker.stdin
+        forker.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def launch(start: Callable[..., Launched]) -> Callable[..., Launched]:
+    """Runs a launcher and checks its status. how: what `forker.run` takes beside."""
+
+    def run(*arguments: str, status: int = 0, **how: Any) -> Launched:
+        done = start(list(arguments), **how)
+        assert done.returncode == status, f"{shlex.join(arguments)}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
 
 
 @pytest.fixture(scope="module", autouse=True)

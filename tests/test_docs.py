@@ -1,5 +1,6 @@
 """Every command of README and docs runs, made small; links lead somewhere; the API documents."""
 
+import os
 import re
 import runpy
 import shlex
@@ -13,22 +14,21 @@ from PIL import Image
 
 from dancejax import condensed, coreset, exchange, runs
 
-from . import as_for_users
 from .conftest import cut
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NETWORK = ("--width=4", "--depth=2")
 EXPERTS = ("--experts=2", "--expert_epochs=1", "--expert_batch_size=32")
-STEPS = ("--steps=2", "--batch_real=8")
+STEPS = ("--steps=2", "--batch_real=8", "--augmentation=flip")
 ONCE = ("--epochs=1", "--repeats=1")
 SMALLER = {
     "pretrain": (*NETWORK, *EXPERTS),
     "condense": (*NETWORK, *EXPERTS, *STEPS, *ONCE),
     "evaluate": (*NETWORK, *ONCE),
     "sweep": (*NETWORK, *EXPERTS, *STEPS, *ONCE, "--queue_size=3", "--train_batch=8",
-              "--train_steps=1", "--methods=dance,random", "--ipcs=10"),
-    "continual": (*NETWORK, *EXPERTS, *ONCE, "--iterations=2", "--batch_real=8", "--steps=3",
+              "--train_steps=1", "--methods=dance,random", "--ipcs=10", "--seeds=0"),
+    "continual": (*NETWORK, *EXPERTS, *ONCE, "--iterations=2", *STEPS[1:], "--steps=3",
                   "--orders=1", "--ipc=2", "--methods=dm,random"),
     "nas": ("--space=depth=1 width=4,8", *EXPERTS, "--epochs=1", "--whole_epochs=1", "--ipc=2"),
     "cross": ("--networks=convnet:width=4:depth=2,resnetap10:width=2", *ONCE),
@@ -67,9 +67,7 @@ def test_the_page_of_flags_is_what_the_programs_say():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_command_runs(page, place):
-    environment = {**as_for_users(), "PYTHONPATH": str(ROOT)}
-    environment["XDG_CACHE_HOME"] = str(place / "cache")
+def test_every_command_runs(page, place, launch):
     for words in commands(page):
         program = words[2].removeprefix("launch.")
         smaller = list(SMALLER.get(program, ()))
@@ -83,11 +81,8 @@ def test_every_command_runs(page, place):
             words = ["--network=convnet" if w == "--network=resnet10" else w for w in words]
         if {"--dataset=cifar10", "--dataset=cifar100"} & set(words):
             smaller.append(f"--dataset={place / 'cifar10.npz'}")
-        done = subprocess.run(
-            [sys.executable, *words[1:], *smaller], cwd=place, env=environment, text=True,
-            capture_output=True, timeout=600,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
+        path = {"PYTHONPATH": str(ROOT)}  # for the processes that it starts
+        launch(program, *words[3:], *smaller, folder=str(place), environment=path)
 
 
 SHORTER = {
@@ -122,7 +117,7 @@ def test_every_python_example_runs(page, tmp_path):
         example = OWN_ARRAYS + example
         done = subprocess.run(
             [sys.executable, "-c", example], cwd=tmp_path, text=True, capture_output=True,
-            env={**as_for_users(), "PYTHONPATH": str(ROOT)}, timeout=600,
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=600,
         )  # fmt: skip
         assert done.returncode == 0, f"{example}\n{done.stderr}"
 

@@ -112,7 +112,7 @@ def test_the_artifact_comes_back(classes, ipc, channels, factor, text, seed):
 @pytest.mark.slow
 def test_any_damage_to_a_work_folder_is_noticed_or_harmless(tmp_path, capsys, train, network):
     """Each file of a run flipped, cut or removed: the run goes on to the same set, or says so."""
-    method = methods.create("dm", network=network, batch_real=4)
+    method = methods.create("dm", network=network, batch_real=4, augmentation="flip")
     workdir = runs.open_workdir(tmp_path)
 
     def run():

@@ -1,28 +1,22 @@
 """Programs as a user starts them: processes in a checkout, on a tiny real data set."""
 
-import json
 import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from dancejax.data import Dataset
 
+from ..conftest import Launched
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--width=4", "--depth=2")
 EXPERTS = ("--experts=2", "--expert_epochs=2", "--expert_batch_size=16")
-
-
-@pytest.fixture(scope="session")
-def environment() -> dict[str, str]:
-    """Programs compile as the tests do, quickly: `XLA_FLAGS= make test` for as users do."""
-    return dict(os.environ)
 
 
 @pytest.fixture(scope="session")
@@ -32,41 +26,6 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, train: Dataset, test: Data
         path, x_train=train.images, y_train=train.labels, x_test=test.images, y_test=test.labels
     )
     return f"--dataset={path}"
-
-
-Launched = subprocess.CompletedProcess[str]
-
-
-@pytest.fixture(scope="session")
-def start(environment: dict[str, str]) -> Iterator[Callable[..., Launched]]:
-    """Runs a launcher in a process of its own, which has its imports from the one it is forked off:
-    they take longer than most runs here."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.launch.forker"], cwd=ROOT, env=environment, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    ) as forker:  # fmt: skip
-
-        def run(arguments: list[str], **how: Any) -> Launched:
-            assert forker.stdin and forker.stdout
-            print(json.dumps({"arguments": arguments, **how}), file=forker.stdin, flush=True)
-            return subprocess.CompletedProcess(arguments, *json.loads(forker.stdout.readline()))
-
-        yield run
-        assert forker.stdin
-        forker.stdin.close()
-
-
-@pytest.fixture(scope="session")
-def launch(start: Callable[..., Launched]) -> Callable[..., Launched]:
-    """Runs a launcher and checks its status. how: what `forker.run` takes beside."""
-
-    def run(*arguments: str, status: int = 0, **how: Any) -> Launched:
-        done = start(list(arguments), **how)
-        assert done.returncode == status, done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
 
 
 @pytest.fixture(scope="session")

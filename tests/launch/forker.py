@@ -51,11 +51,16 @@ def launch(arguments: list[str]) -> int:
 
 
 def start(
-    arguments: list[str], stdout: int, stderr: int, environment: dict[str, str] | None = None
+    arguments: list[str],
+    stdout: int,
+    stderr: int,
+    environment: dict[str, str] | None = None,
+    folder: str = ".",
 ) -> int:
     """Forks a launcher that writes to these files; returns its process id."""
     child = os.fork()
     if child == 0:
+        os.chdir(folder)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
@@ -86,12 +91,13 @@ def run(
     stdout: str | None = None,
     environment: dict[str, str] | None = None,
     stop: tuple[int, str] | None = None,
+    folder: str = ".",
 ) -> tuple[int, str, str]:
     """(status, stdout, stderr). stdout: a file that takes it. stop: (signal, the text or path of
-    `send_once`)."""
+    `send_once`). folder: to run in."""
     with tempfile.TemporaryFile("w+") as out, tempfile.NamedTemporaryFile("w+") as err:
         target = os.open(stdout, os.O_WRONLY) if stdout else out.fileno()
-        child = start(arguments, target, err.fileno(), environment)
+        child = start(arguments, target, err.fileno(), environment, folder)
         if stop is not None:
             with open(err.name) as said:  # a place in the file of its own
                 send_once(child, *stop, said)

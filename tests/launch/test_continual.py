@@ -13,7 +13,7 @@ from .conftest import SMALL, parts_of
 COMMAND = (
     "continual", *SMALL, "--methods=dance,herding,random", "--steps=2", "--orders=2", "--ipc=2",
     "--iterations=3", "--batch_real=8", "--experts=1", "--expert_epochs=1", "--epochs=3",
-    "--repeats=1", "--whole_epochs=1",
+    "--repeats=1", "--whole_epochs=1", "--augmentation=flip",
 )  # fmt: skip
 
 
@@ -128,11 +128,11 @@ def test_parts_made_alone_come_to_the_same(whole, launch, dataset, tmp_path):
 
 @pytest.mark.slow
 def test_workers_come_to_the_same_as_one_process(alone, dataset, tmp_path):
-    command = (*COMMAND, dataset, "--methods=random,dance,herding", "--orders=1", "--devices=1")
+    command = (*COMMAND, dataset, "--methods=random,dance", "--orders=1", "--devices=1")
     serial = alone(*command, f"--workdir={tmp_path / 'serial'}")
     local = (*command, f"--workdir={tmp_path / 'local'}", "--engine=local", "--parallel=2")
     done = alone(*local, "--together=2")
-    assert "4/4" in done.stderr and done.stdout == serial.stdout
+    assert "3/3" in done.stderr and done.stdout == serial.stdout
     for name in ("result.json", "result.csv", "table.md"):
         found = ((tmp_path / which / name).read_bytes() for which in ("serial", "local"))
         first, second = found

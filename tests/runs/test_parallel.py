@@ -20,7 +20,7 @@ from dancejax.training import experts
 SETTINGS = (
     "--dataset=fashion_mnist_mini", "--width=8", "--depth=2", "--ipc=2", "--experts=2",
     "--expert_epochs=1", "--expert_batch_size=512", "--batch_real=8", "--log_every=2",
-    "--preset=paper",
+    "--preset=paper", "--augmentation=crop",
 )  # fmt: skip
 IDM = ("--train_batch=8", "--train_steps=1", "--queue_size=3")
 
@@ -221,7 +221,7 @@ network = networks.create("convnet", 10, shape, width=4, depth=2, activation="sw
 made = [networks.init(network, jax.random.key(i), shape) for i in range(4)]
 pool = ExpertPool(interpolate.stack(made[:2]), interpolate.stack(made[2:]))
 options = {"queue_size": 2, "train_batch": 8, "train_steps": 1} if sys.argv[1] == "idm" else {}
-method = methods.create(sys.argv[1], network, batch_real=10, **options)
+method = methods.create(sys.argv[1], network, batch_real=10, augmentation="crop", **options)
 found = []
 for devices, shared in ((1, 1), (8, 4), (8, 8)):
     method, state, context = condensation.start(method, train, ipc=3, experts=pool)
