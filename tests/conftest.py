@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,21 @@ from dancejax.training.experts import ExpertPool, Experts
 backend.tune_allocator()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--slow_minutes",
+        type=float,
+        default=float("inf"),
+        help="skip slow tests that have not begun so many minutes after the start",
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A machine too slow for all tests runs the fast ones, and says which it left out."""
+    if item.get_closest_marker("slow") and time.time() > float(os.environ["TESTS_SLOW_UNTIL"]):
+        pytest.skip("no time left for slow tests (--slow_minutes)")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """One compilation cache for a session, its workers and the programs that they start.
 
@@ -38,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         os.environ.setdefault("MPLCONFIGDIR", matplotlib.get_cachedir())  # the fonts known already
         os.environ["XDG_CACHE_HOME"] = folder
+        os.environ["TESTS_SLOW_UNTIL"] = str(time.time() + 60 * config.getoption("slow_minutes"))
     backend.enable_compilation_cache()
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 

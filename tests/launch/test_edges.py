@@ -15,7 +15,14 @@ from dancejax import condensed, coreset, data
 
 from .conftest import EXPERTS, ROOT, SMALL
 
-QUICK = ("--steps=2", "--batch_real=8", "--preset=paper", "--picture_every=0", *SMALL)
+QUICK = (
+    "--steps=2",
+    "--batch_real=8",
+    "--augmentation=flip",
+    "--preset=paper",
+    "--picture_every=0",
+    *SMALL,
+)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -79,14 +79,15 @@ def extended(tmp_path, environment):
 def test_programs_know_what_is_new(extended, dataset, tmp_path):
     said = extended(
         "condense", dataset, "--preset=paper", "--method=moments", "--network=pooled", "--width=3",
-        "--ipc=2", "--steps=3", "--third=0.5", "--workdir=run",
+        "--ipc=2", "--steps=3", "--third=0.5", "--augmentation=flip", "--workdir=run",
     )  # fmt: skip
     assert "preset paper: steps=3, second=0.2" in said
     about = json.loads((tmp_path / "run/condensed/manifest.json").read_text())
     assert about["settings"]["third"] == 0.5 and about["training_recipe"]["protocol"] == "dm"
     assert about["settings"]["network"] == {"name": "pooled", "num_classes": 3, "width": 3}
     extended("sweep", dataset, "--methods=moments,last", "--ipcs=1", "--steps=2", *SMALL,
-             "--variant=second=0.3", "--epochs=1", "--repeats=1", "--workdir=table")  # fmt: skip
+             "--variant=second=0.3", "--augmentation=flip", "--epochs=1", "--repeats=1",
+             "--workdir=table")  # fmt: skip
     table = (tmp_path / "table/table.md").read_text()
     assert "Moments (M3D)" in table and "second=0.3" in table and "last" in table
     extended("evaluate", dataset, "--condensed=run", "--network=pooled", "--epochs=1",

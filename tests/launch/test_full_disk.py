@@ -17,7 +17,15 @@ ROOMS = (0, 4096, 16384, 40960, 122880)
 """Bytes that are left as a program starts: pages that take nothing, a file, or several."""
 SHORT = ("--epochs=1", "--repeats=1", "--test_points=1")
 NETWORKS = "--networks=convnet:width=4:depth=2"
-QUICK = ("--preset=paper", "--ipc=1", "--steps=2", "--batch_real=8", "--log_every=1", *SMALL)
+QUICK = (
+    "--preset=paper",
+    "--ipc=1",
+    "--steps=2",
+    "--batch_real=8",
+    "--augmentation=flip",
+    "--log_every=1",
+    *SMALL,
+)
 PROGRAMS = {
     "pretrain": ("pretrain", "{data}", *SMALL, *EXPERTS),
     "dance": ("condense", "{data}", "--expert_dir={experts}", "--keep_every=1", *QUICK),

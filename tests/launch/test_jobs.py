@@ -20,8 +20,8 @@ CELLS = [f"{method}-ipc1-seed{seed}" for method in ("dance", "random") for seed 
 def command(dataset, workdir, *more):
     return (
         "sweep", dataset, "--methods=dance,random", "--ipcs=1", "--seeds=0,1", "--steps=3",
-        "--batch_real=8", "--epochs=1", "--repeats=1", "--devices=1", f"--workdir={workdir}",
-        *SMALL, *EXPERTS, *more,
+        "--batch_real=8", "--augmentation=flip", "--epochs=1", "--repeats=1", "--devices=1",
+        f"--workdir={workdir}", *SMALL, *EXPERTS, *more,
     )  # fmt: skip
 
 
