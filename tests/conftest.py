@@ -38,6 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The fast tests come first."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A machine too slow for all tests runs the fast ones, and says which it left out."""
     if item.get_closest_marker("slow") and time.time() > float(os.environ["TESTS_SLOW_UNTIL"]):
