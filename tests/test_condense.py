@@ -332,6 +332,7 @@ def test_condensed_images_beat_those_they_start_from(name, learning):
     options = {
         "idm": {"queue_size": 4, "train_batch": 32, "push_every": 10},
         "dance": {"learning_rate": 0.1},
+        "m3d": {"learning_rate": 0.3},
         "tgdd": {"learning_rate": 0.1},
     }
     method = methods.create(name, network=network, batch_real=32, factor=1, **options.get(name, {}))

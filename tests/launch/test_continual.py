@@ -128,11 +128,11 @@ def test_parts_made_alone_come_to_the_same(whole, launch, dataset, tmp_path):
 
 @pytest.mark.slow
 def test_workers_come_to_the_same_as_one_process(alone, dataset, tmp_path):
-    command = (*COMMAND, dataset, "--methods=random,dance", "--orders=1", "--devices=1")
+    command = (*COMMAND, dataset, "--methods=random,dance,herding", "--orders=1", "--devices=1")
     serial = alone(*command, f"--workdir={tmp_path / 'serial'}")
     local = (*command, f"--workdir={tmp_path / 'local'}", "--engine=local", "--parallel=2")
     done = alone(*local, "--together=2")
-    assert "3/3" in done.stderr and done.stdout == serial.stdout
+    assert "4/4" in done.stderr and done.stdout == serial.stdout
     for name in ("result.json", "result.csv", "table.md"):
         found = ((tmp_path / which / name).read_bytes() for which in ("serial", "local"))
         first, second = found
