@@ -12,13 +12,11 @@ there already are not done again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from absl import flags
 
-from dancejax import analysis, choices, registries, runs
-from dancejax.applications import analyse, cross, loads
-from dancejax.runs.jobs import Job
+from dancejax import analysis, choices, registries
+from dancejax.applications import analyse, cross
+from dancejax.applications.programs import analyse as program
 
 from . import common, flagtypes, jobs, settings
 
@@ -56,80 +54,7 @@ def read(*, shared: bool) -> tuple[analyse.Settings, settings.Work]:
 def main() -> None:
     how = jobs.read()
     given, work = read(shared=how.shared)
-    about = {"analyses": given.analyses, "sets": list(given.folders)}
-
-    def whole() -> None:
-        found = analyse.analyse(
-            given,
-            run=work.run,
-            say=common.say,
-            begin=lambda train: common.start(work, about, train),
-        )
-        common.show(analyse.summary(found))
-
-    def begin() -> None:
-        job = analyse.prepare(given, run=work.run)
-        common.start(work, about, job.material.train)
-
-    def show() -> None:
-        paths = {name: work.path / name / analyse.RESULT for name in given.analyses}
-        found = {name: runs.read_json(path) for name, path in paths.items() if path.exists()}
-        common.show(analyse.summary(found))
-
-    def plan() -> tuple[str, loads.Loads]:
-        return "", loads.of_analyses(analyse.prepare(given, run=work.run))
-
-    program = jobs.Program(
-        work.path,
-        parts(given, work),
-        prepare=lambda _: prepare(given, work),
-        whole=whole,
-        begin=begin,
-        show=show,
-        describe=describe,
-        plan=plan,
-    )
-    jobs.run(how, program)
-
-
-def parts(given: analyse.Settings, work: settings.Work) -> list[Job]:
-    """The experts, if they are trained here, and the analyses: each with its command."""
-    folders = ",".join(str(path.absolute()) for path in given.folders.values())
-    shared: dict[str, list[object]] = {"workdir": [work.path], "condensed": [folders]}
-    users = analysis.setting_users()
-    found = []
-    if given.own_experts:
-        argv = jobs.command({**shared, "cells": [choices.EXPERTS]})
-        found.append(Job(choices.EXPERTS, work.path / choices.EXPERTS, argv, "result.json"))
-    for name in given.analyses:
-        others: dict[str, list[object]] = {n: [] for n in users if name not in users[n]}
-        argv = jobs.command({**shared, **others, "analyses": [name], "cells": [name]})
-        needed = given.own_experts and "experts" in registries.ANALYSES[name].needs
-        after = (choices.EXPERTS,) if needed else ()
-        found.append(Job(name, work.path / name, argv, analyse.RESULT, after))
-    return found
-
-
-def prepare(given: analyse.Settings, work: settings.Work) -> Callable[[str], None]:
-    """Read sets and data; returns what carries out an analysis in its folder."""
-    job = analyse.prepare(given, run=work.run)
-
-    def make(name: str) -> None:
-        if name == choices.EXPERTS:
-            analyse.train_experts(job, common.say)
-        else:
-            found = analyse.carry_out(analyse.check_experts(job, name), name, common.say)
-            common.show(analyse.summary({name: found}))
-
-    return make
-
-
-def describe(job: Job) -> str:
-    """What a finished part came to: an analysis's sentence, or how good the experts are."""
-    found = runs.read_json(job.folder / job.result)
-    if job.name == choices.EXPERTS:
-        return f"{found['experts']} experts, {found['accuracy_mean']:.1f} %"
-    return str(found["summary"])
+    jobs.run(how, work, program.Analyse(given, work.run, common.say))
 
 
 if __name__ == "__main__":

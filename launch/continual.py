@@ -12,14 +12,11 @@ goes on after an interruption; --dry_run says what it would do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
-
 from absl import flags
 
-from dancejax import choices, registries, runs
-from dancejax.applications import continual, loads, settings as kinds
-from dancejax.runs.jobs import Job
+from dancejax import choices, registries
+from dancejax.applications import continual, settings as kinds
+from dancejax.applications.programs import continual as program
 
 from . import common, flagtypes, jobs, method_flags, settings
 
@@ -56,112 +53,7 @@ def read(*, shared: bool) -> tuple[continual.Settings, settings.Work]:
 def main() -> None:
     how = jobs.read()
     given, work = read(shared=how.shared)
-
-    def whole() -> None:
-        result = continual.learn(
-            given, run=work.run, say=common.say, begin=lambda train: common.start(work, {}, train)
-        )
-        show(result, work)
-
-    def begin() -> None:
-        job = continual.prepare(given, run=work.run, say=common.say)
-        common.start(work, {}, job.train)
-
-    def show_finished() -> None:
-        job = continual.prepare(given, run=work.run)
-        if courses := continual.finished(job):
-            result = continual.result_of(job, courses)
-            result.write(work.path)
-            show(result, work)
-
-    every = parts(given, work)
-
-    def plan() -> tuple[str, loads.Loads]:
-        job = continual.prepare(given, run=work.run, say=common.say)
-        return continual.plan(job), loads.of_continual(job)
-
-    program = jobs.Program(
-        work.path,
-        [job for job, _ in every],
-        prepare=lambda _: prepare({job.name: made for job, made in every}, given, work),
-        whole=whole,
-        begin=begin,
-        show=show_finished,
-        describe=describe,
-        plan=plan,
-    )
-    jobs.run(how, program)
-
-
-def show(result: continual.Result, work: settings.Work) -> None:
-    """Show the table, and say where the curve is."""
-    common.show(result.table())
-    common.say(f"curve: {work.path / 'curve.png'}")
-
-
-Made: TypeAlias = "continual.Part | int"
-"""A part, or the number of the order whose experts are trained."""
-
-
-def parts(given: continual.Settings, work: settings.Work) -> list[tuple[Job, Made]]:
-    """The experts of each order, if some are needed, and each method in each order."""
-    found: list[tuple[Job, Made]] = []
-    for order in range(given.orders):
-        name = f"order-{order}-experts"
-        if given.experts_needed:
-            folder = work.path / continual.experts_folder(order)
-            argv = jobs.command({"workdir": [work.path], "orders": [order + 1], "cells": [name]})
-            found.append((Job(name, folder, argv, continual.EXPERTS), order))
-        for part in [part for part in given.parts() if part.order == order]:
-            after = (name,) if given.experts_of(part.method) else ()
-            job = Job(
-                f"order-{order}-{part.method}",
-                work.path / part.name,
-                jobs.command({"workdir": [work.path], **flags_of(part)}),
-                continual.COURSE,
-                after,
-            )
-            found.append((job, part))
-    return found
-
-
-def flags_of(part: continual.Part) -> dict[str, list[object]]:
-    """What one part is made by, which stays the same when there are more."""
-    whole = part.method == continual.WHOLE
-    bound: dict[str, list[object]] = {} if whole else {"upper_bound": [], "whole_epochs": []}
-    return {
-        "orders": [part.order + 1],
-        "methods": ["random" if whole else part.method],  # random: no part of the upper bound
-        **bound,
-        "cells": [f"order-{part.order}-{part.method}"],
-    }
-
-
-def prepare(
-    every: dict[str, Made], given: continual.Settings, work: settings.Work
-) -> Callable[[str], None]:
-    """Read the data; returns what makes a part in its folder."""
-    job = continual.prepare(given, run=work.run, say=common.say)
-
-    def make(name: str) -> None:
-        part = every[name]
-        if isinstance(part, int):
-            continual.ready_experts(job, part, say=common.say)
-        else:
-            course = continual.carry_out(job, part, say=common.say)
-            common.show(continual.result_of(job, [course]).table())
-
-    return make
-
-
-def describe(job: Job) -> str:
-    """What a finished part came to: its final accuracy, or how many experts there are."""
-    found = runs.read_json(job.folder / job.result)
-    if "experts" in found:
-        return f"{found['experts']} experts a step"
-    course = continual.Course.from_json(found)
-    finals = [course.curve(number)[-1] for number in range(course.networks)]
-    return f"{sum(finals) / len(finals):.1f} %"
+    jobs.run(how, work, program.Continual(given, work.run, common.say))
 
 
 def define_flags() -> None:

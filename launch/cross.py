@@ -12,14 +12,13 @@ more sets or networks add to what is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from absl import flags
 
-from dancejax import registries, runs
-from dancejax.applications import cross, loads
-from dancejax.runs.jobs import Job
+from dancejax import registries
+from dancejax.applications import cross
+from dancejax.applications.programs import cross as program
 
 from . import common, flagtypes, jobs, settings
 
@@ -45,62 +44,7 @@ def read(*, shared: bool) -> tuple[dict[str, Path], cross.Settings, settings.Wor
 def main() -> None:
     how = jobs.read()
     folders, table, work = read(shared=how.shared)
-
-    def whole() -> None:
-        rows = cross.evaluate(
-            table, run=work.run, say=common.say, begin=lambda _: common.start(work, {})
-        )
-        common.show(cross.table(rows))
-
-    def begin() -> None:
-        cross.prepare(table, run=work.run)
-        common.start(work, {})
-
-    def show() -> None:
-        if rows := cross.finished(table, work.path):
-            cross.write(rows, work.path)
-            common.show(cross.table(rows))
-
-    def plan() -> tuple[str, loads.Loads]:
-        return "", loads.of_cross(cross.prepare(table, run=work.run))
-
-    program = jobs.Program(
-        work.path,
-        parts(folders, table, work),
-        prepare=lambda _: prepare(table, work),
-        whole=whole,
-        begin=begin,
-        show=show,
-        describe=lambda job: f"{runs.read_json(job.folder / job.result)['accuracy_mean']:.1f} %",
-        plan=plan,
-    )
-    jobs.run(how, program)
-
-
-def parts(folders: dict[str, Path], table: cross.Settings, work: settings.Work) -> list[Job]:
-    """Each set on each network, with the command that makes it."""
-    return [
-        Job(
-            cell.name,
-            work.path / cell.name,
-            jobs.command(
-                {
-                    "workdir": [work.path],
-                    "condensed": [folders[cell.label].absolute()],
-                    "networks": [cell.network],
-                    "cells": [cell.name],
-                }
-            ),
-            "result.json",
-        )
-        for cell in cross.cells(table)
-    ]
-
-
-def prepare(table: cross.Settings, work: settings.Work) -> Callable[[str], None]:
-    """Read the data; returns what evaluates a set on a network in the cell's folder."""
-    job, cells = cross.prepare(table, run=work.run), {c.name: c for c in cross.cells(table)}
-    return lambda name: common.show(cross.carry_out(job, cells[name]))
+    jobs.run(how, work, program.Cross(table, folders, work.run, common.say))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Flags of programs whose parts can run side by side, and what these flags ask for.
 
-A program states its parts as a `Program`, whose `Job`s have commands of `command`, and hands it to
-`run`.
+A program hands its application, a `programs.base.Program`, to `run`. Each part is a job: the
+program's own command, with what differs for the part.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +20,19 @@ from absl import flags
 from dancejax.applications import forecast
 from dancejax.errors import UserError
 from dancejax.report import progress
-from dancejax.runs import child, jobs, slurm
+from dancejax.runs import child, folder, jobs, slurm
 from dancejax.runs.jobs import Job, State
 from dancejax.text import meant
 
-from . import flagtypes, guard, usage
+from . import common, flagtypes, guard, usage
 
 jax = lazy_loader.load("jax")
 
 if TYPE_CHECKING:
-    from dancejax.applications.loads import Loads
+    from dancejax.applications.programs.base import Program
+    from dancejax.data.dataset import Dataset
+
+    from .settings import Work
 
 FLAGS = flags.FLAGS
 OWN = (
@@ -105,73 +108,62 @@ class How:
         return self.print_commands or self.status or self.cancel
 
 
-@dataclasses.dataclass(frozen=True)
-class Program:
-    """A program whose parts can run alone.
-
-    Attributes:
-      path: the work folder.
-      parts: all parts in an order in which they can run; no data are read.
-      prepare: reads and checks what some parts need, by their names, and returns what makes one of
-        them, by its name, in its folder, and shows what it comes to.
-      whole: makes all of them in this process, and shows the result.
-      begin: checks everything and takes the work folder, before other processes make the parts.
-      show: writes and shows what the finished parts come to.
-      describe: what there is to say of a finished part.
-      plan: checks everything, and returns the plan in words ("" for none) and the load of each part
-        by its name.
-    """
-
-    path: Path
-    parts: Sequence[Job]
-    prepare: Callable[[Sequence[str]], Callable[[str], None]]
-    whole: Callable[[], None]
-    begin: Callable[[], None]
-    show: Callable[[], None]
-    describe: Callable[[Job], str]
-    plan: Callable[[], tuple[str, Loads]]
-
-
-def run(how: How, program: Program) -> None:
+def run(how: How, work: Work, program: Program) -> None:
     """Do what the flags ask for: all parts, some, by other processes, or a look at them."""
+
+    def begin(train: Dataset | None) -> None:
+        common.start(work, program.about, train)
+
     if how.dry_run:
-        _expect(how, program)
+        _expect(how, work, program)
     elif how.cells is not None:
-        _make(how, program)
+        _make(how, work, program)
     elif how.computes:
-        program.whole()
+        guard.show(program.make_all(begin))
     elif how.looks:
         stay_on_cpu()
-        look(how, program)
+        look(how, work, program)
     else:
         stay_on_cpu()
         check(how)
-        program.begin()
-        states = drive(how, program)
-        program.show()
+        begin(program.check())
+        states = drive(how, work, _jobs(work, program))
+        if text := program.collect():
+            guard.show(text)
         end(states)
 
 
-def _make(how: How, program: Program) -> None:
+def _jobs(work: Work, program: Program) -> list[Job]:
+    """The parts with their commands."""
+    found = []
+    for part in program.parts():
+        argv = command({"workdir": [work.path], **part.changes, "cells": [part.name]})
+        found.append(Job(part.name, part.folder, argv, part.result, part.after))
+    return found
+
+
+def _make(how: How, work: Work, program: Program) -> None:
     """Make the parts that --cells names, each in its folder, which is this process's meanwhile.
 
     One that cannot be made is an error. Of several it fails alone, and the others are made.
     """
     if not how.computes:
         raise UserError("--cells makes these parts in this process; give it without --engine.")
-    names, known = how.cells or (), {job.name: job for job in program.parts}
+    names, known = how.cells or (), {job.name: job for job in _jobs(work, program)}
     for name in names:
         if name not in known:
             raise UserError(
                 f"--cells names {name!r}, which is none of the parts: {', '.join(known)}."
                 f"{meant(name, [*known])}"
             )
-    make = program.prepare(names)
+    make = program.maker(names)
     failed = []
     for job in [known[name] for name in names]:
         try:
             with guard.workdir(job.folder):
-                make(job.name)
+                found = make(job.name)
+            if found is not None:
+                guard.show(found)
         except UserError as error:
             if len(names) == 1:
                 raise
@@ -180,17 +172,18 @@ def _make(how: How, program: Program) -> None:
     end(failed)
 
 
-def _expect(how: How, program: Program) -> None:
+def _expect(how: How, work: Work, program: Program) -> None:
     """Show the plan and what the parts will take; nothing is written."""
     text, loads = program.plan()
     if text:
         guard.show(f"{text}\n")
-    done = {job.name: (job.folder / job.result).exists() for job in program.parts}
-    machine, found = forecast.expect(program.parts, done, loads, how.devices)
+    parts = _jobs(work, program)
+    done = {job.name: (job.folder / job.result).exists() for job in parts}
+    machine, found = forecast.expect(parts, done, loads, how.devices)
     workers = {"serial": 1, "local": _workers(how), "slurm": how.parallel}[how.engine]
     local = how.engine != "slurm"
     guard.show(forecast.table(found, machine, local=local, workers=workers))
-    guard.end_dry_run(program.path)
+    guard.end_dry_run(work.path)
 
 
 def _workers(how: How) -> int:
@@ -279,19 +272,20 @@ def command(changes: Mapping[str, Sequence[object]]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def look(how: How, program: Program) -> None:
+def look(how: How, work: Work, program: Program) -> None:
     """List, look at or cancel parts; nothing is made and no data is read."""
+    parts = _jobs(work, program)
     if how.print_commands:
-        guard.show("\n".join(jobs.commands(program.parts, _together(how, program))))
+        guard.show("\n".join(jobs.commands(parts, _together(how, work))))
     elif how.cancel:
-        _cancel(program.parts, program.path)
+        _cancel(parts, work.path)
     else:
-        _status(how, program.parts, program.path, program.describe)
+        _status(how, parts, work.path, program)
 
 
-def _together(how: How, program: Program) -> jobs.Together:
+def _together(how: How, work: Work) -> jobs.Together:
     """How many parts a process makes, by the command as it was given."""
-    return jobs.Together(how.together or 1, command({"workdir": [program.path]}))
+    return jobs.Together(how.together or 1, command({"workdir": [work.path]}))
 
 
 def _cancel(parts: Sequence[Job], workdir: Path) -> None:
@@ -307,10 +301,10 @@ def _cancel(parts: Sequence[Job], workdir: Path) -> None:
     guard.say(f"cancelled: {', '.join(found)}" if found else "nothing is under way")
 
 
-def _status(how: How, parts: Sequence[Job], workdir: Path, describe: Callable[[Job], str]) -> None:
+def _status(how: How, parts: Sequence[Job], workdir: Path, program: Program) -> None:
     watch = progress.Watch([workdir])
     while True:
-        states = [_with_more(state, watch, describe) for state in _states(parts)]
+        states = [_with_more(state, watch, program) for state in _states(parts)]
         if how.watch and sys.stdout.isatty():
             guard.show("\x1b[2J\x1b[H")
         guard.show(_listing(states))
@@ -329,10 +323,11 @@ def _states(parts: Sequence[Job]) -> list[State]:
     return [jobs.state(job, queued) for job in parts]
 
 
-def _with_more(state: State, watch: progress.Watch, describe: Callable[[Job], str]) -> State:
+def _with_more(state: State, watch: progress.Watch, program: Program) -> State:
     """Say what a finished part came to, and how far one without a log of its own is."""
     if state.word == "finished":
-        return state._replace(text=describe(state.job))
+        result = folder.read_json(state.job.folder / state.job.result)
+        return state._replace(text=program.describe(state.job.name, result))
     if state.word != "running" or state.text:
         return state
     for seen in watch.look():
@@ -352,13 +347,13 @@ def _listing(states: Sequence[State]) -> str:
     return "\n".join([*lines, "", ", ".join(counts)])
 
 
-def drive(how: How, program: Program) -> list[State]:
+def drive(how: How, work: Work, parts: Sequence[Job]) -> list[State]:
     """Have the parts made by processes of this machine, or submit them to Slurm.
 
     Returns:
       Where each part stands at the end.
     """
-    parts, workdir, together = program.parts, program.path, _together(how, program)
+    workdir, together = work.path, _together(how, work)
     if how.engine == "local":
         jobs.note(workdir, sys.orig_argv)
         return jobs.run(parts, _workers(how), say=guard.say, together=together)

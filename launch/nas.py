@@ -13,15 +13,13 @@ interruption.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import flags
 
-from dancejax import choices, registries, runs
-from dancejax.applications import cross, loads, nas, settings as kinds, spaces
-from dancejax.runs.jobs import Job
+from dancejax import choices, registries
+from dancejax.applications import cross, nas, settings as kinds
+from dancejax.applications.programs import nas as program
 
 from . import common, flagtypes, jobs, settings
 
@@ -61,111 +59,7 @@ def read(*, shared: bool) -> tuple[nas.Settings, list[Path], settings.Work]:
 def main() -> None:
     how = jobs.read()
     given, folders, work = read(shared=how.shared)
-
-    def whole() -> None:
-        result = nas.search(
-            given, run=work.run, say=common.say, begin=lambda train: common.start(work, {}, train)
-        )
-        show(result, work)
-
-    def begin() -> None:
-        job = nas.prepare(given, run=work.run, say=common.say)
-        common.start(work, {}, job.train)
-
-    def show_finished() -> None:
-        found = nas.Search(nas.prepare(given, run=work.run))
-        if found.read():
-            found.result().write(work.path)
-            show(found.result(), work)
-
-    def plan() -> tuple[str, loads.Loads]:
-        job = nas.prepare(given, run=work.run, say=common.say)
-        return nas.plan(job), loads.of_nas(job)
-
-    program = jobs.Program(
-        work.path,
-        parts(given, folders, work),
-        prepare=lambda _: prepare(given, work),
-        whole=whole,
-        begin=begin,
-        show=show_finished,
-        describe=describe,
-        plan=plan,
-    )
-    jobs.run(how, program)
-
-
-def show(result: nas.Result, work: settings.Work) -> None:
-    """Show the tables, and say where all networks are."""
-    common.show(result.table())
-    common.say(f"all networks: {work.path / 'ranking.csv'}")
-
-
-def networks(given: nas.Settings) -> dict[str, str]:
-    """Each network of the space as a space of its own, by the name of its folder."""
-    found = {}
-    for options in spaces.members(spaces.parse(given.space)):
-        name = spaces.name_of(given.network.chosen, options)
-        own = spaces.describe({option: (value,) for option, value in options.items()})
-        found[spaces.folder_of(name)] = own
-    return found
-
-
-def parts(given: nas.Settings, folders: Sequence[Path], work: settings.Work) -> list[Job]:
-    """The coresets, the networks, and what is chosen among them: each with its command."""
-
-    def job(name: str, folder: Path, after: Sequence[str], **changes: list[object]) -> Job:
-        argv = jobs.command({"workdir": [work.path], **sets, **changes, "cells": [name]})
-        return Job(name, folder, argv, nas.RECORD, tuple(after))
-
-    joined = ",".join(str(path.absolute()) for path in folders)
-    sets: dict[str, list[object]] = {"condensed": [joined]} if joined else {}
-    apart: dict[str, list[object]] = {"top_share": [], "resamples": []}
-    first: list[Job] = []
-    if given.coresets:
-        only: dict[str, list[object]] = {**apart, "whole": [], "whole_epochs": []}
-        first = [job(choices.PROXIES, work.path / choices.PROXIES, (), **only)]
-    after = [other.name for other in first]
-    base = work.path / nas.NETWORKS
-    every = [
-        job(name, base / name, after, space=[space], **apart)
-        for name, space in networks(given).items()
-    ]
-    last: list[Job] = []
-    if not given.whole:
-        last = [job(choices.CHOSEN, work.path / choices.CHOSEN, [other.name for other in every])]
-    return [*first, *every, *last]
-
-
-def prepare(given: nas.Settings, work: settings.Work) -> Callable[[str], None]:
-    """Read the data; returns what makes a part in its folder."""
-    job = nas.prepare(given, run=work.run, say=common.say)
-    names = {spaces.folder_of(name): name for name in job.networks}
-
-    @functools.cache
-    def search() -> nas.Search:
-        return nas.Search(job)
-
-    def make(name: str) -> None:
-        if name == choices.PROXIES:
-            nas.make_coresets(job, common.say)
-        elif name == choices.CHOSEN:
-            found = nas.Search(job)
-            found.read()
-            found.train_chosen(common.say)
-        else:
-            common.show(search().train(names[name]))
-
-    return make
-
-
-def describe(job: Job) -> str:
-    """What a finished part came to: validation accuracies, or which there are."""
-    found = runs.read_json(job.folder / job.result)
-    if job.name == choices.PROXIES:
-        return ", ".join(found["coresets"])
-    accuracies = found["test"] if job.name == choices.CHOSEN else found["validation"]
-    return ", ".join(f"{name} {value:.1f} %" for name, value in accuracies.items())
+    jobs.run(how, work, program.Nas(given, folders, work.run, common.say))
 
 
 def define_flags() -> None:

@@ -15,21 +15,17 @@ far they are. An ablation is the same command with variants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from absl import flags
 
-from dancejax import choices, methods, registries, runs
-from dancejax.applications import grid, grid_table, loads, settings as kinds
+from dancejax import choices, methods, registries
+from dancejax.applications import grid, settings as kinds
+from dancejax.applications.programs import sweep as program
 from dancejax.errors import UserError
-from dancejax.runs.jobs import Job
 from dancejax.types import Json
 
 from . import common, flagtypes, jobs, method_flags, settings
-
-if TYPE_CHECKING:
-    from dancejax.applications.cell import Cell
 
 FLAGS = flags.FLAGS
 ABLATIONS = {
@@ -77,93 +73,7 @@ def ablation(name: str, ipcs: Sequence[int] | None, variants: Sequence[str]) -> 
 def main() -> None:
     how = jobs.read()
     cells, work = read(shared=how.shared)
-
-    def whole() -> None:
-        rows = grid.sweep(
-            cells,
-            run=work.run,
-            say=common.say,
-            begin=lambda train: common.start(work, {}, train),
-        )
-        common.show(grid_table.table(rows))
-
-    def begin() -> None:
-        opened = grid.open_grid(cells, cells.cells(), run=work.run, say=common.say)
-        common.start(work, {}, opened.train)
-
-    def show() -> None:
-        rows = grid_table.write(work.path, cells.cells(), common.say)
-        if rows:
-            common.show(grid_table.table(rows))
-
-    def plan() -> tuple[str, loads.Loads]:
-        return "", loads.of_grid(grid.open_grid(cells, cells.cells(), run=work.run, say=common.say))
-
-    jobs.run(
-        how,
-        jobs.Program(
-            work.path,
-            parts(cells, work),
-            prepare=lambda names: prepare(names, cells, work),
-            whole=whole,
-            begin=begin,
-            show=show,
-            describe=describe,
-            plan=plan,
-        ),
-    )
-
-
-def prepare(
-    names: Sequence[str], every: grid.Settings, work: settings.Work
-) -> Callable[[str], None]:
-    """Read what some cells need; returns what makes one of them in its folder."""
-    by_name = {cell.name: cell for cell in every.cells()}
-    cells = [by_name[name] for name in names if name in by_name]
-    opened = grid.open_grid(every, cells, run=work.run, say=common.say)
-
-    def make(name: str) -> None:
-        if name == choices.EXPERTS:
-            grid.make_experts(opened, common.say)
-        else:
-            grid.check_experts(by_name[name], opened)
-            common.show(grid.complete(by_name[name], opened))
-
-    return make
-
-
-def parts(cells: grid.Settings, work: settings.Work) -> list[Job]:
-    """The experts, if they are trained here, and the cells: each with its command."""
-    found = []
-    if cells.own_experts:
-        argv = jobs.command({"workdir": [work.path], "cells": [choices.EXPERTS]})
-        found.append(Job(choices.EXPERTS, work.path / choices.EXPERTS, argv, "result.json"))
-    for cell in cells.cells():
-        needed = cells.own_experts and cells.experts_of(cell) > 0
-        after = (choices.EXPERTS,) if needed else ()
-        argv = jobs.command({"workdir": [work.path], **flags_of(cell, cells)})
-        found.append(Job(cell.name, cell.folder(work.path), argv, grid_table.ROW, after))
-    return found
-
-
-def flags_of(cell: Cell, cells: grid.Settings) -> dict[str, list[object]]:
-    """The grid of one cell, whose command stays the same when the grid grows."""
-    epochs = cells.evaluation_of(cell.ipc).epochs
-    return {
-        "methods": [cell.method],
-        "ipcs": [cell.ipc],
-        "seeds": [cell.seed],
-        "variant": [f"{cell.method}:{cell.variant}"] if cell.variant else [],
-        "epochs": [] if epochs is None else [epochs],
-        "cells": [cell.name],
-        "ablation": [],
-    }
-
-
-def describe(job: Job) -> str:
-    """What a finished part came to: its accuracy."""
-    found = runs.read_json(job.folder / job.result)
-    return f"{found['accuracy_mean']:.1f} %"
+    jobs.run(how, work, program.Sweep(cells, work.run, common.say))
 
 
 if __name__ == "__main__":
