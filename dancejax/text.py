@@ -66,3 +66,9 @@ def _shortened(name: str) -> str:
     if len(data) <= _MOST_BYTES:
         return name
     return data[:_KEPT_BYTES].decode(errors="ignore") + "…"
+
+
+def accuracy(mean: float, std: float, networks: int, digits: int = 2) -> str:
+    """Return "MEAN +- STD %" of accuracies in percent; a single network has no deviation."""
+    text = f"{mean:.{digits}f}"
+    return f"{text} +- {std:.{digits}f} %" if networks > 1 else f"{text} %"

@@ -121,12 +121,6 @@ def start(work: Work, settings: Json, dataset: Dataset | None = None) -> Path:
     return guard.open_workdir(work.folder, config)
 
 
-def accuracy(mean: float, std: float, networks: int, digits: int = 2) -> str:
-    """Mean and deviation of accuracies in percent; a single network has no deviation."""
-    text = f"{mean:.{digits}f}"
-    return f"{text} +- {std:.{digits}f} %" if networks > 1 else f"{text} %"
-
-
 def run(main: Callable[[], None], *, backend: Callable[[], bool] | bool = True) -> None:
     """Run a program's main function: flags, devices, and every end in one sentence.
 

@@ -16,6 +16,7 @@ from absl import flags
 
 from dancejax import condensed, coreset, runs
 from dancejax.applications import assess, own_folder, settings as kinds
+from dancejax.text import accuracy
 from dancejax.types import Json
 
 from . import common, settings
@@ -74,8 +75,8 @@ def report(workdir: Path, rows: dict[str, Json], job: own_folder.Job) -> None:
     for name, row in rows.items():
         found = row["accuracies"]
         std = statistics.stdev(found) if len(found) > 1 else 0.0
-        accuracy = common.accuracy(row["accuracy_mean"], std, len(found), 1)
-        lines.append(f"| {name} | {len(found)}, {row['training']['epochs']} | {accuracy} |")
+        reached = accuracy(row["accuracy_mean"], std, len(found), 1)
+        lines.append(f"| {name} | {len(found)}, {row['training']['epochs']} | {reached} |")
     table = "\n".join(lines)
     width, test = job.settings.network.options["width"], job.test
     assert test is not None
