@@ -381,8 +381,10 @@ def class_keys(key: Array, classes: Array) -> Array:
 
 
 def _siamese(key: Array, classes: Array, images: Array, config: Config) -> Array:
-    """One augmentation per class."""
+    """One augmentation per class, or one of all classes."""
     strategy, mode = config.augmentation, config.mode
+    if config.one_augmentation:
+        return jax.vmap(lambda x: augment.siamese(key, x, strategy, mode))(images)
     return jax.vmap(lambda k, x: augment.siamese(k, x, strategy, mode))(
         class_keys(key, classes), images
     )

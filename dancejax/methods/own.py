@@ -1,20 +1,26 @@
-"""This project's method, "dancejax": TGDD with any later snapshot, and Adam whose rate falls."""
+"""This project's method, "dancejax": TGDD with any later snapshot, a ridge regression, and Adam."""
 
 import dataclasses
+from functools import partial
+from typing import NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import optax
 
-from dancejax.methods import dance, tgdd
-from dancejax.methods.base import Method
+from dancejax.errors import UserError
+from dancejax.methods import base, dance, descent, guided, tgdd
+from dancejax.methods.base import Array, Context, Method, Metrics, State
 from dancejax.methods.optimizers import Optimizer
 from dancejax.methods.papers import DatasetLike, Paper
 from dancejax.methods.settings.own import Config as Config
+from dancejax.runs import parallel
 
 NAME = "dancejax"
 NEEDS_EXPERTS = True
 NEEDS_TRAJECTORIES = True
+_Setup = guided.Setup[Config]
 _HALF = 150
 """Iterations after which the rate has fallen to half."""
 
@@ -45,10 +51,12 @@ def paper(dataset: DatasetLike, ipc: int) -> Paper:
 def create(config: Config, network: nn.Module, optimizer: Optimizer = OPTIMIZER) -> Method:
     """Return the method, which needs experts with their parameters after every epoch.
 
-    An iteration is TGDD's (`tgdd.create`) with three choices of ours: the later snapshot, whose
-    cross-entropy counts, is any from the earlier one's epoch to the last; all classes take their
-    step together; and Adam moves the pixels, with a rate that falls. Each was kept for what it
-    brought on images held out of the training images (docs/methods.md).
+    An iteration is TGDD's (`tgdd.create`) with these choices of ours: the later snapshot, whose
+    cross-entropy counts, is any from the earlier one's epoch to the last; all classes are augmented
+    alike and take their step together; a ridge regression from the synthetic images' features to
+    their classes is to be right on real ones (`regression_error`); and Adam moves the pixels, with
+    a rate that falls. Each was kept for what it brought on images held out of the training images
+    (docs/methods.md).
 
     Args:
       config: the settings.
@@ -60,6 +68,116 @@ def create(config: Config, network: nn.Module, optimizer: Optimizer = OPTIMIZER)
 
     References:
       Ran et al., "Trajectory Guided Dataset Distillation with Balanced Distribution", AAAI 2026,
-      arXiv 2512.02469; Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.
+      arXiv 2512.02469; Zhou et al., "Dataset Distillation using Neural Feature Regression", NeurIPS
+      2022; Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.
     """
-    return tgdd.create(config, network, optimizer)._replace(name=NAME)
+    if config.update_order != "joint":
+        raise UserError(
+            f"{NAME} steps all classes together; leave update_order={config.update_order} out."
+        )
+    if not config.ridge >= 0 or not config.ridge_penalty > 0:
+        raise UserError(
+            f"ridge must not be negative and ridge_penalty be above 0, not {config.ridge} and "
+            f"{config.ridge_penalty}."
+        )
+    return tgdd.method_of(NAME, _Setup(config, network, optimizer), _update)
+
+
+def regression_error(real: Array, syn: Array, penalty: float) -> Array:
+    """Compute the error on real images of a ridge regression on synthetic ones.
+
+    The regression has the features of the synthetic images and a constant as inputs and their
+    classes as targets (one-hot, minus 1 / C). Features are those of the real images' mean and of
+    their total deviation (the root of the sum of all coordinates' variances) taken as units.
+
+    Args:
+      real: features of real images by class, [C, n, d].
+      syn: features of synthetic images by class, [C, m, d].
+      penalty: added to the diagonal of the Gram matrix, times the C * m images; above 0.
+
+    Returns:
+      Half the squared error, summed over the outputs, mean over real images; a scalar, not
+      negative.
+
+    References:
+      The loss of Zhou et al., "Dataset Distillation using Neural Feature Regression" (FRePo),
+      NeurIPS 2022, equation 4, there under networks trained on the synthetic images.
+    """
+    count = real.shape[0]
+    seen, made = (x.reshape(-1, x.shape[-1]) for x in (real, syn))
+    mean = seen.mean(0)
+    unit = jnp.sqrt(jnp.sum(jnp.square(seen - mean), -1).mean())
+    inputs, tested = (
+        jnp.concatenate([(x - mean) / unit, jnp.ones((len(x), 1))], 1) for x in (made, seen)
+    )
+    goal, truth = (jnp.repeat(jnp.eye(count), x.shape[1], 0) - 1 / count for x in (syn, real))
+    images, coordinates = inputs.shape
+    if images <= coordinates:
+        gram = _product(inputs, inputs.T) + penalty * images * jnp.eye(images)
+        weights = _product(inputs.T, jax.scipy.linalg.solve(gram, goal, assume_a="pos"))
+    else:
+        gram = _product(inputs.T, inputs) + penalty * images * jnp.eye(coordinates)
+        goal = _product(inputs.T, goal)
+        weights = jax.scipy.linalg.solve(gram, goal, assume_a="pos")
+    errors = _product(tested, weights) - truth
+    return 0.5 * jnp.sum(jnp.square(errors), -1).mean()
+
+
+_product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+
+
+class _Common(NamedTuple):
+    """What the classes' own losses share."""
+
+    shared: tgdd.Shared
+    means: Array  # of the real images' features by class, [C, d]
+    pull: Array  # the regression's gradient with respect to the synthetic features, [C, m, d]
+
+
+def _update(
+    setup: _Setup, state: State, context: Context, *, class_chunk: int | None = None
+) -> tuple[State, Metrics]:
+    config, shared = setup.config, tgdd.shared(setup.config, state, context)
+    size = descent.block_size(setup.network, state, config, class_chunk)
+    pixels = base.UNIT.constrain(state.pixels)
+    labels = jnp.arange(len(pixels), dtype=jnp.int32)
+    real, syn = parallel.map_blocks(
+        partial(_features, setup), (pixels, labels), shared, size=size, axis=parallel.CLASSES
+    )
+    error, pull = jax.value_and_grad(regression_error, 1)(real, syn, config.ridge_penalty)
+    common = _Common(shared, real.mean(1), len(pixels) * pull)
+    loss = partial(_loss, setup)
+    pixels, opt_state, metrics = descent.descend(
+        guided.steps(setup, state.pixels),
+        pixels,
+        state.opt_state,
+        lambda own, classes: descent.class_gradients(loss, own, classes, common, size),
+    )
+    return State(state.step + 1, state.key, pixels, opt_state), {"ridge": error, **metrics}
+
+
+def _features(setup: _Setup, own: tuple[Array, Array], shared: tgdd.Shared) -> tuple[Array, Array]:
+    """Features of the real and synthetic images of some classes, [k, n, d] and [k, m, d]."""
+    pixels, classes = own
+    config, (matched, _, keys, step, context) = setup.config, shared
+    real = base.real_batch(config, keys, step, classes, context)
+    syn = base.synthetic(config, base.UNIT, keys, pixels, classes, context)
+    found = [base.forward_classes(setup.network, matched, batch)[1] for batch in (real, syn)]
+    return found[0], found[1]
+
+
+def _loss(setup: _Setup, pixels: Array, classes: Array, common: _Common) -> tuple[Array, Metrics]:
+    """Each class's distance of mean features, its part of the regression, its cross-entropy, [k].
+
+    The regression's part is linear in the features, with the gradient of its error.
+    """
+    config, network = setup.config, setup.network
+    matched, classifier, keys, _, context = common.shared
+    syn = base.synthetic(config, base.UNIT, keys, pixels, classes, context)
+    _, features = base.forward_classes(network, matched, syn)
+    distances = jnp.sum(jnp.square(common.means[classes] - features.mean(1)), -1)
+    pulls = jnp.sum(common.pull[classes] * features, (1, 2))
+    logits, _ = base.forward_classes(network, classifier, syn)
+    entropy = base.cross_entropy(logits, classes)
+    total = distances + config.ridge * pulls + config.alpha * entropy
+    return total, {"matching": distances, "cross_entropy": entropy}

@@ -1,8 +1,9 @@
 """TGDD: DANCE under snapshots of the experts' training (Ran et al., AAAI 2026)."""
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import flax.linen as nn
 import jax
@@ -21,6 +22,7 @@ NEEDS_EXPERTS = True
 NEEDS_TRAJECTORIES = True
 
 
+C = TypeVar("C", bound=Config, covariant=True)
 _Setup = guided.Setup[Config]
 
 
@@ -54,11 +56,26 @@ def create(config: Config, network: nn.Module, optimizer: Optimizer = base.SGD) 
       Ran et al., "Trajectory Guided Dataset Distillation with Balanced Distribution", AAAI 2026,
       arXiv 2512.02469.
     """
+    return method_of("tgdd", _Setup(config, network, optimizer), _update)
+
+
+def method_of(name: str, setup: guided.Setup[C], update: Callable[..., Any]) -> Method:
+    """Return the Method of an update that goes along the experts' trajectories.
+
+    Args:
+      name: the method's.
+      setup: what `update` takes first.
+      update: (setup, state, context, class_chunk) -> (state, metrics).
+
+    Raises:
+      UserError: a setting that makes no sense.
+    """
+    config = setup.config
     base.check_settings(config)
-    for name in ("alpha", "epoch_interval"):
-        if not getattr(config, name) >= 0:
-            raise UserError(f"{name} must not be negative, but is {getattr(config, name)}.")
-    method = _Setup(config, network, optimizer).method("tgdd", guided.init, _update)
+    for field in ("alpha", "epoch_interval"):
+        if not getattr(config, field) >= 0:
+            raise UserError(f"{field} must not be negative, but is {getattr(config, field)}.")
+    method = setup.method(name, guided.init, update)
     return method._replace(resolved=partial(_resolved, config), visits=partial(_visits, config))
 
 
@@ -83,8 +100,16 @@ def _visits(config: Config, key: Array, step: Array, count: int, snapshots: int)
     return Visits(jnp.stack([expert, expert]), jnp.stack([first, second]))
 
 
-class _Shared(NamedTuple):
-    """What all classes of an iteration share."""
+class Shared(NamedTuple):
+    """What all classes of an iteration share.
+
+    Attributes:
+      matched: the snapshot whose features are matched.
+      classifier: the snapshot whose cross-entropy counts.
+      keys: of the iteration's images.
+      step: number of the iteration.
+      context: of the run, without experts.
+    """
 
     matched: networks.Variables
     classifier: networks.Variables
@@ -93,33 +118,44 @@ class _Shared(NamedTuple):
     context: Context
 
 
-def _update(
-    setup: _Setup, state: State, context: Context, *, class_chunk: int | None = None
-) -> tuple[State, Metrics]:
-    config, network = setup.config, setup.network
+def shared(config: Config, state: State, context: Context) -> Shared:
+    """Return what all classes of the next iteration share.
+
+    Args:
+      config: the settings.
+      state: before the iteration.
+      context: of the run, with trajectories.
+    """
     _, *k_images = _step_keys(state.key, state.step)
     both = trajectories.snapshots_of(context, partial(_visits, config, state.key, state.step))
-    shared = _Shared(
+    return Shared(
         interpolate.select(both, 0),
         interpolate.select(both, 1),
         base.ImageKeys(guided.run_keys(state.key)[0], *k_images),
         state.step,
         context._replace(experts=None, trajectories=None, visited=None),
     )
-    loss, size = partial(_loss, setup), descent.block_size(network, state, config, class_chunk)
+
+
+def _update(
+    setup: _Setup, state: State, context: Context, *, class_chunk: int | None = None
+) -> tuple[State, Metrics]:
+    config, common = setup.config, shared(setup.config, state, context)
+    size = descent.block_size(setup.network, state, config, class_chunk)
+    loss = partial(_loss, setup)
     pixels, opt_state, metrics = descent.descend(
         guided.steps(setup, state.pixels),
         base.UNIT.constrain(state.pixels),
         state.opt_state,
-        lambda own, classes: descent.class_gradients(loss, own, classes, shared, size),
+        lambda own, classes: descent.class_gradients(loss, own, classes, common, size),
     )
     return State(state.step + 1, state.key, pixels, opt_state), metrics
 
 
-def _loss(setup: _Setup, pixels: Array, classes: Array, shared: _Shared) -> tuple[Array, Metrics]:
+def _loss(setup: _Setup, pixels: Array, classes: Array, common: Shared) -> tuple[Array, Metrics]:
     """The distance of mean features and the weighted cross-entropy of each class, [k]."""
     config, network = setup.config, setup.network
-    matched, classifier, keys, step, context = shared
+    matched, classifier, keys, step, context = common
     real = base.real_batch(config, keys, step, classes, context)
     syn = base.synthetic(config, base.UNIT, keys, pixels, classes, context)
     _, real_features = base.forward_classes(network, matched, real)

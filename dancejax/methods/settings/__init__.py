@@ -45,6 +45,11 @@ class Config:
         "one of crop, scale and rotate",
     )
 
+    @property
+    def one_augmentation(self) -> bool:
+        """Whether the images of all classes share an iteration's augmentation."""
+        return False
+
 
 @dataclasses.dataclass(frozen=True)
 class Ablation:

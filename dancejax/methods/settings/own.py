@@ -2,13 +2,28 @@
 
 import dataclasses
 
-from dancejax.methods.settings import tgdd
+from dancejax.methods.settings import setting, tgdd
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(tgdd.Config):
-    """The settings: TGDD's, with defaults of our own."""
+    """The settings: TGDD's, with defaults of our own, and of the ridge regression.
+
+    All classes take their step together, since the regression tells them apart.
+    """
 
     learning_rate: float | None = 0.03
     update_order: str = "joint"
     epoch_interval: int = 0
+    ridge: float = setting(
+        30.0,
+        "weight of the error on real images of a ridge regression on the synthetic ones; 0: none",
+        least=0,
+    )
+    ridge_penalty: float = setting(
+        0.01, "of that regression, per synthetic image, in units of the features' variance", above=0
+    )
+
+    @property
+    def one_augmentation(self) -> bool:
+        return True
