@@ -214,13 +214,20 @@ import jax, numpy as np
 from dancejax import condensation, data, interpolate, methods, networks
 from dancejax.methods.base import ExpertPool
 from dancejax.runs import parallel
+from dancejax.training.experts import Experts
 train = data.subset(data.load("fashion_mnist_mini"), 12, seed=0)
 shape = train.image_shape
 # Without ReLU, over whose edges rounding takes an image.
 network = networks.create("convnet", 10, shape, width=4, depth=2, activation="swish")
 made = [networks.init(network, jax.random.key(i), shape) for i in range(4)]
 pool = ExpertPool(interpolate.stack(made[:2]), interpolate.stack(made[2:]))
-options = {"queue_size": 2, "train_batch": 8, "train_steps": 1} if sys.argv[1] == "idm" else {}
+if sys.argv[1] == "dancejax":
+    paths = jax.tree.map(lambda *ends: np.stack(ends, 1), *pool)
+    pool = Experts(pool, network, {}, paths)
+# Adam makes whole steps of gradients that are rounding.
+options = {
+    "idm": {"queue_size": 2, "train_batch": 8, "train_steps": 1}, "dancejax": {"optimizer": "sgd"},
+}.get(sys.argv[1], {})
 method = methods.create(sys.argv[1], network, batch_real=10, augmentation="crop", **options)
 found = []
 for devices, shared in ((1, 1), (8, 4), (8, 8)):
@@ -254,7 +261,7 @@ def on_eight_devices(program: str, *words: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["dm", "idm", "m3d", "dance", "ncfm"])
+@pytest.mark.parametrize("method", ["dm", "idm", "m3d", "dance", "ncfm", "dancejax"])
 def test_devices_that_share_images_give_what_one_gives(method):
     """Ten images on four devices, three of them filled up, and on eight."""
     assert "images" in on_eight_devices(SHARED, method)
