@@ -16,21 +16,12 @@ folder "experts" in the work folder, and trains what is missing there. The resul
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from absl import flags
 
 from dancejax import choices, registries
-from dancejax.applications import assess, own_folder
-from dancejax.data import huggingface
-from dancejax.errors import UserError
-from dancejax.runs import paths
+from dancejax.applications import assess, own_folder, resolve
 
 from . import common, flagtypes, method_flags, settings
-
-if TYPE_CHECKING:
-    from dancejax.condensed import CondensedSet
 
 FLAGS = flags.FLAGS
 
@@ -77,36 +68,9 @@ def define_flags() -> None:
     )
 
 
-def default_workdir() -> Path:
-    """Where a run is kept that has no --workdir: runs/DATASET-METHOD-ipcIPC."""
-    given = FLAGS.dataset.removeprefix(huggingface.PREFIX)
-    path = Path(given)
-    if path.suffix.lower() == ".npz":
-        name = path.name[: -len(".npz")]
-    elif path.is_dir():
-        path = path.resolve()
-        sized = path.name[:1].isdigit()  # as imagenette/160px
-        name = f"{path.parent.name}-{path.name}" if sized and path.parent.name else path.name
-    else:
-        name = given.strip("/").replace("/", "-")
-    return Path("runs") / f"{name}-{FLAGS.method}-ipc{FLAGS.ipc}"
-
-
-def start_of(given: str | None) -> str | CondensedSet | None:
-    """What --init names: a start by name, or a condensed set or coreset."""
-    if given is None or given in choices.INITS:
-        return given
-    path = paths.expand(given, "--init")
-    if not path.exists():
-        raise UserError(
-            f"--init={given} is neither one of {', '.join(choices.INITS)} nor a folder."
-        )
-    return assess.load_set(path)
-
-
 def read() -> tuple[own_folder.Settings, settings.Work, bool]:
     """The settings of the job, its work folder, and whether it is only shown."""
-    work = settings.work(default_workdir())
+    work = settings.work(resolve.default_folder(FLAGS.dataset, FLAGS.method, FLAGS.ipc))
     job = own_folder.Settings(
         settings.data(),
         FLAGS.ipc,
@@ -114,7 +78,7 @@ def read() -> tuple[own_folder.Settings, settings.Work, bool]:
         preset=FLAGS.preset,
         steps=FLAGS.steps,
         config=method_flags.read(),
-        init=start_of(FLAGS.init),
+        init=assess.start_of(FLAGS.init),
         seed=FLAGS.seed,
         network=settings.network(),
         experts=settings.experts(),

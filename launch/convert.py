@@ -15,36 +15,17 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import flags
 
-from dancejax import choices, condensed, exchange
+from dancejax import choices, exchange, runs
+from dancejax.applications import convert
 from dancejax.errors import UserError
 
 from . import common, flagtypes, settings
 
-if TYPE_CHECKING:
-    from dancejax.applications.settings import DataSettings
-    from dancejax.condensed import CondensedSet
-
 FLAGS = flags.FLAGS
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Someone else's set, and what it was condensed from; the rest are flags."""
-
-    source: Path
-    data: DataSettings
-    pixel_values: str
-    mean: list[float] | None
-    std: list[float] | None
-    factor: int | None
-    labels: Path | None
-    soft_labels: str | None
-    method: str
-    check_pixels: bool
 
 
 def numbers(name: str) -> list[float] | None:
@@ -55,40 +36,19 @@ def numbers(name: str) -> list[float] | None:
         raise UserError(f"--{name} must be numbers, not {','.join(given)}.") from error
 
 
-def read() -> Settings:
-    apart = ("data", "mean", "std")
-    names = [f.name for f in dataclasses.fields(Settings) if f.name not in apart]
+def read() -> tuple[convert.Settings, Path]:
+    """What is read, and the work folder."""
+    names = {field.name for field in dataclasses.fields(exchange.ReadOptions)} - {"mean", "std"}
     given: dict[str, Any] = {name: FLAGS[name].value for name in names}
-    return Settings(data=settings.data(), mean=numbers("mean"), std=numbers("std"), **given)
-
-
-def convert(given: Settings) -> CondensedSet:
-    if exchange.is_export(given.source):
-        return exchange.read(given.source)
-    options = {f.name: getattr(given, f.name) for f in dataclasses.fields(exchange.ReadOptions)}
-    train = given.data.load("train")
-    return exchange.read_foreign(given.source, train, exchange.ReadOptions(**options))
-
-
-def check_place(made: CondensedSet, folder: Path) -> None:
-    """Raise UserError if the folder holds another set."""
-    if not (folder / "manifest.json").exists():
-        return
-    if condensed.fingerprint(condensed.load(folder)) != condensed.fingerprint(made):
-        raise UserError(f"{folder} holds another set; choose another --workdir, or remove it.")
+    reading = exchange.ReadOptions(mean=numbers("mean"), std=numbers("std"), **given)
+    return convert.Settings(FLAGS.source, settings.data(), reading), settings.folder()
 
 
 def main() -> None:
-    folder = settings.folder()
-    made = convert(read())
-    check_place(made, folder / "condensed")
-    workdir = common.make_workdir(folder)
-    condensed.save(made, workdir / "condensed")
-    common.say(
-        f"{len(made.images)} images of {made.num_classes} classes; look at "
-        f"{workdir / 'condensed' / 'preview.png'} to see whether the pixels are right"
-    )
-    common.show(str(workdir / "condensed"))
+    given, folder = read()
+    made = convert.read(given)
+    run = runs.Run(common.make_workdir(folder))
+    common.show(str(convert.save(made, run=run, say=common.say)))
 
 
 if __name__ == "__main__":

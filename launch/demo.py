@@ -9,15 +9,9 @@ minutes on two CPU cores.
 
 from __future__ import annotations
 
-import statistics
-from pathlib import Path
-
 from absl import flags
 
-from dancejax import condensed, coreset, runs
-from dancejax.applications import assess, own_folder, settings as kinds
-from dancejax.text import accuracy
-from dancejax.types import Json
+from dancejax.applications import demo, own_folder, settings as kinds
 
 from . import common, settings
 
@@ -44,52 +38,8 @@ def read() -> tuple[own_folder.Settings, settings.Work]:
 def main() -> None:
     given, work = read()
     job = own_folder.prepare(given, run=work.run, estimate=False)
-    own, how = job.settings, job.settings.evaluation
-    workdir = common.start(work, {}, job.train)
-    common.say(f"1/4 {own.experts.number} experts, {own.experts.epochs} epochs each")
-    found = own_folder.ready_experts(job)
-
-    common.say(f"2/4 DANCE, {own.ipc} images per class, {own.steps} iterations")
-    made = own_folder.make(job, found)
-    condensed.save(made, workdir / "condensed")
-    chosen = coreset.random(job.train, own.ipc, seed=own.seed)
-    condensed.save(chosen, workdir / "random")
-
-    common.say(f"3/4 evaluation, {how.networks} networks each")
-    rows: dict[str, Json] = {}
-    for name, train in (("random", chosen), ("DANCE", made)):
-        assert job.test is not None
-        tested = assess.Tested(train, job.test, job.network)
-        folder = work.run.within(f"evaluation_{name.lower()}")
-        result = assess.assess(tested, how, seed=own.seed, run=folder).evaluation
-        rows[f"{name}, {own.ipc} per class"] = result.to_dict()
-    every = len(job.train.labels) // job.train.num_classes
-    rows[f"all, {every} per class"] = runs.read_json(workdir / "experts" / "result.json")
-    report(workdir, rows, job)
-
-
-def report(workdir: Path, rows: dict[str, Json], job: own_folder.Job) -> None:
-    """Write the table and the pictures on a page, and print the table."""
-    common.say("4/4 report")
-    lines = ["| training set | networks, epochs | test accuracy, last epoch |", "|---|---|---|"]
-    for name, row in rows.items():
-        found = row["accuracies"]
-        std = statistics.stdev(found) if len(found) > 1 else 0.0
-        reached = accuracy(row["accuracy_mean"], std, len(found), 1)
-        lines.append(f"| {name} | {len(found)}, {row['training']['epochs']} | {reached} |")
-    table = "\n".join(lines)
-    width, test = job.settings.network.options["width"], job.test
-    assert test is not None
-    page = (
-        f"# {job.train.name}: DANCE against random images\n\n{table}\n\n"
-        f"Mean and deviation of networks (ConvNet-3, width {width}) on {len(test)} test images; "
-        "those of all images are the experts.\n\n"
-        "![condensed set](condensed/preview.png)\n\n![random images](random/preview.png)\n"
-    )
-    runs.write_bytes(workdir / "report.md", page.encode())
-    runs.write_json(workdir / "result.json", rows)
-    common.show(table)
-    common.say(f"report: {workdir / 'report.md'}")
+    common.start(work, {}, job.train)
+    common.show(demo.carry_out(job, say=common.say))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ flags overrule both. The set must have been made from the data set that is named
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -19,6 +20,9 @@ from dancejax.applications import dd_ranking, evaluate
 from dancejax.errors import UserError
 
 from . import common, flagtypes, settings
+
+if TYPE_CHECKING:
+    from dancejax.applications.settings import EvaluationSettings
 
 FLAGS = flags.FLAGS
 
@@ -35,15 +39,14 @@ def read() -> tuple[evaluate.Settings, settings.Work]:
         FLAGS.condensed,
         FLAGS.kept,
         other_data=FLAGS.other_data,
-        scores=scores() if FLAGS.dd_ranking else None,
+        scores=scores(how, FLAGS.dd_ranking_python) if FLAGS.dd_ranking else None,
         seed=work.seed,
     )
     return given, work
 
 
-def scores() -> dd_ranking.Settings:
+def scores(hand: EvaluationSettings, python: str) -> dd_ranking.Settings:
     """How DD-Ranking's networks are trained: by hand, else as its package has it."""
-    hand, python = settings.evaluation(), FLAGS.dd_ranking_python
     asked = {"repeats": hand.repeats, "epochs": hand.epochs, "batch_size": hand.batch_size}
     own = {name: value for name, value in asked.items() if value is not None}
     return dd_ranking.Settings(

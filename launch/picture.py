@@ -13,90 +13,30 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import flags
 
-from dancejax import choices, condensed, figures, runs
-from dancejax.applications import assess
-from dancejax.errors import UserError
-from dancejax.report import gallery
-from dancejax.training import experts
+from dancejax import choices, runs
+from dancejax.applications import picture
 
 from . import common, flagtypes, settings
-
-if TYPE_CHECKING:
-    from dancejax.applications.settings import DataSettings
-    from dancejax.condensed import CondensedSet
 
 FLAGS = flags.FLAGS
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What is drawn; data is None where features are not."""
-
-    run: Path
-    workdir: Path | None
-    data: DataSettings | None
-    expert_dir: Path | None
-    beside: Path | None
-    embedding: str
-    per_class: int
-    seed: int
-    other_data: bool
-
-
-def read() -> Settings:
-    names = [field.name for field in dataclasses.fields(Settings) if field.name != "data"]
+def read() -> tuple[picture.Settings, Path | None]:
+    """What is drawn, and the folder for it, if one is named."""
+    names = {field.name for field in dataclasses.fields(picture.Settings)} - {"data"}
     given: dict[str, Any] = {name: FLAGS[name].value for name in names}
-    return Settings(data=settings.data() if FLAGS.dataset else None, **given)
-
-
-def sets_to_draw(given: Settings) -> dict[str, CondensedSet]:
-    """The set of the run by its method, after that of --beside."""
-    made = condensed.load(given.run / "condensed")
-    if not given.beside:
-        return {made.method: made}
-    other = assess.load_set(given.beside)
-    first = other.method if other.method != made.method else f"{other.method} ({given.beside})"
-    return {first: other, made.method: made}
-
-
-def draw_features(
-    given: Settings, data: DataSettings, sets: dict[str, CondensedSet], target: Path
-) -> Path:
-    """Draw real and synthetic images under an expert's features; returns the file."""
-    data, _ = assess.check_sources(sets, data, other_data=given.other_data)
-    dataset = data.load("train")
-    folder = given.expert_dir or given.run / "experts"
-    found = experts.load_pool(folder, count=1, dataset=dataset)
-    runs.open_workdir(target)
-    figure = gallery.features_figure(
-        dataset,
-        sets,
-        found,
-        embedding=given.embedding,
-        per_class=given.per_class,
-        seed=given.seed,
-    )
-    runs.write_bytes(target / "features.png", figures.png(figure))
-    return target / "features.png"
+    data = settings.data() if FLAGS.dataset else None
+    return picture.Settings(data=data, **given), FLAGS.workdir
 
 
 def main() -> None:
-    given = read()
-    target = runs.check_workdir(given.workdir or given.run / "pictures")
-    sets = sets_to_draw(given)
-    steps = given.run / "pictures"
-    if given.data is None and len([*steps.glob("step_*.png")]) < 2:
-        raise UserError(
-            f"{steps} has no pictures of steps; condense with --picture_every, or give --dataset "
-            "to draw features."
-        )
-    drawn = [draw_features(given, given.data, sets, target)] if given.data else []
-    written = gallery.save_evolution(steps, runs.open_workdir(target))
-    common.show("\n".join(map(str, [*written, *drawn])))
+    given, workdir = read()
+    run = runs.Run(runs.check_workdir(workdir or given.run / "pictures"))
+    common.show("\n".join(map(str, picture.draw(given, run=run))))
 
 
 if __name__ == "__main__":

@@ -42,8 +42,36 @@ def test_flags_are_read_by_what_makes_settings_alone(path):
     text = path.read_text(encoding="utf-8")
     assert "set_default" not in text
     if path.name != "settings.py":
-        allowed = {"read", "numbers", "default_workdir", *READERS.get(path.name, ())}
+        allowed = {"read", "numbers", *READERS.get(path.name, ())}
         assert functions_with_flags(path) <= allowed
+
+
+def lines_beside_flags(path):
+    """Lines of a program without flags' definitions, imports and docstrings."""
+    found, text = set(), path.read_text(encoding="utf-8")
+
+    def walk(node):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.ClassDef | ast.If | ast.Try):
+                found.update(range(child.lineno, child.body[0].lineno))
+                walk(child)
+            elif isinstance(child, ast.stmt) and not left_out(child):
+                found.update(range(child.lineno, child.end_lineno + 1))
+
+    def left_out(node):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            return ast.unparse(node.value.func).rpartition(".")[2].lower().startswith("define")
+        documents = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        return documents or isinstance(node, ast.Import | ast.ImportFrom)
+
+    walk(ast.parse(text))
+    return sum(bool(text.splitlines()[number - 1].strip()) for number in found)
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+def test_programs_are_settings_and_a_call(path):
+    """All but the one that looks at the machine itself."""
+    assert lines_beside_flags(path) <= (65 if path.stem == "doctor" else 42)
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 
-from dancejax import condensed, evaluation, exchange, networks, runs
+from dancejax import choices, condensed, evaluation, exchange, networks, runs
 from dancejax.applications.settings import DataSettings, EvaluationSettings, NetworkSettings, fill
 from dancejax.condensed import CondensedSet, dataset_source
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.evaluation import Evaluation
+from dancejax.runs import paths
 from dancejax.training import protocols
 from dancejax.types import Json
 
@@ -216,3 +217,22 @@ def kept_sets(folder: Path) -> dict[int, CondensedSet]:
     if not sets:
         raise UserError(f"{folder} holds no kept sets; condense with --keep_every.")
     return sets
+
+
+def start_of(given: str | None) -> str | CondensedSet | None:
+    """What stored images start from: one of `choices.INITS`, or a set or coreset in a folder.
+
+    Args:
+      given: a name or a path; None is handed on.
+
+    Raises:
+      UserError: neither a name nor a folder.
+    """
+    if given is None or given in choices.INITS:
+        return given
+    path = paths.expand(given, "--init")
+    if not path.exists():
+        raise UserError(
+            f"--init={given} is neither one of {', '.join(choices.INITS)} nor a folder."
+        )
+    return load_set(path)

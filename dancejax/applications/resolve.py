@@ -1,6 +1,7 @@
 """What is given of a whole job by hand, and what then holds: by hand > preset > default."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from dancejax import coreset, methods
@@ -15,6 +16,7 @@ from dancejax.applications.settings import (
 )
 from dancejax.condensed import CondensedSet
 from dancejax.data.dataset import Dataset
+from dancejax.data.huggingface import PREFIX
 from dancejax.errors import UserError
 from dancejax.types import Json
 
@@ -150,3 +152,24 @@ def _filled(settings: Settings, chosen: plan.Plan) -> Settings:
 def listing(values: Json) -> str:
     """Values by name, as a sentence names them."""
     return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def default_folder(dataset: str, method: str, ipc: int) -> Path:
+    """Return where a run is kept for which no folder is named: runs/DATASET-METHOD-ipcIPC.
+
+    Args:
+      dataset: name or path of the data set.
+      method: its name.
+      ipc: stored images per class.
+    """
+    given = dataset.removeprefix(PREFIX)
+    path = Path(given)
+    if path.suffix.lower() == ".npz":
+        name = path.name[: -len(".npz")]
+    elif path.is_dir():
+        path = path.resolve()
+        sized = path.name[:1].isdigit()  # as imagenette/160px
+        name = f"{path.parent.name}-{path.name}" if sized and path.parent.name else path.name
+    else:
+        name = given.strip("/").replace("/", "-")
+    return Path("runs") / f"{name}-{method}-ipc{ipc}"

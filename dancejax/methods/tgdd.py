@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import flax.linen as nn
 import jax
@@ -59,7 +59,9 @@ def create(config: Config, network: nn.Module, optimizer: Optimizer = base.SGD) 
     return method_of("tgdd", _Setup(config, network, optimizer), _update)
 
 
-def method_of(name: str, setup: guided.Setup[C], update: Callable[..., Any]) -> Method:
+def method_of(
+    name: str, setup: guided.Setup[C], update: Callable[..., tuple[State, Metrics]]
+) -> Method:
     """Return the Method of an update that goes along the experts' trajectories.
 
     Args:
