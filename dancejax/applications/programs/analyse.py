@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from dancejax import analysis, registries, runs
 from dancejax.applications import analyse, loads
-from dancejax.applications.programs.base import Maker, Part, Values, folder_of
+from dancejax.applications.programs.base import Maker, Part, Program, Values, folder_of
 from dancejax.applications.settings import Begin, Say, quiet
 from dancejax.choices import EXPERTS
 from dancejax.data.dataset import Dataset
@@ -14,7 +14,7 @@ from dancejax.types import Json
 
 
 @dataclasses.dataclass(frozen=True)
-class Analyse:
+class Analyse(Program):
     """Analyses as a `programs.base.Program`."""
 
     settings: analyse.Settings

@@ -41,6 +41,7 @@ class Program(Protocol):
     @property
     def about(self) -> Json:
         """What config.json says of the settings, beside the flags."""
+        return {}
 
     def parts(self) -> list[Part]:
         """Return all parts in an order in which they can be made; no data are read."""

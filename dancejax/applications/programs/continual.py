@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dancejax.applications import continual, loads
-from dancejax.applications.programs.base import Maker, Part, Values, folder_of
+from dancejax.applications.programs.base import Maker, Part, Program, Values, folder_of
 from dancejax.applications.settings import Begin, Say, quiet
 from dancejax.data.dataset import Dataset
 from dancejax.runs import Run
@@ -13,16 +13,12 @@ from dancejax.types import Json
 
 
 @dataclasses.dataclass(frozen=True)
-class Continual:
+class Continual(Program):
     """Continual learning as a `programs.base.Program`."""
 
     settings: continual.Settings
     run: Run
     say: Say = quiet
-
-    @property
-    def about(self) -> Json:
-        return {}
 
     def parts(self) -> list[Part]:
         folder, found = folder_of(self.run.folder), list[Part]()

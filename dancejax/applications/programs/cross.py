@@ -5,24 +5,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dancejax.applications import cross, loads
-from dancejax.applications.programs.base import Maker, Part, Values, folder_of
+from dancejax.applications.programs.base import Maker, Part, Program, Values, folder_of
 from dancejax.applications.settings import Begin, Say, quiet
 from dancejax.runs import Run
 from dancejax.types import Json
 
 
 @dataclasses.dataclass(frozen=True)
-class Cross:
+class Cross(Program):
     """A table as a `programs.base.Program`; folders: of its sets, by label."""
 
     settings: cross.Settings
     folders: Mapping[str, Path]
     run: Run
     say: Say = quiet
-
-    @property
-    def about(self) -> Json:
-        return {}
 
     def parts(self) -> list[Part]:
         found = []

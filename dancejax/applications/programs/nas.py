@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dancejax.applications import loads, nas, spaces
-from dancejax.applications.programs.base import Maker, Part, Values, folder_of
+from dancejax.applications.programs.base import Maker, Part, Program, Values, folder_of
 from dancejax.applications.settings import Begin, Say, quiet
 from dancejax.choices import CHOSEN, PROXIES
 from dancejax.data.dataset import Dataset
@@ -15,17 +15,13 @@ from dancejax.types import Json
 
 
 @dataclasses.dataclass(frozen=True)
-class Nas:
+class Nas(Program):
     """A search as a `programs.base.Program`; folders: of its sets."""
 
     settings: nas.Settings
     folders: Sequence[Path]
     run: Run
     say: Say = quiet
-
-    @property
-    def about(self) -> Json:
-        return {}
 
     def parts(self) -> list[Part]:
         settings, folder = self.settings, folder_of(self.run.folder)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from dancejax.applications import grid, grid_table, loads
 from dancejax.applications.cell import Cell
-from dancejax.applications.programs.base import Maker, Part, Values, folder_of
+from dancejax.applications.programs.base import Maker, Part, Program, Values, folder_of
 from dancejax.applications.settings import Begin, Say, quiet
 from dancejax.choices import EXPERTS
 from dancejax.data.dataset import Dataset
@@ -14,16 +14,12 @@ from dancejax.types import Json
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep:
+class Sweep(Program):
     """A grid as a `programs.base.Program`."""
 
     settings: grid.Settings
     run: Run
     say: Say = quiet
-
-    @property
-    def about(self) -> Json:
-        return {}
 
     def parts(self) -> list[Part]:
         settings, folder = self.settings, folder_of(self.run.folder)
