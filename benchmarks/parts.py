@@ -154,24 +154,30 @@ def around(width: int) -> Iterator[Part]:
     dataset = workers._random_dataset(10, IMAGES // 10, SIDE)
     network = networks.create("convnet", 10, (SIDE, SIDE, 3), width=width)
     config = training.TrainConfig(epochs=60, batch_size=BATCH, augmentation="color_crop")
-    recipe = step.Recipe(network, config, IMAGES)
+    recipe = step.Recipe.of(network, config)
     data = jax.tree.map(jax.numpy.asarray, training.train_data(dataset))
     key = jax.random.key(0)
-    state = step.init_state(key, network, (SIDE, SIDE, 3), config)
-    bare = recipe._replace(config=training.TrainConfig(epochs=60, augmentation="", cutmix=0.0))
-    yield part("draw, decode", lambda i: step._draw(i, key, data, bare), state.step)
+    state = step.init_state(key, recipe, (SIDE, SIDE, 3))
+    states, keys = jax.tree.map(lambda x: x[None], (state, key))
+
+    def draw() -> step.Batch:
+        return step.draw(keys, 0, data, BATCH)
+
+    yield Part("draw", lambda: jax.block_until_ready(draw()))
     images = jax.random.normal(key, (BATCH, SIDE, SIDE, 3))
     strategy, mode = config.augmentation, config.mode
     yield part("augmentation", lambda x: augment.independent(key, x, strategy, mode), images)
     yield part("CutMix", lambda x: augment.cutmix(key, x, 1.0), images)
     grads = state.variables["params"]
-    yield part("optimiser", lambda s, g: step._descend(s, g, {}, recipe), state, grads)
+    common = step.in_common(config, data, 0)
+    yield part("optimiser", lambda s, g: step._descend(s, g, {}, common, recipe), state, grads)
     flops = 3.0 * BATCH * workers.forward_flops(width, SIDE, 3)
-    states, keys = jax.tree.map(lambda x: x[None], (state, key))
-    compiled = step.train_step.lower(states, keys, data, recipe).compile()
-    yield Part(
-        "step", lambda: jax.block_until_ready(compiled(states, keys, data)), flops=flops, whole=""
-    )
+    compiled = step.train_step.lower(states, keys, draw(), common, recipe).compile()
+
+    def whole() -> None:
+        jax.block_until_ready(compiled(states, keys, draw(), common))
+
+    yield Part("step", whole, flops=flops, whole="")
 
     def test(images: Any) -> Any:
         return networks.forward_in_blocks(network, state.variables, images)[0]

@@ -1,8 +1,10 @@
 """What the tests share: tiny real images cut from the embedded set, experts of them, and programs
 as a user starts them."""
 
+import contextlib
 import dataclasses
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -62,6 +64,19 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["TESTS_SLOW_UNTIL"] = str(time.time() + 60 * config.getoption("slow_minutes"))
     backend.enable_compilation_cache()
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@contextlib.contextmanager
+def compiling(name: str) -> Iterator[list[str]]:
+    """Collect what JAX says of each time that it compiles a function of this name."""
+    found: list[str] = []
+    handler, logger = logging.Handler(), logging.getLogger("jax")
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    with jax.log_compiles():
+        yield found
+    logger.removeHandler(handler)
+    found[:] = [text for text in found if text.startswith(f"Compiling jit({name})")]
 
 
 def cut(split: str, per_class: int, classes: int = 3) -> Dataset:

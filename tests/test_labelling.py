@@ -72,10 +72,11 @@ def step(made, network, labels, key=None):
     )
     data = evaluation.training_set(made, config)
     key = jax.random.key(0) if key is None else key
-    state = training.init_state(key, network, made.image_shape, config)
+    recipe = training.Recipe.of(network, config)
+    state = training.init_state(key, recipe, made.image_shape)
     states = jax.tree.map(lambda x: x[None], state)
-    recipe = training.Recipe(network, config, len(data.labels))
-    after, losses = training.train_step(states, key[None], data, recipe)
+    batch, common = training.draw(key[None], 0, data, 100), training.in_common(config, data, 0)
+    after, losses = training.train_step(states, key[None], batch, common, recipe)
     return state, after, float(losses[0])
 
 

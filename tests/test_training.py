@@ -13,22 +13,31 @@ from dancejax.data import sampling
 from dancejax.errors import UserError
 from dancejax.runs import backend, parallel
 
+from .conftest import compiling
+
 PLAIN = {"augmentation": "", "cutmix": 0.0}
 
 
-def step_alone(state, key, data, *, network, config):
-    """`train_step` for one network."""
-    states = jax.tree.map(lambda x: x[None], state)
-    stacked = training.train_step(
-        states, key[None], data, training.Recipe(network, config, len(data.labels))
-    )
-    return jax.tree.map(lambda x: x[0], stacked)
+def stepped(states, keys, data, *, network, config, watch=False):
+    """`train_step` of the step that the states are in."""
+    number = int(states.step[0])
+    batch = training.draw(keys, number, data, config.batch_size)
+    common = training.in_common(config, data, number)
+    recipe = training.Recipe.of(network, config)
+    return training.train_step(states, keys, batch, common, recipe, watch=watch)
+
+
+def step_alone(state, key, data, **how):
+    """`stepped` for one network."""
+    found = stepped(jax.tree.map(lambda x: x[None], state), key[None], data, **how)
+    return jax.tree.map(lambda x: x[0], found)
 
 
 def start(train, network, **options):
     config = training.TrainConfig(**{"epochs": 4, "batch_size": 20, **PLAIN, **options})
     data = training.train_data(train)
-    state = training.init_state(jax.random.key(0), network, train.image_shape, config)
+    recipe = training.Recipe.of(network, config)
+    state = training.init_state(jax.random.key(0), recipe, train.image_shape)
     return config, data, state
 
 
@@ -69,6 +78,20 @@ def test_steps_are_plain_sgd(reset, train, network):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+def test_sets_of_any_size_and_schedules_of_any_length_have_one_program(train, network):
+    jax.clear_caches()
+    with compiling("train_step") as compiled:
+        for count, options in [
+            (72, {}),
+            (50, {"epochs": 9, "milestones": (0.3,), "decay": 0.3}),
+            (20, {"learning_rate": 0.1, "reset_momentum": True}),
+        ]:
+            config, data, state = start(train, network, **options)
+            data = data._replace(images=data.images[:count], labels=data.labels[:count])
+            step_alone(state, jax.random.key(5), data, network=network, config=config)
+    assert len(compiled) == 1
+
+
 def test_cutmix_mixes_the_losses_of_both_labels(train, network):
     """With a rate of 0 and one batch: the loss is that of the mixed images and labels."""
     from dancejax import augment
@@ -99,14 +122,14 @@ def test_many_networks_at_once_are_each_alone(cpu, monkeypatch, train, network):
     config, data, _ = start(train, network, augmentation="color_crop_flip", cutmix=0.5)
     keys = jax.random.split(jax.random.key(1), 2)
 
+    recipe = training.Recipe.of(network, config)
+
     def fresh():
-        return [training.init_state(k, network, train.image_shape, config) for k in keys]
+        return [training.init_state(k, recipe, train.image_shape) for k in keys]
 
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *fresh())
     for _ in range(3):
-        stacked, losses = training.train_step(
-            stacked, keys, data, training.Recipe(network, config, len(data.labels))
-        )
+        stacked, losses = stepped(stacked, keys, data, network=network, config=config)
     for i, state in enumerate(fresh()):
         for _ in range(3):
             state, loss = step_alone(state, keys[i], data, network=network, config=config)
@@ -221,11 +244,8 @@ def test_what_a_step_presents_is_told(train, network):
     config, data, state = start(train, network)
     key = jax.random.key(4)
     state = state._replace(step=jnp.int32(3))  # the last batch, of 12 images and 8 repeats
-    states = jax.tree.map(lambda x: x[None], state)
-    _, _, presented = training.train_step(
-        states, key[None], data, training.Recipe(network, config, 72), watch=True
-    )
-    images, right, real = (np.asarray(array[0]) for array in presented)
+    *_, presented = step_alone(state, key, data, network=network, config=config, watch=True)
+    images, right, real = map(np.asarray, presented)
     expected, weights = training.batch_indices(key, jnp.int32(3), 72, 20)
     np.testing.assert_array_equal(images, expected)
     np.testing.assert_array_equal(real, weights > 0)

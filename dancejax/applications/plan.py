@@ -243,7 +243,7 @@ def estimate(work: Work, run: runs.Run = runs.QUIET) -> Estimate:
                 one, dataset.images, work.expert_training, work.expert_count, run
             )
     if work.repeats:
-        # The compiled program depends on how many images there are, not on which.
+        # A step takes as long whichever images there are.
         count = work.ipc * work.method.factor**2 * dataset.num_classes
         taken = dataset.images[np.arange(count) % len(dataset)]
         decoded = taken.astype(np.float32) / np.float32(255)
@@ -288,7 +288,8 @@ def _time_condensation(work: Work, run: runs.Run) -> tuple[float, int]:
     pools = []
     for own in method.each if method.needs_experts else ():
         key, network = jax.random.key(0), own.network or work.network
-        one = training.init_state(key, network, dataset.image_shape, work.expert_training)
+        recipe = training.Recipe.of(network, work.expert_training)
+        one = training.init_state(key, recipe, dataset.image_shape)
         parameters = interpolate.stack([one.variables] * work.pool_size)
         paths = jax.tree.map(lambda x: np.stack([x, x], 1), parameters)
         ends = base.ExpertPool(parameters, parameters)

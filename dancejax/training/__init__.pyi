@@ -6,11 +6,17 @@ from .config import (
     make_config as make_config,
 )
 from .step import (
+    Batch as Batch,
+    Common as Common,
     Presented as Presented,
     Recipe as Recipe,
     TrainData as TrainData,
     TrainState as TrainState,
     batch_indices as batch_indices,
+    batch_length as batch_length,
+    draw as draw,
+    in_common as in_common,
+    indices as indices,
     init_state as init_state,
     steps_per_epoch as steps_per_epoch,
     train_data as train_data,

@@ -62,6 +62,11 @@ class Job:
         return h, w, c
 
     @property
+    def recipe(self) -> Recipe:
+        """What its steps are compiled for."""
+        return Recipe.of(self.network, self.config)
+
+    @property
     def steps_per_epoch(self) -> int:
         """Steps that a network takes in an epoch."""
         return training.steps_per_epoch(self.images, self.config.batch_size)
@@ -155,9 +160,7 @@ def init_team(job: Job, members: list[int], mesh: Mesh) -> Team:
     """A team before its first step, spread over the mesh."""
     filled = members + [members[-1]] * (-len(members) % mesh.size)
     pairs = [jax.random.split(keys.member(job.seed, job.purpose, member)) for member in filled]
-    states = [
-        training.init_state(first, job.network, job.image_shape, job.config) for first, _ in pairs
-    ]
+    states = [training.init_state(first, job.recipe, job.image_shape) for first, _ in pairs]
     own = jnp.stack([key for _, key in pairs])
     state, own = parallel.place((interpolate.stack(states), own), mesh, parallel.NETWORKS)
     return Team(members, state, own)
@@ -214,12 +217,12 @@ def steps(
     """
     state = team.state
     number = int(parallel.fetch(state.step)[0])
-    recipe = Recipe(job.network, job.config, job.images)
     batches = prefetch.train_batches(data, team.keys, number, job.config.batch_size, mesh)
     with batches:
         while True:
+            common = training.in_common(job.config, data, number)
             state, losses, *presented = training.train_step(
-                state, team.keys, next(batches), recipe, watch=watch
+                state, team.keys, next(batches), common, job.recipe, watch=watch
             )
             number += 1
             yield Step(number, state, losses, presented[0] if watch else None)

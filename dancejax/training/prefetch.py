@@ -23,7 +23,7 @@ from dancejax.data.sampling import ClassData, Draws
 from dancejax.methods.base import Context, Visits
 from dancejax.methods.turns import own_key
 from dancejax.runs import backend, parallel
-from dancejax.training import TrainData
+from dancejax.training import Batch, TrainData
 from dancejax.types import Tree
 
 T = TypeVar("T")
@@ -71,7 +71,8 @@ class Batches(Iterator[T]):
 
     def __next__(self) -> T:
         if self._thread is None:
-            return self._make(self._step)
+            self._step += 1
+            return self._make(self._step - 1)
         began = time.monotonic()
         value, error = self._made.get()
         if self._taken:
@@ -98,25 +99,21 @@ def train_batches(
     start: int,
     batch_size: int,
     mesh: jax.sharding.Mesh,
-) -> Batches[TrainData]:
-    """What `training.train_step` takes as data, step after step, for the networks of `keys`."""
+) -> Batches[Batch]:
+    """What `training.train_step` takes, step after step, for the networks of `keys`."""
     if not data.on_host:
-        return Batches.same(data)
+        draw = partial(training.draw, keys, data=data, batch_size=batch_size)
+        return Batches(draw, start, ahead=False)
     images, labels, count = data.images, data.labels, len(data.labels)
     keys, host = _on_host(keys)
-    mean, std = parallel.place((data.mean, data.std), mesh)
+    length = training.batch_length(count, batch_size)
 
-    @jax.jit
-    def indices(keys: jax.Array, step: jax.Array) -> jax.Array:
-        return jax.vmap(lambda key: training.batch_indices(key, step, count, batch_size)[0])(keys)
-
-    def make(step: int) -> TrainData:
+    def make(step: int) -> Batch:
         with jax.default_device(host):
-            taken = np.asarray(indices(keys, np.int32(step)))
-        places = np.broadcast_to(np.arange(taken.shape[1], dtype=np.int32), taken.shape)
-        drawn = images[taken], labels[taken], places
-        own_images, own_labels, place = parallel.place(drawn, mesh, parallel.NETWORKS)
-        return TrainData(own_images, own_labels, mean, std, place)
+            found = training.indices(keys, np.int32(step), np.int32(count), length)
+        which, weights = map(np.asarray, found)
+        drawn = images[which], labels[which], which, weights
+        return Batch(*parallel.place(drawn, mesh, parallel.NETWORKS))
 
     return Batches(make, start)
 

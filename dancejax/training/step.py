@@ -20,27 +20,56 @@ Array = jax.Array
 
 
 class TrainData(NamedTuple):
-    """Labelled images of which a step takes some.
+    """A set to train on or to test on.
 
     Attributes:
-      images: uint8, or float in [0, 1], [n, h, w, c]: the whole set, or only those of one step.
+      images: uint8, or float in [0, 1], [n, h, w, c].
       labels: of these images, int32 [n], or float [n, C], shares of the classes.
       mean: [c], in [0, 1] units.
       std: likewise.
-      drawn: int32 [b], where among `images` the step's are; None: at the places that
-        `batch_indices` names.
     """
 
     images: Array | np.ndarray
     labels: Array | np.ndarray
     mean: Array | np.ndarray
     std: Array | np.ndarray
-    drawn: Array | None = None
 
     @property
     def on_host(self) -> bool:
         """Whether the images lie in the host's memory, or in a file mapped into it."""
         return isinstance(self.images, np.ndarray)
+
+
+class Batch(NamedTuple):
+    """What a step shows to each of N networks; the last one of an epoch is filled with repeats.
+
+    Attributes:
+      images: uint8, or float in [0, 1], [N, b, h, w, c].
+      labels: int32 [N, b], or float [N, b, C], shares of the classes.
+      which: int32 [N, b], the images' places in the set.
+      weights: float32 [N, b], 0 for the repeats, else 1.
+    """
+
+    images: Array
+    labels: Array
+    which: Array
+    weights: Array
+
+
+class Common(NamedTuple):
+    """What all networks have in common in a step.
+
+    Attributes:
+      rate: float32 [], by which the optimiser's direction is multiplied.
+      restart: bool [], whether the optimiser's state is reset before.
+      mean: of the images, [c], in [0, 1] units.
+      std: likewise.
+    """
+
+    rate: Array | np.float32
+    restart: Array | np.bool_
+    mean: Array | np.ndarray
+    std: Array | np.ndarray
 
 
 class TrainState(NamedTuple):
@@ -68,86 +97,144 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return -(-count // batch_size)
 
 
-def _optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """The direction; the rate is applied outside of it, as PyTorch's SGD has it."""
-    if config.optimizer == "adamw":
-        return optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(config.weight_decay))
-    return optax.chain(optax.add_decayed_weights(config.weight_decay), optax.trace(config.momentum))
+def batch_length(count: int, batch_size: int) -> int:
+    """Images of a batch: the batch size, or all where there are fewer."""
+    return min(batch_size, count)
 
 
-@partial(jax.jit, static_argnames=("network", "image_shape", "config"))
-def init_state(
-    key: Array, network: nn.Module, image_shape: tuple[int, int, int], config: TrainConfig
-) -> TrainState:
+class Recipe(NamedTuple):
+    """What a step is compiled for; sets of any size and schedules of any length have it in common.
+
+    Attributes: as of `TrainConfig`, but for the network.
+    """
+
+    network: nn.Module
+    optimizer: str
+    momentum: float
+    weight_decay: float
+    augmentation: str
+    mode: str
+    draw: str
+    cutmix: float
+
+    @classmethod
+    def of(cls, network: nn.Module, config: TrainConfig) -> "Recipe":
+        """Return what a training of a network has of it."""
+        return cls(network, **{name: getattr(config, name) for name in cls._fields[1:]})
+
+    @property
+    def descent(self) -> optax.GradientTransformation:
+        """The direction; the rate is applied outside of it, as PyTorch's SGD has it."""
+        decay = optax.add_decayed_weights(self.weight_decay)
+        if self.optimizer == "adamw":
+            return optax.chain(optax.scale_by_adam(), decay)
+        return optax.chain(decay, optax.trace(self.momentum))
+
+
+@partial(jax.jit, static_argnames=("recipe", "image_shape"))
+def init_state(key: Array, recipe: Recipe, image_shape: tuple[int, int, int]) -> TrainState:
     """A freshly initialised network before its first step."""
-    variables = networks.init(network, key, image_shape)
-    opt_state = _optimizer(config).init(variables["params"])
+    variables = networks.init(recipe.network, key, image_shape)
+    opt_state = recipe.descent.init(variables["params"])
     return TrainState(variables, opt_state, jnp.zeros((), jnp.int32))
 
 
-def batch_indices(key: Array, step: Array, count: int, batch_size: int) -> tuple[Array, Array]:
+def batch_indices(key: Array, step: Array, count: Array | int, length: int) -> tuple[Array, Array]:
     """Find which images a network sees in a step.
 
     Args:
       key: the network's.
       step: int32 [], from 0.
-      count: images in the training set.
-      batch_size: at most so many a step.
+      count: images in the training set, int32 [].
+      length: of the batch, b, at most `count` (`batch_length`).
 
     Returns:
-      (int32 [b], float32 [b]) with b = min(batch_size, count): which images, and their weights; the
-      last batch of an epoch is filled with repeats of weight 0.
+      (int32 [b], float32 [b]): which images, and their weights; the last batch of an epoch is
+      filled with repeats of weight 0.
     """
-    per_epoch = steps_per_epoch(count, batch_size)
-    batch = min(batch_size, count)
+    per_epoch = -(-count // length)
     k_order, _ = jax.random.split(key)
-    position = step % per_epoch * batch + jnp.arange(batch)
+    position = step % per_epoch * length + jnp.arange(length)
     epoch = jnp.broadcast_to(step // per_epoch, position.shape)
     taken = sampling.permuted_index(k_order, epoch, position % count, count)
     return taken, (position < count).astype(jnp.float32)
 
 
-class Recipe(NamedTuple):
-    """What all steps of a training have in common, static for the compiler."""
+@partial(jax.jit, static_argnames="length")
+def indices(keys: Array, step: Array, count: Array, length: int) -> tuple[Array, Array]:
+    """`batch_indices` of N networks with keys [N], spread over the ambient mesh's networks."""
 
-    network: nn.Module
-    config: TrainConfig
-    images: int  # in the training set
+    def one(key: Array, shared: tuple[Array, Array]) -> tuple[Array, Array]:
+        step, count = shared
+        return batch_indices(key, step, count, length)
 
-    @property
-    def per_epoch(self) -> int:
-        """Steps an epoch."""
-        return steps_per_epoch(self.images, self.config.batch_size)
+    return cast(tuple[Array, Array], parallel.over_networks(one, keys, (step, count)))
 
 
-class _Batch(NamedTuple):
-    """A step's images as the network sees them."""
+def draw(keys: Array, step: int, data: TrainData, batch_size: int) -> Batch:
+    """Take the images of a step from a set on the device.
 
-    images: Array  # normalised, augmented, mixed [b, h, w, c]
+    Args:
+      keys: of N networks.
+      step: from 0.
+      data: the set.
+      batch_size: at most so many images.
+    """
+    count = data.images.shape[0]
+    length = batch_length(count, batch_size)
+    return _take(data, *indices(keys, np.int32(step), np.int32(count), length))
+
+
+@jax.jit
+def _take(data: TrainData, which: Array, weights: Array) -> Batch:
+    def one(own: tuple[Array, Array], data: TrainData) -> Batch:
+        which, weights = own
+        return Batch(data.images[which], data.labels[which], which, weights)
+
+    return cast(Batch, parallel.over_networks(one, (which, weights), data))
+
+
+def in_common(config: TrainConfig, data: TrainData, step: int) -> Common:
+    """Find what all networks have in common in a step.
+
+    Args:
+      config: of the training.
+      data: what they are trained on.
+      step: from 0.
+    """
+    per_epoch = steps_per_epoch(data.images.shape[0], config.batch_size)
+    drops = [epoch * per_epoch for epoch in drop_epochs(config)]
+    rate = np.float32(config.learning_rate)
+    for drop in sorted(set(drops)):
+        if step >= drop:
+            rate *= np.float32(config.decay ** drops.count(drop))
+    restart = np.bool_(config.reset_momentum and step in drops)
+    return Common(rate, restart, data.mean, data.std)
+
+
+class _Shown(NamedTuple):
+    """A batch as a network sees it."""
+
+    images: Array  # augmented, mixed [b, h, w, c]
     labels: Array  # int32 [b], or shares of the classes [b, C]
     others: Array  # likewise, labels of the images that were mixed in
     lam: Array  # share of the images' own pixels
-    taken: Array  # int32 [b], which images these are
     weights: Array  # float32 [b], 0 for the repeats that fill up an epoch's last batch
 
 
-def _draw(step: Array, key: Array, data: TrainData, recipe: Recipe) -> _Batch:
-    """The batch of a step, augmented."""
-    config = recipe.config
+def _show(step: Array, key: Array, batch: Batch, common: Common, recipe: Recipe) -> _Shown:
+    """The batch of a network in a step, augmented."""
     _, k_step = jax.random.split(key)
     k_augment, k_cutmix = jax.random.split(jax.random.fold_in(k_step, step))
-    index, weights = batch_indices(key, step, recipe.images, config.batch_size)
-    place = index if data.drawn is None else data.drawn
-    labels = jnp.asarray(data.labels)[place]
-    images = sampling.normalise(jnp.asarray(data.images)[place], data.mean, data.std)
-    strategy = config.augmentation
-    if config.cutmix:
+    strategy = recipe.augmentation
+    if recipe.cutmix:
         strategy = augment.without(strategy, "cutout")
-    images = augment.independent(k_augment, images, strategy, config.mode, draw_by=config.draw)
+    images = sampling.normalise(batch.images, common.mean, common.std)
+    images = augment.independent(k_augment, images, strategy, recipe.mode, draw_by=recipe.draw)
     partner, lam = jnp.arange(len(images)), jnp.ones(())
-    if config.cutmix:
-        images, partner, lam = augment.cutmix(k_cutmix, images, config.cutmix)
-    return _Batch(images, labels, labels[partner], lam, index, weights)
+    if recipe.cutmix:
+        images, partner, lam = augment.cutmix(k_cutmix, images, recipe.cutmix)
+    return _Shown(images, batch.labels, batch.labels[partner], lam, batch.weights)
 
 
 def _cross_entropy(logits: Array, labels: Array) -> Array:
@@ -158,7 +245,7 @@ def _cross_entropy(logits: Array, labels: Array) -> Array:
 
 
 def _gradients(
-    variables: networks.Variables, batch: _Batch, network: nn.Module, watch: bool
+    variables: networks.Variables, batch: _Shown, network: nn.Module, watch: bool
 ) -> tuple[tuple[Array, tuple[networks.Variables, Any]], optax.Params]:
     """Loss, batch statistics, what was right, and the gradient of a batch."""
     size = len(batch.images)
@@ -187,44 +274,29 @@ def _gradients(
 
 
 def _descend(
-    state: TrainState, grads: optax.Params, updated: networks.Variables, recipe: Recipe
+    state: TrainState,
+    grads: optax.Params,
+    updated: networks.Variables,
+    common: Common,
+    recipe: Recipe,
 ) -> TrainState:
-    """The state after the optimiser's step, with the rate that holds in this one."""
-    config, params = recipe.config, state.variables["params"]
-    drops = [epoch * recipe.per_epoch for epoch in drop_epochs(config)]
-    scales = {step: config.decay ** drops.count(step) for step in drops}
-    rate = optax.piecewise_constant_schedule(config.learning_rate, scales)(state.step)
-    opt_state = state.opt_state
-    if config.reset_momentum:
-        restart = jnp.isin(state.step, jnp.array(drops))
-        opt_state = jax.tree.map(lambda m: jnp.where(restart, jnp.zeros_like(m), m), opt_state)
-    direction, opt_state = _optimizer(config).update(grads, opt_state, params)
-    params = jax.tree.map(lambda p, d: p - rate * d, params, direction)
+    """The state after the optimiser's step."""
+    params = state.variables["params"]
+    opt_state = jax.tree.map(
+        lambda m: jnp.where(common.restart, jnp.zeros_like(m), m), state.opt_state
+    )
+    direction, opt_state = recipe.descent.update(grads, opt_state, params)
+    params = jax.tree.map(lambda p, d: p - common.rate * d, params, direction)
     variables = {**state.variables, **updated, "params": params}
     return TrainState(variables, opt_state, state.step + 1)
-
-
-def _train_step(
-    state: TrainState,
-    key: Array,
-    data: TrainData,
-    recipe: Recipe,
-    watch: bool,
-) -> tuple[Any, ...]:
-    """One SGD step of the network that `key` names: (state, loss), and `Presented` with watch."""
-    batch = _draw(state.step, key, data, recipe)
-    (loss, (updated, right)), grads = _gradients(state.variables, batch, recipe.network, watch)
-    state = _descend(state, grads, updated, recipe)
-    if not watch:
-        return state, loss
-    return state, loss, Presented(batch.taken, right > 0, batch.weights > 0)
 
 
 @partial(jax.jit, static_argnames=("recipe", "watch"))
 def train_step(
     states: TrainState,
     keys: Array,
-    data: TrainData,
+    batch: Batch,
+    common: Common,
     recipe: Recipe,
     *,
     watch: bool = False,
@@ -234,19 +306,22 @@ def train_step(
     Args:
       states: leaves [N, ...].
       keys: [N], one for each network, the same in all its steps.
-      data: the training set, or with `drawn` [N, b] the batches of this step, [N, b, h, w, c].
-      recipe: network, settings and number of images.
+      batch: of this step (`draw`).
+      common: likewise (`in_common`).
+      recipe: network and settings.
       watch: whether to return what the step presented.
 
     Returns:
       (states, losses [N]), and with `watch` a `Presented` with a leading axis N.
     """
-    apart = () if data.drawn is None else ("images", "labels", "drawn")
-    fields = data._asdict()
-    each = {name: fields.pop(name) for name in apart}
 
-    def step(own: Any, shared: Any) -> Any:
+    def one(own: Any, common: Common) -> tuple[Any, ...]:
         state, key, batch = own
-        return _train_step(state, key, TrainData(**batch, **shared), recipe, watch)
+        shown = _show(state.step, key, batch, common, recipe)
+        (loss, (updated, right)), grads = _gradients(state.variables, shown, recipe.network, watch)
+        state = _descend(state, grads, updated, common, recipe)
+        if not watch:
+            return state, loss
+        return state, loss, Presented(batch.which, right > 0, batch.weights > 0)
 
-    return cast(tuple[Any, ...], parallel.over_networks(step, (states, keys, each), fields))
+    return cast(tuple[Any, ...], parallel.over_networks(one, (states, keys, batch), common))

@@ -1,9 +1,7 @@
 """Architecture search in a process."""
 
 import json
-import logging
 
-import jax
 import pytest
 
 from dancejax import coreset
@@ -13,13 +11,15 @@ from dancejax.applications.settings import EvaluationSettings, Splits
 from dancejax.errors import UserError
 from dancejax.runs import QUIET, Run
 
+from ..conftest import compiling
+
 
 @pytest.fixture(scope="module")
 def settings(train, test):
-    sets = {"mine": coreset.random(train, 2, seed=5)}
+    sets = {"mine": coreset.random(train, 4, seed=5)}
     how = EvaluationSettings("dm", epochs=2, batch_size=8, repeats=1)
     return Settings(
-        Splits(train, test), "depth=1 width=2,4", sets, ipc=2, whole_epochs=1, validation=0.25,
+        Splits(train, test), "depth=1 width=2,4", sets, ipc=3, whole_epochs=1, validation=0.25,
         training=how,
     )  # fmt: skip
 
@@ -27,18 +27,13 @@ def settings(train, test):
 @pytest.fixture(scope="module")
 def searched(settings, tmp_path_factory):
     run = Run(tmp_path_factory.mktemp("nas"), progress=False)
-    compiled, handler = [], logging.Handler()
-    handler.emit = lambda record: compiled.append(record.getMessage())
-    logger = logging.getLogger("jax")
-    logger.addHandler(handler)
-    with jax.log_compiles():
+    with compiling("train_step") as compiled:
         found = nas.search(settings, run=run)
-    logger.removeHandler(handler)
-    return run, found, [text for text in compiled if text.startswith("Compiling jit(train_step)")]
+    return run, found, compiled
 
 
 @pytest.mark.slow
-def test_networks_compile_once_for_proxies_of_one_size_and_once_for_the_whole_set(searched):
+def test_networks_compile_once_for_proxies_of_any_size_and_once_for_images_as_bytes(searched):
     assert len(searched[2]) == 2 * 2
 
 
@@ -57,7 +52,7 @@ def test_validation_images_are_training_images_that_no_proxy_trains_on(settings,
     parts = [{image.tobytes() for image in part.images} for part in (job.train, job.validation)]
     assert parts[0].isdisjoint(parts[1])
     assert parts[0] | parts[1] == {image.tobytes() for image in train.images}
-    assert job.early_steps == 2 * 1  # two epochs of 6 images in batches of 8
+    assert job.early_steps == 2 * 2  # two epochs of 9 images in batches of 8
 
 
 def test_nothing_is_trained_twice_and_more_may_be_asked_for(searched, settings, monkeypatch):
