@@ -144,7 +144,10 @@ def _update(
     real, syn = parallel.map_blocks(
         partial(_features, setup), (pixels, labels), shared, size=size, axis=parallel.CLASSES
     )
-    error, pull = jax.value_and_grad(regression_error, 1)(real, syn, config.ridge_penalty)
+    regression, pull = {}, jnp.zeros_like(syn)
+    if config.ridge:
+        error, pull = jax.value_and_grad(regression_error, 1)(real, syn, config.ridge_penalty)
+        regression = {"ridge": error}
     common = _Common(shared, real.mean(1), len(pixels) * pull)
     loss = partial(_loss, setup)
     pixels, opt_state, metrics = descent.descend(
@@ -153,7 +156,7 @@ def _update(
         state.opt_state,
         lambda own, classes: descent.class_gradients(loss, own, classes, common, size),
     )
-    return State(state.step + 1, state.key, pixels, opt_state), {"ridge": error, **metrics}
+    return State(state.step + 1, state.key, pixels, opt_state), {**regression, **metrics}
 
 
 def _features(setup: _Setup, own: tuple[Array, Array], shared: tgdd.Shared) -> tuple[Array, Array]:
