@@ -13,7 +13,7 @@ from .conftest import SMALL, parts_of
 COMMAND = (
     "continual", *SMALL, "--methods=dance,herding,random", "--steps=2", "--orders=2", "--ipc=2",
     "--iterations=3", "--batch_real=8", "--experts=1", "--expert_epochs=1", "--epochs=3",
-    "--repeats=1", "--whole_epochs=1", "--augmentation=flip",
+    "--repeats=1", "--whole_epochs=1", "--augmentation=flip", "--batch_size=4",
 )  # fmt: skip
 
 

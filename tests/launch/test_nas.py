@@ -9,7 +9,7 @@ from .conftest import EXPERTS, parts_of
 
 COMMAND = (
     "nas", "--space=depth=1 width=2,4", "--coresets=random,herding", "--ipc=2", "--epochs=20",
-    "--whole_epochs=1", *EXPERTS, "--validation=0.25",
+    "--whole_epochs=1", *EXPERTS, "--validation=0.25", "--batch_size=4",
 )  # fmt: skip
 
 
