@@ -118,17 +118,19 @@ def main(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def plain(entries: Sequence[Entry]) -> list[Entry]:
-    """Of each method at each IPC the variant with the fewest settings that are not usual."""
+    """Of each method at each IPC the variant with the fewest settings that are not usual, and of
+    several such that of the most iterations."""
     chosen: dict[tuple[str, int | None], Entry] = {}
     for entry in entries:
         key = (entry.method, entry.ipc)
-        if key not in chosen or _changes(entry) < _changes(chosen[key]):
+        if key not in chosen or _plainness(entry) < _plainness(chosen[key]):
             chosen[key] = entry
     return list(chosen.values())
 
 
-def _changes(entry: Entry) -> int:
-    return len(compare.variation(entry))
+def _plainness(entry: Entry) -> tuple[int, int]:
+    """The less, the plainer."""
+    return len(compare.variation(entry)), -entry.settings.get("steps", 0)
 
 
 def _box(entry: Entry) -> Box:
@@ -206,7 +208,7 @@ def ablations(entries: Sequence[Entry]) -> list[tables.Table]:
         if len({compare.label(e) for e in own}) < 2:
             continue
         base = plain(own)[0]
-        rows = [_variant(e, base) for e in sorted(own, key=_changes)]
+        rows = [_variant(e, base) for e in sorted(own, key=_plainness)]
         title = f"{methods.title(method)} on {dataset}, {ipc} per class ({network}, {evaluation})"
         table = tables.Table(title, tuple(rows[0]), [tuple(r.values()) for r in rows], _NUMBERS)
         found.append(tables.shortened(table))

@@ -54,6 +54,18 @@ def test_variants_stand_beside_the_plainest(entries):
     ]  # fmt: skip
 
 
+def test_of_variants_that_are_as_plain_the_longest_is_the_base(tmp_path):
+    for number, steps in enumerate((100, 300, 200)):
+        settings = as_published("dm", 10, steps=steps)
+        store(tmp_path / str(number), "dm", 10, [40.0 + number], settings=settings)
+    entries = report.collect([tmp_path])
+    (table,) = matrix.ablations(entries)
+    named = [row[0] for row in table.rows]
+    assert named == [f"DM, {n} iterations" for n in (300, 200, 100)]
+    (found,) = matrix.matrices(entries)
+    assert [box.accuracy for line in found.lines for box in line.boxes if box] == ["41.0"]
+
+
 def test_markdown_begins_with_the_matrix(entries):
     text = report.to_markdown(report.Content(entries), report.Page("title", "command"))
     head, rule, *rows = [line for line in text.splitlines() if line.startswith("|")][:5]
