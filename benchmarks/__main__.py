@@ -2,7 +2,7 @@
 
     python -m benchmarks --only=torch,train           # beside plain PyTorch (pip install torch)
     python -m benchmarks --only=parts --widths=32,128  # a training step by part, on one core
-    python -m benchmarks --against=HEAD~1             # exit status 1 where it is 5 % slower
+    python -m benchmarks --against=HEAD~1              # status 1 where it is slower by 5 percent
     python -m benchmarks --only=steps --classes=10,100,200 --ipcs=1,10,50 --width=32 --batch=64
 
 What is compared takes turns, one run of each per round, in processes of their own; medians. With

@@ -31,12 +31,15 @@ def forward_flops(width: int, side: int, channels: int, depth: int = 3) -> int:
 def step_flops(spec: dict[str, Any]) -> int:
     """Convolutions' operations that an iteration needs, whatever an implementation repeats.
 
-    Real images go forward; synthetic ones forward and back to the pixels, twice in DANCE. IDM's
-    training of its networks is not counted.
+    Real images go forward; synthetic ones forward and back to the pixels, twice in DANCE and what
+    came after it, and forward once more for our own method's regression. IDM's training of its
+    networks is not counted.
     """
-    decoded = spec["ipc"] * (1 if spec["method"] == "dm" else 4)
-    decoded = min(decoded, 200) if spec["method"] == "dance" else decoded
-    passes = spec["batch"] + decoded * 2 * (2 if spec["method"] == "dance" else 1)
+    method = spec["method"]
+    decoded = spec["ipc"] * (1 if method == "dm" else 4)
+    decoded = min(decoded, 200) if method == "dance" else decoded
+    each = {"dance": 4, "ncfm": 4, "tgdd": 4, "dancejax": 5}.get(method, 2)
+    passes = spec["batch"] + decoded * each
     return spec["classes"] * passes * forward_flops(spec["width"], spec["side"], 3)
 
 
@@ -49,6 +52,7 @@ def prepare_step(spec: dict[str, Any]) -> Prepared:
     from dancejax.data import Dataset
     from dancejax.methods.base import ExpertPool, sharing
     from dancejax.runs import backend, parallel
+    from dancejax.training.experts import Experts
 
     classes, ipc, side = spec["classes"], spec["ipc"], spec["side"]
     dataset = _random_dataset(classes, max(spec["batch"], 4 * ipc), side)
@@ -58,7 +62,9 @@ def prepare_step(spec: dict[str, Any]) -> Prepared:
     network = networks.create("convnet", classes, shape, width=spec["width"], **options)
     keys = jax.random.split(jax.random.key(0), 4)
     variables = [networks.init(network, key, shape) for key in keys]
-    pool = ExpertPool(interpolate.stack(variables[:2]), interpolate.stack(variables[2:]))
+    ends = ExpertPool(interpolate.stack(variables[:2]), interpolate.stack(variables[2:]))
+    paths = jax.tree.map(lambda *x: np.stack(x, 1), *ends)  # two snapshots of each
+    pool = Experts(ends, network, {}, paths)
     extra: dict[str, Any] = {}
     if spec["method"] == "idm":
         extra = {"queue_size": 20, "train_batch": spec["batch"]}
