@@ -73,9 +73,11 @@ def compiling(name: str) -> Iterator[list[str]]:
     handler, logger = logging.Handler(), logging.getLogger("jax")
     handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
     logger.addHandler(handler)
-    with jax.log_compiles():
-        yield found
-    logger.removeHandler(handler)
+    try:
+        with jax.log_compiles():
+            yield found
+    finally:
+        logger.removeHandler(handler)
     found[:] = [text for text in found if text.startswith(f"Compiling jit({name})")]
 
 

@@ -167,9 +167,10 @@ def init_team(job: Job, members: list[int], mesh: Mesh) -> Team:
 
 
 def place(data: TrainData, session: Session) -> TrainData:
-    """A set where the run wants it: on the mesh's devices, or on the host as it is."""
+    """A set where the run wants it: on the mesh's devices, or its images left on the host."""
     if data.on_host and session.run.placement == "host":
-        return data
+        mean, std = parallel.place((data.mean, data.std), session.mesh)
+        return data._replace(mean=mean, std=std)
     return TrainData(*parallel.place(data, session.mesh))
 
 
@@ -216,13 +217,13 @@ def steps(
       Each step; `state` is what the next one starts from.
     """
     state = team.state
-    number = int(parallel.fetch(state.step)[0])
+    number, recipe = int(parallel.fetch(state.step)[0]), job.recipe
     batches = prefetch.train_batches(data, team.keys, number, job.config.batch_size, mesh)
     with batches:
         while True:
             common = training.in_common(job.config, data, number)
             state, losses, *presented = training.train_step(
-                state, team.keys, next(batches), common, job.recipe, watch=watch
+                state, team.keys, next(batches), common, recipe, watch=watch
             )
             number += 1
             yield Step(number, state, losses, presented[0] if watch else None)
