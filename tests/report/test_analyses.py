@@ -49,7 +49,7 @@ def test_odd_analyses_are_shown_in_part_or_named(changes, lost, tmp_path):
 
 
 def test_a_further_kind_is_a_function_and_a_line(tmp_path, monkeypatch):
-    (tmp_path / "continual.json").write_text('{"steps": [{"seen": 20, "accuracy": 50.0}]}')
+    (tmp_path / "continual.json").write_text('{"steps": [{"seen": 20, "accuracy": 58.25}]}')
 
     def continual(path, value):
         table = analyses.rows_table("Continual", value["steps"])
@@ -59,4 +59,4 @@ def test_a_further_kind_is_a_function_and_a_line(tmp_path, monkeypatch):
         report.gather([tmp_path])
     monkeypatch.setitem(analyses.KINDS, "continual.json", continual)
     page = report.to_html(report.gather([tmp_path]), report.Page("t", "c"))
-    assert "Five steps." in page and "50" in page
+    assert "Five steps." in page and "58.25" in page
