@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dancejax import mmd
 from dancejax.errors import UserError
 from dancejax.methods import base, dance, descent, guided, tgdd
 from dancejax.methods.base import Array, Context, Method, Metrics, State
@@ -127,36 +128,48 @@ _product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 class _Common(NamedTuple):
-    """What the classes' own losses share."""
+    """What the parts that the classes are cut into share."""
 
     shared: tgdd.Shared
-    means: Array  # of the real images' features by class, [C, d]
-    pull: Array  # the regression's gradient with respect to the synthetic features, [C, m, d]
+    pull: Array  # of the matching by features of the synthetic images, [C * parts, m / parts, d]
 
 
 def _update(
     setup: _Setup, state: State, context: Context, *, class_chunk: int | None = None
 ) -> tuple[State, Metrics]:
+    """One iteration: the features of all images, and then the gradient, an image at a time.
+
+    What is matched depends on all images at once, but only by their features. Its gradient by these
+    leaves a loss that is linear in the features and a sum over images, so that the pass with a
+    gradient takes parts of a class small enough to be computed once.
+    """
     config, shared = setup.config, tgdd.shared(setup.config, state, context)
     size = descent.block_size(setup.network, state, config, class_chunk)
     pixels = base.UNIT.constrain(state.pixels)
-    labels = jnp.arange(len(pixels), dtype=jnp.int32)
+    count, ipc, *shape = pixels.shape
     real, syn = parallel.map_blocks(
-        partial(_features, setup), (pixels, labels), shared, size=size, axis=parallel.CLASSES
+        partial(_features, setup),
+        (pixels, jnp.arange(count, dtype=jnp.int32)),
+        shared,
+        size=size,
+        axis=parallel.CLASSES,
     )
-    regression, pull = {}, jnp.zeros_like(syn)
-    if config.ridge:
-        error, pull = jax.value_and_grad(regression_error, 1)(real, syn, config.ridge_penalty)
-        regression = {"ridge": error}
-    common = _Common(shared, real.mean(1), len(pixels) * pull)
-    loss = partial(_loss, setup)
+    pull, matched = jax.grad(partial(_matching, config), 1, has_aux=True)(real, syn)
+    parts = descent.image_pieces(setup.network, state, config)
+    cut = (count * parts, ipc // parts, *shape)
+    common = _Common(shared, pull.reshape(count * parts, -1, pull.shape[-1]))
+    loss = partial(_loss, setup, parts)
+
+    def gradients(own: Array, classes: Array) -> tuple[Metrics, Array]:
+        numbers = jnp.arange(len(classes) * parts, dtype=jnp.int32)
+        found, grads = descent.class_gradients(loss, own.reshape(cut), numbers, common, size)
+        found = jax.tree.map(lambda x: x.reshape(-1, parts).mean(1), found)
+        return {**matched, **found}, grads.reshape(own.shape)
+
     pixels, opt_state, metrics = descent.descend(
-        guided.steps(setup, state.pixels),
-        pixels,
-        state.opt_state,
-        lambda own, classes: descent.class_gradients(loss, own, classes, common, size),
+        guided.steps(setup, pixels), pixels, state.opt_state, gradients
     )
-    return State(state.step + 1, state.key, pixels, opt_state), {**regression, **metrics}
+    return State(state.step + 1, state.key, pixels, opt_state), metrics
 
 
 def _features(setup: _Setup, own: tuple[Array, Array], shared: tgdd.Shared) -> tuple[Array, Array]:
@@ -169,18 +182,29 @@ def _features(setup: _Setup, own: tuple[Array, Array], shared: tgdd.Shared) -> t
     return found[0], found[1]
 
 
-def _loss(setup: _Setup, pixels: Array, classes: Array, common: _Common) -> tuple[Array, Metrics]:
-    """Each class's distance of mean features, its part of the regression, its cross-entropy, [k].
+def _matching(config: Config, real: Array, syn: Array) -> tuple[Array, Metrics]:
+    """The distances of the classes' mean features plus, once a class, the regression's error.
 
-    The regression's part is linear in the features, with the gradient of its error.
+    real: [C, n, d]. syn: [C, m, d].
     """
+    distances = mmd.mean_discrepancy(real, syn)
+    total, metrics = distances.sum(), {"matching": distances}
+    if config.ridge:
+        error = regression_error(real, syn, config.ridge_penalty)
+        total, metrics = total + config.ridge * len(syn) * error, {"ridge": error, **metrics}
+    return total, metrics
+
+
+def _loss(
+    setup: _Setup, parts: int, pixels: Array, numbers: Array, common: _Common
+) -> tuple[Array, Metrics]:
+    """Each part's share of its class's matching, by its gradient, and of its cross-entropy, [k]."""
     config, network = setup.config, setup.network
     matched, classifier, keys, _, context = common.shared
+    classes = numbers // parts
     syn = base.synthetic(config, base.UNIT, keys, pixels, classes, context)
     _, features = base.forward_classes(network, matched, syn)
-    distances = jnp.sum(jnp.square(common.means[classes] - features.mean(1)), -1)
-    pulls = jnp.sum(common.pull[classes] * features, (1, 2))
+    pulls = jnp.sum(common.pull[numbers] * features, (1, 2))
     logits, _ = base.forward_classes(network, classifier, syn)
     entropy = base.cross_entropy(logits, classes)
-    total = distances + config.ridge * pulls + config.alpha * entropy
-    return total, {"matching": distances, "cross_entropy": entropy}
+    return pulls + config.alpha * entropy / parts, {"cross_entropy": entropy}

@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 from dancejax import condensation, methods, networks
 from dancejax.data import sampling
 from dancejax.errors import UserError
-from dancejax.methods import base, own
+from dancejax.methods import base, descent, own
 
 SMALL = {"batch_real": 8, "factor": 1}
 PLAIN = {**SMALL, "augmentation": "", "batch_syn": 200}
@@ -106,6 +106,22 @@ def test_blocks_of_classes_change_nothing(train, smooth, trained):
         for n in (1, train.num_classes)
     ]
     np.testing.assert_allclose(*ends, rtol=1e-4, atol=1e-5)
+
+
+def test_parts_of_classes_change_nothing(train, smooth, trained, monkeypatch):
+    """The pass with a gradient takes as many images of a class as the backend likes."""
+    method = methods.create("dancejax", smooth, **SMALL, optimizer="sgd")
+    method, state, context = condensation.start(method, train, ipc=4, experts=trained)
+    ends, metrics = [], []
+    for parts in (1, 2, 4):
+        monkeypatch.setattr(descent, "image_pieces", lambda *_, parts=parts: parts)
+        end, found = jax.jit(lambda s, c: method.update(s, c))(state, context)
+        ends.append(end.pixels)
+        metrics.append(found)
+    assert float(jnp.abs(ends[0] - state.pixels).max()) > 1e-3
+    for end, found in zip(ends[1:], metrics[1:], strict=True):
+        np.testing.assert_allclose(end, ends[0], rtol=1e-4, atol=1e-5)
+        chex.assert_trees_all_close(found, metrics[0], rtol=1e-4)
 
 
 def test_classes_are_augmented_alike(train, smooth, trained):
