@@ -53,11 +53,11 @@ def create(config: Config, network: nn.Module, optimizer: Optimizer = OPTIMIZER)
     """Return the method, which needs experts with their parameters after every epoch.
 
     An iteration is TGDD's (`tgdd.create`) with these choices of ours: the later snapshot, whose
-    cross-entropy counts, is any from the earlier one's epoch to the last; all classes are augmented
-    alike and take their step together; a ridge regression from the synthetic images' features to
-    their classes is to be right on real ones (`regression_error`); and Adam moves the pixels, with
-    a rate that falls. Each was kept for what it brought on images held out of the training images
-    (docs/methods.md).
+    cross-entropy counts, is any from the earlier one's epoch to the last; with few images it counts
+    more, by max(alpha, alpha_few / IPC); all classes are augmented alike and take their step
+    together; a ridge regression from the synthetic images' features to their classes is to be right
+    on real ones (`regression_error`); and Adam moves the pixels, with a rate that falls. Each was
+    kept for what it brought on images held out of the training images (docs/methods.md).
 
     Args:
       config: the settings.
@@ -76,6 +76,8 @@ def create(config: Config, network: nn.Module, optimizer: Optimizer = OPTIMIZER)
         raise UserError(
             f"{NAME} steps all classes together; leave update_order={config.update_order} out."
         )
+    if not config.alpha_few >= 0:
+        raise UserError(f"alpha_few must not be negative, but is {config.alpha_few}.")
     if not config.ridge >= 0 or not config.ridge_penalty > 0:
         raise UserError(
             f"ridge must not be negative and ridge_penalty be above 0, not {config.ridge} and "
@@ -132,6 +134,7 @@ class _Common(NamedTuple):
 
     shared: tgdd.Shared
     pull: Array  # of the matching by features of the synthetic images, [C * parts, m / parts, d]
+    weight: Array  # of the cross-entropy of a part
 
 
 def _update(
@@ -157,7 +160,11 @@ def _update(
     pull, matched = jax.grad(partial(_matching, config), 1, has_aux=True)(real, syn)
     parts = descent.image_pieces(setup.network, state, config)
     cut = (count * parts, ipc // parts, *shape)
-    common = _Common(shared, pull.reshape(count * parts, -1, pull.shape[-1]))
+    common = _Common(
+        shared,
+        pull.reshape(count * parts, -1, pull.shape[-1]),
+        jnp.float32(config.weight(ipc) / parts),
+    )
     loss = partial(_loss, setup, parts)
 
     def gradients(own: Array, classes: Array) -> tuple[Metrics, Array]:
@@ -207,4 +214,4 @@ def _loss(
     pulls = jnp.sum(common.pull[numbers] * features, (1, 2))
     logits, _ = base.forward_classes(network, classifier, syn)
     entropy = base.cross_entropy(logits, classes)
-    return pulls + config.alpha * entropy / parts, {"cross_entropy": entropy}
+    return pulls + common.weight * entropy, {"cross_entropy": entropy}

@@ -84,7 +84,7 @@ def method_of(
 def _resolved(config: Config, ipc: int, image_shape: tuple[int, ...]) -> Json:
     """The settings that hold for a run."""
     rate = guided.pixel_rate(config, ipc, image_shape)
-    return {**dataclasses.asdict(config), "learning_rate": rate}
+    return {**dataclasses.asdict(config), "learning_rate": rate, "alpha": config.weight(ipc)}
 
 
 def _step_keys(key: Array, step: Array) -> Array:

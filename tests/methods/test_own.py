@@ -62,8 +62,8 @@ def test_the_error_does_not_depend_on_scale_and_origin_of_the_features():
 def test_the_step_is_one_of_all_three_losses(train, smooth, trained):
     """Means and regression under the earlier snapshot, the later one's cross-entropy."""
     method = methods.create(
-        "dancejax", smooth, **PLAIN, alpha=0.7, ridge=20.0, learning_rate=0.3, optimizer="sgd",
-        momentum=0.0,
+        "dancejax", smooth, **PLAIN, alpha=0.7, alpha_few=1.0, ridge=20.0, learning_rate=0.3,
+        optimizer="sgd", momentum=0.0,
     )  # fmt: skip
     method, state, context = condensation.start(method, train, ipc=2, experts=trained, seed=4)
     which = method.visits(state.key, state.step, 2, 4)
@@ -96,6 +96,19 @@ def test_the_step_is_one_of_all_three_losses(train, smooth, trained):
     np.testing.assert_allclose(after.pixels, expected, rtol=1e-3, atol=1e-4)
     assert set(metrics) == {"matching", "cross_entropy", "ridge"}
     assert 0 < float(metrics["ridge"]) < 0.5
+
+
+def test_the_cross_entropy_counts_more_where_images_are_few(train, smooth, trained):
+    """max(alpha, alpha_few / IPC), which is what the run says of itself."""
+    method = methods.create("dancejax", smooth, alpha=2.0, alpha_few=12.0)
+    found = [method.settings(ipc, train.image_shape)["alpha"] for ipc in (1, 4, 6, 50)]
+    assert found == [12.0, 3.0, 2.0, 2.0]
+    ends = []
+    for settings in ({"alpha": 3.0, "alpha_few": 0.0}, {"alpha": 1.0, "alpha_few": 6.0}):
+        method = methods.create("dancejax", smooth, **SMALL, **settings)
+        method, state, context = condensation.start(method, train, ipc=2, experts=trained)
+        ends.append(jax.jit(lambda s, c, m=method: m.update(s, c))(state, context)[0].pixels)
+    np.testing.assert_array_equal(*ends)
 
 
 def test_blocks_of_classes_change_nothing(train, smooth, trained):
@@ -139,7 +152,7 @@ def test_classes_are_augmented_alike(train, smooth, trained):
 
 def test_an_iteration_without_regression_is_tgdds(train, smooth, trained):
     """With any later snapshot, one step for all classes, and Adam."""
-    made = methods.create("dancejax", smooth, **PLAIN, ridge=0.0)
+    made = methods.create("dancejax", smooth, **PLAIN, ridge=0.0, alpha_few=0.0)
     assert (made.name, made.config.epoch_interval, made.config.update_order) == (
         "dancejax", 0, "joint",
     )  # fmt: skip
@@ -160,7 +173,8 @@ def test_an_iteration_without_regression_is_tgdds(train, smooth, trained):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("ridge", -1.0), ("ridge_penalty", 0.0), ("update_order", "classwise")]
+    ("name", "value"),
+    [("ridge", -1.0), ("ridge_penalty", 0.0), ("alpha_few", -1.0), ("update_order", "classwise")],
 )
 def test_settings_that_make_no_sense(name, value, network):
     with pytest.raises(UserError, match=name):

@@ -63,7 +63,8 @@ def store(
 
 ODD = (
     "caf\udce9", "a|b\n\n| c | d |", "<script>alert(1)</script>", "$x$", "\x00", "**b** `c` _d_",
-    '=1+2,"q"', "\u732b", "# title", "</style></script><img src=x onerror=alert(1)>", "{{ 7919 * 7907 }}",
+    '=1+2,"q"', "\u732b", "# title", "</style></script><img src=x onerror=alert(1)>",
+    "{{ 7919 * 7907 }}",
 )  # fmt: skip
 """Names that break a page, a table or a template where they are put in as they are."""
 

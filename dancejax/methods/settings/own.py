@@ -15,6 +15,11 @@ class Config(tgdd.Config):
     learning_rate: float | None = 0.03
     update_order: str = "joint"
     epoch_interval: int = 0
+    alpha_few: float = setting(
+        10.0,
+        "alpha times the stored images per class is at least this, so that it grows with few",
+        least=0,
+    )
     ridge: float = setting(
         30.0,
         "weight of the error on real images of a ridge regression on the synthetic ones; 0: none",
@@ -23,6 +28,9 @@ class Config(tgdd.Config):
     ridge_penalty: float = setting(
         0.01, "of that regression, per synthetic image, in units of the features' variance", above=0
     )
+
+    def weight(self, ipc: int) -> float:
+        return max(self.alpha, self.alpha_few / ipc)
 
     @property
     def one_augmentation(self) -> bool:

@@ -21,3 +21,7 @@ class Config(guided.Config):
         "the earlier one's, whose features are matched; 0: all from there to the last",
         least=0,
     )
+
+    def weight(self, ipc: int) -> float:
+        """The weight of the cross-entropy that holds with so many stored images per class."""
+        return self.alpha
