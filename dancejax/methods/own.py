@@ -140,7 +140,7 @@ class _Common(NamedTuple):
 def _update(
     setup: _Setup, state: State, context: Context, *, class_chunk: int | None = None
 ) -> tuple[State, Metrics]:
-    """One iteration: the features of all images, and then the gradient, an image at a time.
+    """One iteration: the features of all images, then the gradient, part by part.
 
     What is matched depends on all images at once, but only by their features. Its gradient by these
     leaves a loss that is linear in the features and a sum over images, so that the pass with a
