@@ -13,7 +13,7 @@ from dancejax.text import meant
 from . import begin
 
 PROGRAMS = {
-    "demo": "three experts, DANCE at 10 images per class and its evaluation, on embedded images",
+    "demo": "two experts, DANCE at 10 images per class and its evaluation, on embedded images",
     "pretrain": "train a pool of experts",
     "condense": "condense a data set",
     "select": "choose a coreset of real images",

@@ -4,14 +4,15 @@
 
 does it all for your own images: chooses settings by the size of the data and the machine and says
 which, trains experts, condenses, evaluates the result beside as many random images, and writes
-pictures and a report. --dry_run shows the plan with its time and memory, and stops.
+pictures and a report, by our own method unless --method names another. --dry_run shows the plan
+with its time and memory, and stops.
 
     python -m launch.condense --dataset=cifar10 --ipc=10 --workdir=runs/cifar10/ipc10
 
-uses the paper's settings, as for all data sets of the papers, and leaves the evaluation to
-launch.evaluate. Flags go before either. DANCE takes its experts from --expert_dir, by default the
-folder "experts" in the work folder, and trains what is missing there. The result is the folder
-"condensed" in the work folder. The same command goes on after an interruption.
+uses DANCE with its paper's settings, as for all data sets of the papers, and leaves the evaluation
+to launch.evaluate. Flags go before either. Experts come from --expert_dir, by default the folder
+"experts" in the work folder, where what is missing is trained. The result is the folder "condensed"
+in the work folder. The same command goes on after an interruption.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    flags.DEFINE_enum("method", "dance", list(registries.METHODS), "the method")
+    flags.DEFINE_enum(
+        "method",
+        None,
+        list(registries.METHODS),
+        "the method (default: dance with the preset paper, dancejax with auto)",
+    )
     flags.DEFINE_integer("ipc", None, "stored images per class", lower_bound=1, required=True)
     flags.DEFINE_enum(
         "preset",
@@ -70,9 +76,11 @@ def define_flags() -> None:
 
 def read() -> tuple[own_folder.Settings, settings.Work, bool]:
     """The settings of the job, its work folder, and whether it is only shown."""
-    work = settings.work(resolve.default_folder(FLAGS.dataset, FLAGS.method, FLAGS.ipc))
+    data = settings.data()
+    method = FLAGS.method or resolve.usual_method(data, FLAGS.preset)
+    work = settings.work(resolve.default_folder(FLAGS.dataset, method, FLAGS.ipc))
     job = own_folder.Settings(
-        settings.data(),
+        data,
         FLAGS.ipc,
         method=FLAGS.method,
         preset=FLAGS.preset,

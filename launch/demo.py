@@ -22,6 +22,7 @@ def read() -> tuple[own_folder.Settings, settings.Work]:
     job = own_folder.Settings(
         kinds.DataSettings("fashion_mnist_mini"),
         FLAGS.ipc,
+        method="dance",
         preset="auto",
         steps=FLAGS.steps,
         config={"batch_real": 64},

@@ -40,7 +40,7 @@ def define() -> None:
         None,
         list(registries.OPTIMIZERS),
         "of the pixels, with the method's learning rate (default: the paper's, SGD with momentum, "
-        "for ncfm AdamW)",
+        "for ncfm AdamW, for dancejax Adam with a rate that falls)",
     )
     flags.DEFINE_integer(
         "class_chunk",

@@ -58,8 +58,8 @@ CHANGES = {}  # of what is chosen, as {"steps": 1000}
 # %% [markdown]
 # ## From images to a report
 #
-# Settings are chosen by the size of the data and the machine; experts are networks trained on all images, whose features DANCE
-# matches. The result is compared with as many random real images. Run the cell again after an interruption: it goes on.
+# Method and settings are chosen by the size of the data and the machine; experts are networks trained on all images, whose features
+# are matched. The result is compared with as many random real images. Run the cell again after an interruption: it goes on.
 
 # %%
 import jax
@@ -97,7 +97,7 @@ plt.show()
 # %%
 figure = gallery.features_figure(
     outcome.train,
-    {"DANCE": outcome.made},
+    {"condensed": outcome.made},
     outcome.experts,
     per_class=50,
 )

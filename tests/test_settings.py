@@ -1,17 +1,19 @@
 """Settings: by hand before what a preset or a set says, before defaults; and flags read once."""
 
 import ast
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from dancejax.applications import own_folder, plan
+from dancejax.applications import own_folder, plan, resolve
 from dancejax.applications.settings import (
     EvaluationSettings,
     ExpertSettings,
     NetworkSettings,
     Splits,
     fill,
+    quiet,
 )
 from dancejax.errors import UserError
 from dancejax.runs import Run
@@ -114,7 +116,21 @@ def test_the_whole_job_is_one_call(train, test, tmp_path):
     assert outcome.made.settings["network"]["width"] == 4
     assert [found.evaluation.repeats for found in outcome.evaluations.values()] == [2, 2]
     assert "| random |" in outcome.summary and (tmp_path / "report" / "report.html").exists()
-    assert said[0].startswith("preset auto: steps=2")
+    assert said[0].startswith("preset auto: method=dancejax, steps=2")
+
+
+def test_papers_data_are_condensed_as_published_and_own_data_by_what_does_best(train, test):
+    """The method that nobody gave goes by the preset, and that by the data set's name."""
+    own = Splits(train, test)
+    papers = Splits(dataclasses.replace(train, name="cifar10"), test)
+    cases = [(own, None, "dancejax"), (own, "paper", "dance"), (papers, None, "dance")]
+    for source, preset, method in (*cases, (papers, "auto", "dancejax")):
+        assert resolve.usual_method(source, preset) == method
+        chosen = resolve.choose(resolve.Settings(source, 1, preset=preset), source.train, quiet)
+        assert chosen.method == method
+        assert chosen.settings.experts.trajectories == (method == "dancejax")
+    given = resolve.choose(resolve.Settings(own, 1, method="dm"), train, quiet)
+    assert (given.method, given.preset) == ("dm", "auto")
 
 
 def test_a_plan_says_how_many_experts_are_used(train, test, tmp_path):

@@ -181,13 +181,13 @@ def _within(settings: Settings, train: Dataset, run: Run, say: Say) -> tuple[Job
     usual = choose(settings, train, quiet)
     if usual.preset != "auto":
         raise UserError("--minutes is for --preset=auto, which chooses settings; give that, too.")
-    job, about = _job(usual, train, run), _planned_for(settings, train)
+    job, about = _job(usual, train, run), _planned_for(settings, usual.method, train)
     found = budget.read(run.folder, about)
     if found is None:
         assert usual.plan is not None
-        paper = methods.paper(settings.method, train, settings.ipc)
+        paper = methods.paper(usual.method, train, settings.ipc)
         _, full = dataclasses.replace(usual.settings.evaluation, epochs=None).training(
-            settings.method, train, decoded=settings.ipc * job.method.factor**2
+            usual.method, train, decoded=settings.ipc * job.method.factor**2
         )
         most = {
             "expert_epochs": expert_training(min(train.image_shape[:2])).epochs,
@@ -203,12 +203,12 @@ def _within(settings: Settings, train: Dataset, run: Run, say: Say) -> tuple[Job
     return dataclasses.replace(_job(chosen, train, run), fitted=found), chosen
 
 
-def _planned_for(settings: Settings, train: Dataset) -> Json:
+def _planned_for(settings: Settings, method: str, train: Dataset) -> Json:
     """What a plan for a time was made for."""
     return {
         "minutes": settings.minutes,
         "ipc": settings.ipc,
-        "method": settings.method,
+        "method": method,
         "dataset": train.fingerprint,
     }
 
@@ -221,11 +221,11 @@ def _job(chosen: Chosen, train: Dataset, run: Run) -> Job:
     modules = []
     for network in settings.network.each:
         folder = settings.experts.of(network).folder
-        if folder is not None and methods.needs_experts(settings.method):
+        if folder is not None and methods.needs_experts(chosen.method):
             pool.check(settings.experts.of(network), network, train, chosen.used)
             network = NetworkSettings().over(read_description(folder)["network"])
         modules.append(network.create(train))
-    method = methods.create(settings.method, network=modules, **chosen.config)
+    method = methods.create(chosen.method, network=modules, **chosen.config)
     preset, first = chosen.preset, modules[0]
     return Job(settings, preset, chosen.init, train, test, method, first, chosen.used, run)
 
@@ -306,7 +306,7 @@ def carry_out(job: Job, *, say: Say = quiet, command: str = "this notebook") -> 
     assert folder is not None
     sides.keep(folder, settings.source, job.train)
     if job.fitted is not None:
-        budget.write(folder, _planned_for(settings, job.train), job.fitted)
+        budget.write(folder, _planned_for(settings, job.method.name, job.train), job.fitted)
     experts = ready_experts(job, say=say)
     amount = f"{settings.ipc} images per class, {job.steps} iterations"
     say(f"{job.method.name} on {job.train.name}, {amount}")

@@ -28,7 +28,7 @@ class Settings:
     Attributes:
       source: the data set.
       ipc: stored images per class.
-      method: one of `methods.METHODS`.
+      method: one of `methods.METHODS` (None: what `usual_method` says).
       preset: one of PRESETS (None: by the data set).
       steps: iterations.
       config: settings of the method.
@@ -44,7 +44,7 @@ class Settings:
 
     source: Source
     ipc: int
-    method: str = "dance"
+    method: str | None = None
     preset: str | None = None
     steps: int | None = None
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -85,10 +85,30 @@ def settings_for(source: Source, ipc: int, **changes: Any) -> Settings:
     )
 
 
+USUAL_METHODS = {"paper": "dance", "auto": "dancejax"}
+"""By preset: the method that papers compare with, and the one that does best in a short time."""
+
+
+def preset_of(source: Source, preset: str | None = None) -> str:
+    """Return the preset that holds: the given one, else by the data set's name."""
+    return preset or ("paper" if plan.published(source.name) else "auto")
+
+
+def usual_method(source: Source, preset: str | None = None) -> str:
+    """Return the method where none is given.
+
+    Args:
+      source: the data set, which is not read.
+      preset: the given one, if any.
+    """
+    return USUAL_METHODS[preset_of(source, preset)]
+
+
 class Chosen(NamedTuple):
     """Settings of which none is left open but those that have defaults."""
 
     settings: Settings
+    method: str
     preset: str
     config: dict[str, Any]  # of the method
     init: str | CondensedSet
@@ -105,20 +125,20 @@ def choose(settings: Settings, train: Dataset, say: Say, fitted: plan.Plan | Non
       say: takes what is chosen.
       fitted: the plan that holds with auto (None: its usual one).
     """
-    needed = methods.needs_trajectories(settings.method)
-    experts = dataclasses.replace(settings.experts, trajectories=needed)
+    preset = preset_of(settings.source, settings.preset)
+    method = settings.method or USUAL_METHODS[preset]
+    experts = dataclasses.replace(settings.experts, trajectories=methods.needs_trajectories(method))
     settings, whole_pool = dataclasses.replace(settings, experts=experts), experts.used is None
-    preset = settings.preset or ("paper" if plan.published(train.name) else "auto")
-    published = methods.paper(settings.method, train, settings.ipc)
+    published = methods.paper(method, train, settings.ipc)
     config, steps, init, chosen = {**published.settings}, published.steps, published.init, None
     by_hand = {**({"steps": settings.steps} if settings.steps else {}), **settings.config}
     coreset.check_ipc(train, settings.ipc)
     if preset == "auto":
-        usual = methods.config_of(settings.method, config).factor
+        usual = methods.config_of(method, config).factor
         factor = settings.config.get("factor", usual)
         chosen = fitted or plan.choose(train, settings.ipc, factor)
         steps, init = chosen.steps, plan.INIT
-        config |= plan.method_settings(settings.method, chosen)
+        config |= plan.method_settings(method, chosen)
         settings = _filled(settings, chosen)
     else:
         network = settings.network.over({"name": "convnet", **published.network})
@@ -127,12 +147,12 @@ def choose(settings: Settings, train: Dataset, say: Say, fitted: plan.Plan | Non
     values = {"steps": settings.steps, **config, **settings.config}
     if preset == "paper" and not published.published:
         say(f"{published.title} has no published settings; its own defaults hold")
-    say(f"preset {preset}: {listing(values)}")
+    say(f"preset {preset}: {listing({'method': method, **values})}")
     if by_hand:
         say(f"given by hand: {listing(by_hand)}")
     config |= settings.config
     used = None if whole_pool else settings.experts.number
-    return Chosen(settings, preset, config, settings.init or init, chosen, used)
+    return Chosen(settings, method, preset, config, settings.init or init, chosen, used)
 
 
 def _filled(settings: Settings, chosen: plan.Plan) -> Settings:

@@ -84,6 +84,11 @@ class DataSettings:
         path = self.dataset.removeprefix(PREFIX)
         return HuggingFace(path, self.hf_config, self.hf_splits or (), self.hf_columns or ())
 
+    @property
+    def name(self) -> str:
+        """The data set's name, of which nothing is read; raises UserError where there is none."""
+        return data.name_of(self.source, data_dir=self.data_dir)
+
     def load(self, split: str) -> Dataset:
         """Load "train" or "test"; the same again while somebody holds what was loaded."""
         held: weakref.WeakValueDictionary[str, Dataset]
@@ -125,6 +130,11 @@ class Splits(NamedTuple):
 
     train: Dataset
     test: Dataset
+
+    @property
+    def name(self) -> str:
+        """The data set's name."""
+        return self.train.name
 
     def load(self, split: str) -> Dataset:
         """Return "train" or "test"."""

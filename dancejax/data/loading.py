@@ -28,7 +28,7 @@ from dancejax.data.pixels import check_image_size
 from dancejax.data.provenance import Provenance
 from dancejax.errors import UserError
 from dancejax.runs import paths
-from dancejax.text import meant
+from dancejax.text import meant, printable
 
 Reader = Callable[[str], Arrays]
 Sizes = Callable[[int], list[tuple[int, int]]]
@@ -90,16 +90,14 @@ def load(
     checks.whole("seed", seed)
     check_split(split)
     check_image_size(image_size)
+    source = _source(name_or_path, data_dir, image_size, seed)
     try:
-        source = _source(name_or_path, data_dir, image_size, seed)
         arrays = source.read(split)
         train = arrays
         if split != "train" and known_constants(source.name, arrays.images.shape[-1]) is None:
             train = source.read("train")
     except OSError as error:
-        raise UserError(
-            f"{error.filename or _text(name_or_path)} cannot be read ({error.strerror})."
-        ) from error
+        raise _unreadable(name_or_path, error) from error
     except MemoryError as error:
         raise UserError(
             f"{_text(name_or_path)} does not fit into memory; give a smaller image_size, or "
@@ -109,6 +107,10 @@ def load(
     if source.provenance is None:
         return found
     return dataclasses.replace(found, provenance=source.provenance())
+
+
+def _unreadable(name_or_path: Name, error: OSError) -> UserError:
+    return UserError(f"{error.filename or _text(name_or_path)} cannot be read ({error.strerror}).")
 
 
 def _text(name_or_path: Name) -> str:
@@ -155,6 +157,19 @@ def image_sizes(
     return None if found is None else found(most)
 
 
+def name_of(name_or_path: Name, *, data_dir: str | os.PathLike[str] | None = None) -> str:
+    """Return the name that a data set will have when it is loaded; its images are not read.
+
+    Args:
+      name_or_path: as in `load`.
+      data_dir: likewise.
+
+    Raises:
+      UserError: there is no such data set.
+    """
+    return printable(_source(name_or_path, data_dir, None, 0).name)
+
+
 def image_folder(
     name_or_path: Name, *, data_dir: str | os.PathLike[str] | None = None
 ) -> Path | None:
@@ -174,6 +189,18 @@ def _source(
     seed: int,
 ) -> _Source:
     """The data set's name, and how it is read."""
+    try:
+        return _found(name_or_path, data_dir, image_size, seed)
+    except OSError as error:
+        raise _unreadable(name_or_path, error) from error
+
+
+def _found(
+    name_or_path: Name,
+    data_dir: str | os.PathLike[str] | None,
+    image_size: int | None,
+    seed: int,
+) -> _Source:
     if isinstance(name_or_path, HuggingFace):
         return _hugging_face(name_or_path, image_size, seed)
     name = os.fspath(name_or_path)

@@ -11,6 +11,7 @@ import optax
 from dancejax import augment, checks, names, registries
 from dancejax.errors import UserError
 from dancejax.methods import base, optimizers
+from dancejax.methods.about import setting_types
 from dancejax.methods.base import Method
 from dancejax.methods.optimizers import Optimizer
 from dancejax.methods.papers import DatasetFacts, DatasetLike, Paper, unmirrored
@@ -48,7 +49,11 @@ def create(
     fields = [field.name for field in dataclasses.fields(module.Config)]
     for option in settings:
         if option not in fields:
-            raise UserError(f"{name} has no setting {option!r}; it has {', '.join(fields)}.")
+            others = ", ".join(other for other in METHODS if option in setting_types(other))
+            raise UserError(
+                f"{name} has no setting {option!r}{f' (one of {others})' if others else ''}; it "
+                f"has {', '.join(fields)}."
+            )
     several = list(network) if isinstance(network, list | tuple) else [network]
     for one in several:
         checks.instance("the network", one, nn.Module, hint="networks.create makes one")

@@ -283,7 +283,8 @@ def check_trajectories(folder: Path, description: Json) -> None:
     if kept != wanted:
         raise UserError(
             f"the experts in {folder} keep {kept} snapshots, but their parameters after every "
-            f"epoch are needed; train a pool with --snapshots={wanted}."
+            f"epoch are needed; train a pool with --snapshots={wanted}, or choose a method that "
+            "needs only their ends, as --method=dance."
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dancejax.data import load, pixels
+from dancejax.data import load, name_of, pixels
 from dancejax.errors import UserError
 
 CLASSES = ("cat", "dog")
@@ -423,14 +423,17 @@ def test_a_large_image_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
-def test_a_folder_without_permission(tmp_path):
+@pytest.mark.parametrize("name", ["cat", ""])
+def test_a_folder_without_permission(tmp_path, name):
     _class_folders(tmp_path)
-    (tmp_path / "cat").chmod(0)
+    (tmp_path / name).chmod(0)
     try:
-        with pytest.raises(UserError, match="cat cannot be read"):
-            load(tmp_path)
+        for look in (load, name_of):
+            if look is load or not name:
+                with pytest.raises(UserError, match="cannot be read"):
+                    look(tmp_path)
     finally:
-        (tmp_path / "cat").chmod(0o755)
+        (tmp_path / name).chmod(0o755)
 
 
 def test_order_is_kept_across_blocks(tmp_path, monkeypatch):

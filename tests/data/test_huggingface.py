@@ -78,6 +78,7 @@ def test_every_form_gives_the_same_images(tmp_path, form):
         *sorted((int(y), x.tobytes()) for x, y in zip(PIXELS[30:], LABELS[30:], strict=True)),
     ]
     assert train.classes == whole.classes and train.name == "set"
+    assert data.name_of(f"hf:{tmp_path / 'set'}") == data.name_of(tmp_path / "set") == "set"
     assert test.mean == train.mean == data.channel_statistics(PIXELS[:30]).mean
     if form is not image_folder:  # in the stored order, and by the path alone
         assert np.array_equal(train.images, PIXELS[:30])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dancejax.data import load
+from dancejax.data import load, name_of
 from dancejax.errors import UserError
 
 
@@ -50,6 +50,22 @@ def test_image_size_must_be_a_positive_whole_number(image_size):
 def test_split_must_be_train_or_test(split):
     with pytest.raises(UserError, match="train"):
         load("fashion_mnist_mini", split=split)
+
+
+def test_names_are_known_before_anything_is_read(tmp_path):
+    """As loading gives them; a set on the hub is not asked for."""
+    _folder(tmp_path / "flowers")
+    _folder(tmp_path / "a\nb")
+    np.savez(
+        tmp_path / "toy.npz",
+        x_train=np.arange(128, dtype=np.uint8).reshape(8, 4, 4),
+        y_train=4 * [0, 1],
+    )
+    for source in ("fashion_mnist_mini", "flowers", tmp_path / "a\nb", "toy.npz"):
+        assert name_of(source) == load(source).name
+    assert name_of("hf:somebody/cifar10") == "cifar10"
+    with pytest.raises(UserError, match="no data set"):
+        name_of("zzz")
 
 
 def test_relative_folders_and_known_names(tmp_path):

@@ -81,7 +81,7 @@ def test_programs_know_what_is_new(extended, dataset, tmp_path):
         "condense", dataset, "--preset=paper", "--method=moments", "--network=pooled", "--width=3",
         "--ipc=2", "--steps=3", "--third=0.5", "--augmentation=flip", "--workdir=run",
     )  # fmt: skip
-    assert "preset paper: steps=3, second=0.2" in said
+    assert "preset paper: method=moments, steps=3, second=0.2" in said
     about = json.loads((tmp_path / "run/condensed/manifest.json").read_text())
     assert about["settings"]["third"] == 0.5 and about["training_recipe"]["protocol"] == "dm"
     assert about["settings"]["network"] == {"name": "pooled", "num_classes": 3, "width": 3}

@@ -36,7 +36,7 @@ def test_condense(method, launch, dataset, expert_dir, tmp_path):
         "--log_every=2", f"--expert_dir={expert_dir}", f"--workdir={tmp_path}", *SMALL,
         *(IDM if method == "idm" else ()),
     )  # fmt: skip
-    assert "preset paper: steps=" in done.stderr
+    assert f"preset paper: method={method}, steps=" in done.stderr
     assert "given by hand: steps=4, " in done.stderr and "batch_real=8" in done.stderr
     assert done.stdout == ""
     made = condensed.load(tmp_path / "condensed")

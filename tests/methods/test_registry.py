@@ -114,7 +114,7 @@ def test_every_setting_says_what_it_means():
 def test_unknown_names_are_said(network):
     with pytest.raises(UserError, match="mtt"):
         methods.create("mtt", network=network)
-    with pytest.raises(UserError, match="kernel"):
+    with pytest.raises(UserError, match=r"kernel.* m3d"):
         methods.create("dance", network=network, kernel="linear")
     with pytest.raises(UserError, match="batch_real"):
         methods.create("dm", network=network, batch_real=0)
