@@ -16,7 +16,7 @@ from dancejax.methods.optimizers import SGD, Optimizer
 from dancejax.runs import backend, parallel
 from dancejax.types import Tree
 
-ClassLoss = Callable[[Array, Array, Any], tuple[Array, Metrics]]
+ClassLoss = Callable[[Array, Any, Any], tuple[Array, Metrics]]
 Gradients = Callable[[Array, Array], tuple[Metrics, Array]]
 
 
@@ -146,7 +146,7 @@ def _classwise_sgd(
 def class_gradients(
     loss: ClassLoss,
     pixels: Array,
-    classes: Array,
+    each: Tree,
     shared: Tree,
     size: int | None,
     *,
@@ -158,10 +158,10 @@ def class_gradients(
     of `size`, which bounds the memory; the result is the same.
 
     Args:
-      loss: (pixels [k, IPC, h, w, c], classes int32 [k], shared) -> (losses [k], metrics, each
-        [k]).
+      loss: (pixels [k, IPC, h, w, c], each, shared) -> (losses [k], metrics, each [k]).
       pixels: float32 [C, IPC, h, w, c].
-      classes: int32 [C], the number of each.
+      each: what else the loss needs of each class, of which it sees that of its k: one number, [C],
+        as the class's own, or something of each image, [C, n, ...], cut as the pixels are.
       shared: all other arrays that the loss uses.
       size: classes per block; None takes all at once on one device.
       pieces: for a loss that is a mean over a class's stored images, into how many equal parts to
@@ -170,11 +170,14 @@ def class_gradients(
     Returns:
       (metrics, each [C]; gradients, float32 [C, IPC, h, w, c]).
     """
-    count, ipc, *shape = pixels.shape
-    numbers = jnp.repeat(classes, pieces)
-    parts = pixels.reshape(count * pieces, ipc // pieces, *shape)
 
-    def block(taken: tuple[Array, Array], shared: Any) -> tuple[Metrics, Array]:
+    def cut(x: Array) -> Array:
+        if x.ndim == 1:
+            return jnp.repeat(x, pieces)
+        count, images, *shape = x.shape
+        return x.reshape(count * pieces, images // pieces, *shape)
+
+    def block(taken: tuple[Array, Any], shared: Any) -> tuple[Metrics, Array]:
         def total(p: Array) -> tuple[Array, Metrics]:
             losses, metrics = loss(p, taken[1], shared)
             return jnp.sum(losses), metrics
@@ -183,9 +186,9 @@ def class_gradients(
         return metrics, parallel.mean_over_sharers(grads)
 
     metrics, grads = parallel.map_blocks(
-        block, (parts, numbers), shared, size=size, axis=parallel.CLASSES
+        block, jax.tree.map(cut, (pixels, each)), shared, size=size, axis=parallel.CLASSES
     )
-    metrics = jax.tree.map(lambda x: x.reshape(count, pieces).mean(1), metrics)
+    metrics = jax.tree.map(lambda x: x.reshape(-1, pieces).mean(1), metrics)
     return metrics, grads.reshape(pixels.shape) / pieces
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 from functools import partial
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -129,14 +128,6 @@ def regression_error(real: Array, syn: Array, penalty: float) -> Array:
 _product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
-class _Common(NamedTuple):
-    """What the parts that the classes are cut into share."""
-
-    shared: tgdd.Shared
-    pull: Array  # of the matching by features of the synthetic images, [C * parts, m / parts, d]
-    weight: Array  # of the cross-entropy of a part
-
-
 def _update(
     setup: _Setup, state: State, context: Context, *, class_chunk: int | None = None
 ) -> tuple[State, Metrics]:
@@ -149,29 +140,22 @@ def _update(
     config, shared = setup.config, tgdd.shared(setup.config, state, context)
     size = descent.block_size(setup.network, state, config, class_chunk)
     pixels = base.UNIT.constrain(state.pixels)
-    count, ipc, *shape = pixels.shape
     real, syn = parallel.map_blocks(
         partial(_features, setup),
-        (pixels, jnp.arange(count, dtype=jnp.int32)),
+        (pixels, jnp.arange(len(pixels), dtype=jnp.int32)),
         shared,
         size=size,
         axis=parallel.CLASSES,
     )
     pull, matched = jax.grad(partial(_matching, config), 1, has_aux=True)(real, syn)
     parts = descent.image_pieces(setup.network, state, config)
-    cut = (count * parts, ipc // parts, *shape)
-    common = _Common(
-        shared,
-        pull.reshape(count * parts, -1, pull.shape[-1]),
-        jnp.float32(config.weight(ipc) / parts),
-    )
-    loss = partial(_loss, setup, parts)
+    loss = partial(_loss, setup, config.weight(pixels.shape[1]))
 
     def gradients(own: Array, classes: Array) -> tuple[Metrics, Array]:
-        numbers = jnp.arange(len(classes) * parts, dtype=jnp.int32)
-        found, grads = descent.class_gradients(loss, own.reshape(cut), numbers, common, size)
-        found = jax.tree.map(lambda x: x.reshape(-1, parts).mean(1), found)
-        return {**matched, **found}, grads.reshape(own.shape)
+        found, grads = descent.class_gradients(
+            loss, own, (classes, parts * pull), shared, size, pieces=parts
+        )
+        return {**matched, **found}, grads
 
     pixels, opt_state, metrics = descent.descend(
         guided.steps(setup, pixels), pixels, state.opt_state, gradients
@@ -203,15 +187,19 @@ def _matching(config: Config, real: Array, syn: Array) -> tuple[Array, Metrics]:
 
 
 def _loss(
-    setup: _Setup, parts: int, pixels: Array, numbers: Array, common: _Common
+    setup: _Setup,
+    weight: float,
+    pixels: Array,
+    each: tuple[Array, Array],
+    shared: tgdd.Shared,
 ) -> tuple[Array, Metrics]:
-    """Each part's share of its class's matching, by its gradient, and of its cross-entropy, [k]."""
-    config, network = setup.config, setup.network
-    matched, classifier, keys, _, context = common.shared
-    classes = numbers // parts
-    syn = base.synthetic(config, base.UNIT, keys, pixels, classes, context)
-    _, features = base.forward_classes(network, matched, syn)
-    pulls = jnp.sum(common.pull[numbers] * features, (1, 2))
-    logits, _ = base.forward_classes(network, classifier, syn)
+    """What is matched, of which only the gradient is right, plus the weighted cross-entropy, [k].
+
+    each: the classes, [k], and the gradient of what is matched by the features, [k, m, d].
+    """
+    (classes, pull), (matched, classifier, keys, _, context) = each, shared
+    syn = base.synthetic(setup.config, base.UNIT, keys, pixels, classes, context)
+    _, features = base.forward_classes(setup.network, matched, syn)
+    logits, _ = base.forward_classes(setup.network, classifier, syn)
     entropy = base.cross_entropy(logits, classes)
-    return pulls + common.weight * entropy, {"cross_entropy": entropy}
+    return jnp.sum(pull * features, (1, 2)) + weight * entropy, {"cross_entropy": entropy}

@@ -34,13 +34,18 @@ def test_blocks_give_what_all_classes_at_once_give(block):
 
 @pytest.mark.parametrize("pieces", [1, 2, 3, 6])
 def test_means_over_images_can_be_cut_into_pieces(pieces):
-    def mean_loss(pixels, classes, shared):
-        losses = shared * classes * jnp.mean(jnp.sin(pixels), axis=(1, 2, 3, 4))
+    """Also where each image has a weight of its own."""
+
+    def mean_loss(pixels, each, shared):
+        classes, weights = each
+        of_images = weights * jnp.mean(jnp.sin(pixels), axis=(2, 3, 4))
+        losses = shared * classes * of_images.mean(1)
         return losses, {"loss": losses}
 
     pixels = jax.random.normal(jax.random.key(0), (4, 6, 4, 4, 1))
-    whole = descent.class_gradients(mean_loss, pixels, jnp.arange(4), 3.0, None)
-    cut = descent.class_gradients(mean_loss, pixels, jnp.arange(4), 3.0, 3, pieces=pieces)
+    each = (jnp.arange(4), jax.random.uniform(jax.random.key(1), (4, 6)))
+    whole = descent.class_gradients(mean_loss, pixels, each, 3.0, None)
+    cut = descent.class_gradients(mean_loss, pixels, each, 3.0, 3, pieces=pieces)
     chex.assert_trees_all_close(cut, whole, rtol=1e-5, atol=1e-7)
 
 
