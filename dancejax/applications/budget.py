@@ -1,5 +1,6 @@
 """Settings that fill a time: a plan's experts, iterations and evaluation, stretched or cut."""
 
+import bisect
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,11 @@ PLANNED = 0.9
 """Share of the time that is planned for; the rest is for what an estimate misses."""
 LEAST = {"expert_epochs": 1, "steps": 50, "epochs": 20}
 """Amounts below which nothing is worth while."""
+PACE = {"expert_epochs": 1.0, "steps": 1.0, "epochs": 0.5}
+"""To which power of a common ratio each amount changes: the evaluation's epochs less, since networks
+that are hardly trained say little of what they are trained on."""
+_RATIOS = range(-20_000, 20_001)
+"""Ratios that are tried, as thousandths of a doubling."""
 
 
 class Fitted(NamedTuple):
@@ -30,8 +36,8 @@ def fit(
 ) -> Fitted:
     """Stretch or cut a plan such that it takes a time.
 
-    Epochs of the experts, iterations and epochs of the evaluation change in one ratio. What reaches
-    its most leaves its time to the others.
+    Epochs of the experts, iterations and epochs of the evaluation change with a common ratio, each
+    at its PACE. What reaches its most or least leaves the rest to the others.
 
     Args:
       chosen: the plan that was timed.
@@ -49,18 +55,22 @@ def fit(
         "epochs": 2 * found.evaluation,  # random images, too
     }
     now = {name: getattr(chosen, name) for name in costs}
-    left = PLANNED * seconds - found.setup - sum(costs[name] for name in given & costs.keys())
     free = {name for name in costs if name not in given and costs[name] > 0}
-    values = {}
-    while free:
-        ratio = max(left, 0.0) / sum(costs[name] for name in free)
-        full = {name for name in free if now[name] * ratio >= most[name]}
-        for name in full or free:
-            value = most[name] if full else int(now[name] * ratio)
-            values[name] = max(min(LEAST[name], most[name]), value)
-            left -= costs[name] * values[name] / now[name]
-        free -= full or free
-    taken = {name: cost * values.get(name, now[name]) / now[name] for name, cost in costs.items()}
+
+    def amounts(doublings: int) -> dict[str, int]:
+        ratio = 2 ** (doublings / 1000)
+        values = {name: min(int(now[name] * ratio ** PACE[name]), most[name]) for name in free}
+        return {name: max(min(LEAST[name], most[name]), value) for name, value in values.items()}
+
+    def taking(values: Mapping[str, int]) -> dict[str, float]:
+        return {name: costs[name] * values.get(name, now[name]) / now[name] for name in costs}
+
+    def total(doublings: int) -> float:
+        return sum(taking(amounts(doublings)).values())
+
+    fitting = bisect.bisect_right(_RATIOS, PLANNED * seconds - found.setup, key=total)
+    values = amounts(_RATIOS[max(0, fitting - 1)])
+    taken = taking(values)
     estimate = dataclasses.replace(
         found,
         experts=taken["expert_epochs"],
