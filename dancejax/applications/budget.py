@@ -18,8 +18,8 @@ PLANNED = 0.9
 LEAST = {"expert_epochs": 1, "steps": 50, "epochs": 20}
 """Amounts below which nothing is worth while."""
 PACE = {"expert_epochs": 1.0, "steps": 1.0, "epochs": 0.5}
-"""To which power of a common ratio each amount changes: the evaluation's epochs less, since networks
-that are hardly trained say little of what they are trained on."""
+"""To which power of a common ratio each amount changes: the evaluation's epochs less, since a
+network that is hardly trained says little of what it is trained on."""
 _RATIOS = range(-20_000, 20_001)
 """Ratios that are tried, as thousandths of a doubling."""
 
