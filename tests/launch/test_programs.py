@@ -132,7 +132,7 @@ def test_ones_own_folder_in_one_command(launch, photos, tmp_path):
     assert made.settings["steps"] == 3 and made.settings["network"]["width"] == 4
     lines = done.stdout.splitlines()[2:]
     assert [line.split(" | ")[0] for line in lines] == [
-        "| DANCE, 3 experts", "| random", "| whole (the experts)",
+        "| dancejax (own)", "| random", "| whole (the experts)",
     ]  # fmt: skip
     with Image.open(tmp_path / "run" / "pictures" / "evolution.gif") as film:
         assert film.n_frames == 4
