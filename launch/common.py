@@ -61,6 +61,7 @@ def _join(machine: Machine) -> None:
             "from 0."
         )
     guard.quiet(bool(number))  # until JAX says which process this is
+    guard.catch_aborts()
     parallel.start(machine.coordinator, count, number)
 
 

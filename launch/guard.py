@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import re
@@ -38,6 +39,7 @@ class _State:
     quiet = False
     locks: list[TextIO | None] = []  # noqa: RUF012
     made: list[Path] = []  # noqa: RUF012
+    aborted: object = None
 
 
 def spell(text: str) -> str:
@@ -241,6 +243,26 @@ _LOST = (
     "another process of this run has ended; start them all again by the same command, which goes "
     "on from the last checkpoint."
 )
+
+
+def catch_aborts() -> None:
+    """End this process of several with a sentence and status 2, too, where JAX aborts it.
+
+    JAX misses a process that has died or hangs in a thread of its own, and aborts while Python
+    waits for the others' results, so that no handler of Python's runs; one of the C library does.
+    """
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)
+    _State.aborted = handler(_aborted)
+    library = ctypes.CDLL(None)
+    library.signal.argtypes, library.signal.restype = (ctypes.c_int, handler), ctypes.c_void_p
+    library.signal(signal.SIGABRT, _State.aborted)
+
+
+def _aborted(signum: int) -> None:
+    """Say it without a lock that another thread may hold, and end."""
+    sentence = f"error: JAX aborted this process, most likely because {_LOST}"
+    os.write(2, f"{spell(sentence)}\n".encode())
+    os._exit(2)
 
 
 def _fail(sentence: str) -> None:

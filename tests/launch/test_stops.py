@@ -205,6 +205,22 @@ def test_stopped_programs_go_on_to_the_same_bytes(name, base, environment):
     assert try_stops(name, base, environment, 2, random.Random(name))
 
 
+def test_an_abort_in_a_thread_of_its_own_is_said():
+    """JAX misses another process in such a thread, while Python waits for that one's results."""
+    program = """
+import ctypes, threading
+from launch import guard
+guard.catch_aborts()
+thread = threading.Thread(target=ctypes.CDLL(None).abort)
+thread.start()
+thread.join()
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert done.returncode == 2 and done.stderr.startswith("error: ")
+    assert "another process of this run" in done.stderr and done.stderr.count("\n") == 1
+
+
 def main(count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)

@@ -122,8 +122,8 @@ def test_processes_that_come_late_save_and_decide_with_the_first(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_process_that_pauses_or_dies_loses_nothing(tmp_path, one_device):
-    """One of two stands still for a while; then one is killed, and both are started again."""
+def test_a_process_that_pauses_or_hangs_loses_nothing(tmp_path, one_device):
+    """One of two stands still for a while; then for good, which ends the other; both go on."""
     flags = (*SETTINGS, "--method=dance", f"--workdir={tmp_path}", "--checkpoint_seconds=0",
              f"--expert_dir={one_device / 'experts'}")  # fmt: skip
     flags = tuple(flag for flag in flags if not flag.startswith("--expert_e"))
@@ -151,11 +151,12 @@ def test_a_process_that_pauses_or_dies_loses_nothing(tmp_path, one_device):
     time.sleep(3)
     pair[1].send_signal(signal.SIGCONT)
     wait_for(5)
+    pair[1].send_signal(signal.SIGSTOP)
+    _, said = pair[0].communicate(timeout=4 * parallel.HEARTBEAT_SECONDS)
     pair[1].kill()
-    time.sleep(1)
-    pair[0].kill()  # it waits for the other
-    for process in pair:
-        process.communicate()
+    pair[1].communicate()
+    assert pair[0].returncode == 2 and "another process of this run has ended" in said
+    assert "Traceback" not in said
     finish(*both())
     finish(start("condense", *flags, "--steps=30", f"--workdir={tmp_path / 'whole'}", devices=2))
     np.testing.assert_allclose(pixels(tmp_path), pixels(tmp_path / "whole"), atol=2e-3)
