@@ -110,7 +110,10 @@ def load(
 
 
 def _unreadable(name_or_path: Name, error: OSError) -> UserError:
-    return UserError(f"{error.filename or _text(name_or_path)} cannot be read ({error.strerror}).")
+    """A file that cannot be read, or the outermost folder around it that cannot be entered."""
+    place = Path(error.filename or _text(name_or_path))
+    closed = [p for p in place.parents if os.path.isdir(p) and not os.access(p, os.X_OK)]
+    return UserError(f"{closed[-1] if closed else place} cannot be read ({error.strerror}).")
 
 
 def _text(name_or_path: Name) -> str:
