@@ -39,7 +39,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "parameters": {
         "dancejax/condensation.py::condense": "the seven things that a condensation is",
         "dancejax/evaluation.py::evaluate": "the seven things that an evaluation is, and settings",
-        "dancejax/training/experts.py::train_pool": "the seven things that a pool is",
         "dancejax/training/experts.py::train_experts": "the seven things that experts are",
         "dancejax/training/protocols.py::protocol": "all that protocols of the papers depend on",
     },

@@ -300,8 +300,8 @@ class Own(nn.Module):
 def test_a_module_of_ones_own_works_as_those_with_names_do(train, test, tmp_path):
     network = Own(3)
     config = experts.expert_training(28, epochs=1, batch_size=24)
-    experts.train_pool(train, network, config, count=1, test=test, run=tmp_path)
-    experts.train_pool(train, Own(3), config, count=1, test=test, run=tmp_path)  # the same one
+    experts.train_pool(train, network, config, count=1, run=tmp_path)
+    experts.train_pool(train, Own(3), config, count=1, run=tmp_path)  # the same one
     found = experts.load_pool(tmp_path, dataset=train, network=network)
     assert found.network is network
     assert found.description["network"]["name"].endswith("test_networks.Own")

@@ -12,7 +12,7 @@ from dancejax.applications.settings import ExpertSettings, NetworkSettings, Say,
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.runs import parallel
-from dancejax.training import experts
+from dancejax.training import expert_tests, experts
 from dancejax.types import Json
 
 
@@ -131,30 +131,29 @@ def train(
         f"{settings.number} experts on {train_set.name}: {len(train_set.labels)} images, "
         f"{train_set.num_classes} classes, {config.epochs} epochs, into {run.folder}"
     )
-    results = experts.train_pool(
+    experts.train_pool(
         train_set,
         network,
         config,
         count=settings.number,
         seed=seed,
         snapshots=snapshots,
-        test=test,
         run=run,
     )
-    accuracies = [100 * r["test_accuracy"] for r in results]
-    by_class = training.accuracy_by_class([r.get("test_correct") for r in results], test)
+    assert run.folder is not None
+    correct = expert_tests.test_pool(run.folder, test, network, count=settings.number).tolist()
+    accuracies = [100 * sum(one) / len(test) for one in correct]
     result: dict[str, Any] = {
         "protocol": experts.PROTOCOL,
-        "experts": len(results),
+        "experts": settings.number,
         "accuracy_mean": statistics.fmean(accuracies),
         "accuracies": accuracies,
-        **({"accuracy_by_class": by_class} if by_class else {}),
+        "accuracy_by_class": training.accuracy_by_class(correct, test),
         "train": condensed.describe(train_set),
         "test": {"name": test.name, "fingerprint": test.fingerprint},
         "network": networks.identity(network),
         "training": dataclasses.asdict(config),
     }
-    assert run.folder is not None
     runs.write_json(run.folder / "result.json", result)
     return result
 

@@ -1,7 +1,8 @@
 """Pools of experts: networks trained on the real set, stored from initialisation to the end.
 
 A pool is a folder: pool.json (what it was trained on and how), expert_00000/ and on (Orbax trees
-"init", "final" and, by choice, "trajectory"), training/ (checkpoints of experts under way).
+"init", "final" and, by choice, "trajectory"), training/ (checkpoints of experts under way) and
+tests.json (what `expert_tests.test_pool` counted).
 Expert n depends on the seed and n alone, so that a pool can be extended and shared.
 """
 
@@ -75,7 +76,6 @@ def train_pool(
     count: int,
     seed: int = 0,
     snapshots: int = 0,
-    test: Dataset | None = None,
     run: Run | str | os.PathLike[str],
 ) -> list[Json]:
     """Train experts 0..count-1 into the run's folder, leaving out those already there.
@@ -88,13 +88,11 @@ def train_pool(
       seed: of their initialisation and training.
       snapshots: how many intermediate parameters to keep, evenly spread over the epochs, beside the
         initial and the final ones.
-      test: evaluates each expert that was not tested yet.
       run: the pool's folder, and how to train. Stopping saves and raises Interrupted; the same call
         goes on.
 
     Returns:
-      Each expert's metadata: "member", "final_loss" and, with a test set, "test_accuracy" and
-      "test_correct", the right answers in each class.
+      Each expert's metadata: "member" and "final_loss".
 
     Raises:
       UserError: the folder holds a pool of other settings, or what is given does not fit together.
@@ -103,7 +101,7 @@ def train_pool(
     checks.whole("count (of experts)", count, 1)
     checks.whole("seed", seed)
     checks.whole("snapshots", snapshots)
-    _check_parts(dataset, network, config, test)
+    _check_parts(dataset, network, config)
     if not 0 <= snapshots < config.epochs:
         raise UserError(f"snapshots must lie between 0 and {config.epochs - 1}, not {snapshots}.")
     run = run.opened()
@@ -121,12 +119,8 @@ def train_pool(
         data = training.train_data(dataset)
         job = loop.Job("experts", network, config, data, count, seed, keys.EXPERTS, description)
         with contextlib.closing(run.log()) as log:
-            loop.train(job, missing, Recorder(job, folder, log, snapshots, test), run)
-    found = [checkpoint.load_metadata(expert_path(folder, n)) for n in range(count)]
-    untested = [n for n in range(count) if "test_accuracy" not in found[n]]
-    if test is not None and untested:
-        found = _test(folder, found, untested, network, test)
-    return found
+            loop.train(job, missing, Recorder(job, folder, log, snapshots), run)
+    return [checkpoint.load_metadata(expert_path(folder, n)) for n in range(count)]
 
 
 def _describe_folder(folder: Path, description: Json) -> None:
@@ -149,34 +143,11 @@ def _bytes(network: nn.Module, shape: tuple[int, int, int]) -> int:
     return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in leaves)
 
 
-def _check_parts(
-    dataset: Dataset, network: nn.Module, config: TrainConfig, test: Dataset | None
-) -> None:
+def _check_parts(dataset: Dataset, network: nn.Module, config: TrainConfig) -> None:
     """Raise UserError for parts that no pool can be made of."""
-    for part in (dataset, *([] if test is None else [test])):
-        checks.instance("the data set", part, Dataset, hint=Dataset.HINT)
+    checks.instance("the data set", dataset, Dataset, hint=Dataset.HINT)
     checks.instance("config", config, TrainConfig, hint="expert_training makes one")
     networks.check(network, dataset.num_classes, dataset.image_shape)
-
-
-def _test(
-    folder: Path,
-    found: list[dict[str, Any]],
-    untested: list[int],
-    network: nn.Module,
-    test: Dataset,
-) -> list[dict[str, Any]]:
-    """The experts' metadata with the accuracies of those that were trained without a test set."""
-    target = _with_trajectory(
-        _shapes(network, test.image_shape), read_description(folder)["snapshots"]
-    )
-    for n in untested:
-        final = checkpoint.load_tree(expert_path(folder, n), target)["final"]
-        logits, _ = training.predict_all(final, test, network=network)
-        right = test.labels[logits.argmax(-1) == test.labels]
-        correct = np.bincount(right, minlength=test.num_classes).tolist()
-        found[n] = {**found[n], "test_accuracy": len(right) / len(test), "test_correct": correct}
-    return found
 
 
 def fingerprint(parameters: Tree) -> str:
@@ -369,7 +340,7 @@ def train_experts(
         )
     checks.whole("count (of experts)", count, 1)
     checks.whole("seed", seed)
-    _check_parts(dataset, network, config, None)
+    _check_parts(dataset, network, config)
     description = describe(dataset, network, config, seed, snapshots)
     data = training.train_data(dataset)
     job = loop.Job("experts", network, config, data, count, seed, keys.EXPERTS, description)

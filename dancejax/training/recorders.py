@@ -6,8 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dancejax import interpolate, runs, training
-from dancejax.data.dataset import Dataset
+from dancejax import interpolate, runs
 from dancejax.runs import checkpoint, parallel
 from dancejax.training import TrainState, loop
 from dancejax.types import Json, Tree
@@ -78,14 +77,13 @@ class Recorder(loop.Observer):
         folder: Path,
         log: runs.MetricsLog,
         snapshots: int,
-        test: Dataset | None,
     ) -> None:
-        self.job, self.folder, self.log, self.test = job, folder, log, test
+        self.folder, self.log = folder, log
         self.snapshots = Snapshots(job.config.epochs, snapshots)
 
     def begin(self, team: loop.Team, session: runs.Session) -> Json:
         """Room for the snapshots, and the loss of the last epoch."""
-        self.session, self.rewound = session, False
+        self.rewound = False
         self.kind = "expert " + ",".join(map(str, team.members))
         return {"loss": np.zeros((), np.float32), "snapshots": self.snapshots.room(team)}
 
@@ -99,18 +97,9 @@ class Recorder(loop.Observer):
 
     def finish(self, team: loop.Team, state: TrainState, extra: Tree) -> bool:
         """Store the experts; `save_tree` leaves alone those that are there already."""
-        correct = None
-        if self.test is not None:
-            placed = loop.place(training.train_data(self.test), self.session)
-            correct = training.correct_in_parts(
-                state.variables, placed, network=self.job.network, mesh=self.session.mesh
-            )
         trees = self.snapshots.trees(team, state, extra["snapshots"])
-        for i, (member, tree) in enumerate(zip(team.members, trees, strict=True)):
-            metadata: dict[str, Any] = {"member": member, "final_loss": float(extra["loss"])}
-            if self.test is not None and correct is not None:
-                metadata["test_accuracy"] = int(correct[i].sum()) / len(self.test)
-                metadata["test_correct"] = correct[i].tolist()
+        for member, tree in zip(team.members, trees, strict=True):
+            metadata = {"member": member, "final_loss": float(extra["loss"])}
             checkpoint.save_tree(expert_path(self.folder, member), tree, metadata)
         return True
 

@@ -19,10 +19,10 @@ def sets(train):
 
 
 @pytest.fixture(scope="session")
-def snapshot_folder(tmp_path_factory, train, test, network):
+def snapshot_folder(tmp_path_factory, train, network):
     folder = tmp_path_factory.mktemp("snapshots")
     config = experts.expert_training(28, epochs=3, batch_size=16)
-    experts.train_pool(train, network, config, count=2, snapshots=1, test=test, run=folder)
+    experts.train_pool(train, network, config, count=2, snapshots=1, run=folder)
     return folder
 
 
