@@ -141,7 +141,9 @@ def train(
         run=run,
     )
     assert run.folder is not None
-    correct = expert_tests.test_pool(run.folder, test, network, count=settings.number).tolist()
+    correct = expert_tests.test_pool(
+        run.folder, test, network, count=settings.number, devices=run.devices
+    ).tolist()
     accuracies = [100 * sum(one) / len(test) for one in correct]
     result: dict[str, Any] = {
         "protocol": experts.PROTOCOL,

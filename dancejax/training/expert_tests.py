@@ -6,6 +6,7 @@ from pathlib import Path
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from dancejax import checks, runs, training
 from dancejax.data.dataset import Dataset
@@ -17,7 +18,9 @@ from dancejax.types import Json, Tree
 _FILE = "tests.json"
 
 
-def test_pool(folder: Path, test: Dataset, network: nn.Module, *, count: int) -> np.ndarray:
+def test_pool(
+    folder: Path, test: Dataset, network: nn.Module, *, count: int, devices: int | None = None
+) -> np.ndarray:
     """Count what experts 0..count-1 of a pool get right.
 
     Args:
@@ -26,6 +29,7 @@ def test_pool(folder: Path, test: Dataset, network: nn.Module, *, count: int) ->
       test: what they are tested on, of the experts' classes and image shape.
       network: theirs.
       count: how many, at least 1; all of them finished.
+      devices: over how many they are spread at most (None: all there are).
 
     Returns:
       int64 [count, C], right answers in each class.
@@ -40,7 +44,9 @@ def test_pool(folder: Path, test: Dataset, network: nn.Module, *, count: int) ->
     if len(known) < count:
         pool = experts.load_pool(folder, count=count, network=network).pool
         rest = jax.tree.map(lambda x: x[len(known) :], pool.final)
-        known += _correct(rest, test, network, count - len(known)).tolist()
+        missing = count - len(known)
+        with parallel.use(parallel.NETWORKS, parallel.devices_for(missing, devices)) as mesh:
+            known = [*known, *_correct(rest, test, network, mesh).tolist()]
         correct = {**earlier["correct"], test.fingerprint: known}
         runs.write_json(Path(folder) / _FILE, integrity.seal({**earlier, "correct": correct}))
     return np.array(known[:count])
@@ -59,12 +65,11 @@ def _read(folder: Path) -> Json:
     return {"pool": pool, "correct": {}}
 
 
-def _correct(variables: Tree, test: Dataset, network: nn.Module, count: int) -> np.ndarray:
-    """Right answers of so many stacked networks in each class, spread over the devices."""
-    with parallel.use(parallel.NETWORKS, parallel.devices_for(count)) as mesh:
-        filled = np.minimum(np.arange(count + -count % mesh.size), count - 1)
-        placed = parallel.place(
-            jax.tree.map(lambda x: x[filled], variables), mesh, parallel.NETWORKS
-        )
-        data = training.train_data(test)
-        return training.correct_in_parts(placed, data, network=network, mesh=mesh)[:count]
+def _correct(variables: Tree, test: Dataset, network: nn.Module, mesh: Mesh) -> np.ndarray:
+    """Right answers of stacked networks in each class."""
+    count = len(jax.tree.leaves(variables)[0])
+    filled = np.minimum(np.arange(count + -count % mesh.size), count - 1)
+    stacked = jax.tree.map(lambda x: x[filled], variables)
+    placed = parallel.place(stacked, mesh, parallel.NETWORKS)
+    data = training.train_data(test)
+    return training.correct_in_parts(placed, data, network=network, mesh=mesh)[:count]
