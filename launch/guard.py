@@ -20,7 +20,7 @@ from absl import app, flags, logging
 
 from dancejax import runs, stopping
 from dancejax.errors import UserError
-from dancejax.runs import backend, parallel
+from dancejax.runs import backend, parallel, paths
 from dancejax.text import meant
 from dancejax.types import Json
 
@@ -220,8 +220,7 @@ def _status(work: Callable[[], None]) -> int:
         return 128 + signal.SIGPIPE
     except OSError as error:
         _drop_stdout()
-        where = error.filename if error.filename is not None else "standard output or a file"
-        _fail(f"{where}: {error.strerror or error}; make room, or choose another place.")
+        _fail(_of_a_file(error))
     except MemoryError:
         _fail(_OUT_OF_MEMORY)
     except jax.errors.JaxRuntimeError as error:
@@ -233,6 +232,15 @@ def _status(work: Callable[[], None]) -> int:
             raise
         _fail(_OUT_OF_MEMORY)
     return 2
+
+
+def _of_a_file(error: OSError) -> str:
+    """What failed with which file, and what to do."""
+    if error.filename is None:
+        return f"standard output or a file: {error.strerror or error}; make room for it."
+    if isinstance(error, PermissionError):
+        return f"{paths.closed(error.filename)}: {error.strerror}; ask for access to it."
+    return f"{error.filename}: {error.strerror or error}; make room, or choose another place."
 
 
 _OUT_OF_MEMORY = (

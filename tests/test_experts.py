@@ -1,5 +1,6 @@
 """Pools: extended, resumed, checked."""
 
+import json
 import os
 import signal
 
@@ -53,13 +54,20 @@ def test_what_experts_get_right_is_counted_once_for_each_test_set(tmp_path, monk
     np.testing.assert_array_equal(one, expert_tests.test_pool(tmp_path, test, network, count=1))
     assert len(counted) == 1
     _, half = test.split(0.5)
-    assert expert_tests.test_pool(tmp_path, half, network, count=1).sum() <= one.sum()
+    of_half = expert_tests.test_pool(tmp_path, half, network, count=1)
+    final = experts.load_pool(tmp_path).pool.final
+    wanted = training.correct(final, training.train_data(half), network=network)
+    np.testing.assert_array_equal(of_half, wanted)
     assert len(counted) == 2
     train_pool(tmp_path, train, network, count=2)
     both = expert_tests.test_pool(tmp_path, test, network, count=2)
     assert len(counted) == 3 and both[0].tolist() == one[0].tolist()
-    (tmp_path / "tests.json").write_text("{")
-    np.testing.assert_array_equal(both, expert_tests.test_pool(tmp_path, test, network, count=2))
+    foreign = integrity.seal({"pool": "another", "correct": {test.fingerprint: [[0] * 3] * 2}})
+    for bad in ("{", json.dumps(foreign)):
+        (tmp_path / "tests.json").write_text(bad)
+        again = expert_tests.test_pool(tmp_path, test, network, count=2)
+        np.testing.assert_array_equal(both, again)
+    assert len(counted) == 5
     with pytest.raises(UserError, match="experts"):
         expert_tests.test_pool(tmp_path, test, network, count=3)
 

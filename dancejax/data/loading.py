@@ -110,10 +110,8 @@ def load(
 
 
 def _unreadable(name_or_path: Name, error: OSError) -> UserError:
-    """A file that cannot be read, or the outermost folder around it that cannot be entered."""
-    place = Path(error.filename or _text(name_or_path))
-    closed = [p for p in place.parents if os.path.isdir(p) and not os.access(p, os.X_OK)]
-    return UserError(f"{closed[-1] if closed else place} cannot be read ({error.strerror}).")
+    place = paths.closed(error.filename or _text(name_or_path))
+    return UserError(f"{place} cannot be read ({error.strerror}).")
 
 
 def _text(name_or_path: Name) -> str:

@@ -33,6 +33,13 @@ def expand(path: str | os.PathLike[str], name: str = "the path") -> Path:
         ) from error
 
 
+def closed(place: str | os.PathLike[str]) -> Path:
+    """Return what permission is missing for: the outermost folder around a place that cannot be
+    entered, else the place itself."""
+    found = [p for p in Path(place).parents if os.path.isdir(p) and not os.access(p, os.X_OK)]
+    return found[-1] if found else Path(place)
+
+
 def home() -> Path | None:
     """Return the user's home folder, or None where the system does not know one.
 

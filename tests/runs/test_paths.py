@@ -130,3 +130,12 @@ def test_a_home_in_front_of_every_path(tmp_path, monkeypatch):
     assert data.load("~/set.npz").name == "set"
     with pytest.raises(UserError, match=str(tmp_path / "sets")):
         data.load("cifar10", data_dir=os.path.join("~", "sets"))
+
+
+def test_what_is_closed_is_the_outermost_folder(tmp_path, monkeypatch):
+    place = tmp_path / "shut" / "inner" / "file"
+    place.parent.mkdir(parents=True)
+    assert paths.closed(place) == place
+    shut = {str(tmp_path / "shut"), str(tmp_path / "shut" / "inner")}
+    monkeypatch.setattr(paths.os, "access", lambda path, mode: str(path) not in shut)
+    assert paths.closed(place) == tmp_path / "shut"
