@@ -216,6 +216,19 @@ def test_split_depends_on_the_seed_and_needs_two_different_images_a_class():
         _sides(values, labels, -1)
 
 
+@pytest.mark.parametrize("side", ["train", "test"])
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 0.3, 0.5])
+def test_a_part_is_divided_as_a_whole_is(side, share):
+    labels = np.repeat(np.arange(10), 500)
+    digests, classes = _digests(range(5000)), tuple("abcdefghij")
+    part = content_split(digests, labels, classes, seed=0)[side]
+    for _ in range(2):  # a part, and a part of a part
+        found = content_split(digests[part], labels[part], classes, seed=0, share=share)["test"]
+        expected, deviation = share * len(part), np.sqrt(share * (1 - share) * len(part))
+        assert abs(len(found) - expected) < 4 * deviation
+        part = np.setdiff1d(part, part[found])
+
+
 @pytest.mark.parametrize("share", [0, 1, -0.1, float("nan")])
 def test_the_share_is_checked(share):
     with pytest.raises(UserError, match="share"):
