@@ -361,6 +361,8 @@ def describe_source(dataset: Dataset) -> Json:
         "images": len(dataset),
         "image_shape": list(dataset.image_shape),
         "flip": dataset.flip,
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
         "resized": RESIZED,
         **({} if stated is None else {"provenance": {k: v for k, v in stated.items() if v}}),
     }

@@ -1,22 +1,26 @@
 """Soft labels: what experts say of a set's training images."""
 
 import dataclasses
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dancejax import checks, interpolate, networks
+from dancejax import checks, interpolate
 from dancejax.condensed import CondensedSet
 from dancejax.errors import UserError
+from dancejax.training import testing
 from dancejax.training.experts import Experts, fingerprint
+from dancejax.training.step import TrainData
 
 
 def soften(
     made: CondensedSet, experts: Experts, *, temperature: float = 1.0, correct: bool = True
 ) -> CondensedSet:
     """Give a set soft labels, the mean of what experts say of each training image.
+
+    Experts see the images as they saw those they were trained on, normalised by the constants of
+    the data set, and are in inference mode.
 
     Args:
       made: the set, of any method or coreset. Soft labels that it has are replaced.
@@ -47,11 +51,12 @@ def soften(
             f"({source.get('name', '?')}); give experts of the data that it was made from."
         )
     images, labels = made.decoded()
-    images = (images - jnp.asarray(made.mean)) / jnp.asarray(made.std)
-    forward = jax.jit(partial(networks.forward_in_blocks, experts.network))
+    constants = (jnp.asarray(source.get(name, getattr(made, name))) for name in ("mean", "std"))
+    shown = TrainData(images, labels, *constants)
     total = np.zeros((len(labels), made.num_classes), np.float64)
     for number in range(experts.count):
-        logits, _ = forward(interpolate.select(experts.pool.final, number), images)
+        own = interpolate.select(experts.pool.final, number)
+        logits, _ = testing.predict(own, shown, network=experts.network)
         total += np.asarray(jax.nn.softmax(logits / temperature), np.float64)
     shares = total / experts.count
     hard = np.asarray(labels)

@@ -41,6 +41,33 @@ def test_soft_labels_are_the_mean_of_the_experts(chosen, trained, network):
     assert right.settings["soft_labels"]["experts"] == 2
 
 
+@pytest.fixture(scope="module")
+def normed(train, tmp_path_factory):
+    """An expert with batch norm."""
+    network = networks.create("convnet", train, width=4, depth=2, norm="batch")
+    config = experts.expert_training(28, epochs=1, batch_size=16)
+    folder = tmp_path_factory.mktemp("normed")
+    experts.train_pool(train, network, config, count=1, run=folder)
+    return experts.load_pool(folder)
+
+
+def test_a_label_does_not_depend_on_the_other_images(train, normed):
+    made = coreset.random(train, 4)
+    whole = labelling.soften(made, normed, correct=False)
+    for label in range(made.num_classes):
+        own = made.labels == label
+        alone = dataclasses.replace(made, images=made.images[own], labels=made.labels[own])
+        found = labelling.soften(alone, normed, correct=False)
+        np.testing.assert_allclose(found.soft_labels, whole.soft_labels[own], atol=1e-3)
+
+
+def test_experts_see_images_as_in_their_training(chosen, normed):
+    # As a set of another program's comes that is normalised by other numbers.
+    other = dataclasses.replace(chosen, mean=(0.5,), std=(0.5,))
+    found, wanted = (labelling.soften(x, normed, correct=False) for x in (other, chosen))
+    np.testing.assert_array_equal(found.soft_labels, wanted.soft_labels)
+
+
 def test_they_are_a_part_of_the_set(chosen, soft, tmp_path):
     soft.save(tmp_path / "set")
     back = condensed.load(tmp_path / "set")
