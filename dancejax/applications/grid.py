@@ -40,7 +40,7 @@ from dancejax.condensed import CondensedSet
 from dancejax.coreset import Means
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.methods import Paper
+from dancejax.methods import Method, Paper
 from dancejax.report import compare
 from dancejax.runs import Run, integrity
 from dancejax.training import experts, protocols
@@ -303,6 +303,21 @@ def make(cell: Cell, grid: Grid) -> CondensedSet:
     return made
 
 
+def _made_with(cell: Cell, method: Method, grid: Grid) -> Json:
+    """The network and the experts of a cell, as its set records them (`records.settings_of`)."""
+    if not method.needs_experts:
+        return records.settings_of(method, None)
+    about = experts.read_description(grid.expert_dir)
+    count = _expert_count(cell, grid)
+    count = experts.finished(grid.expert_dir) if count is None else count
+    return {"network": about["network"], "experts": experts.settings(about, count)}
+
+
+def _expert_count(cell: Cell, grid: Grid) -> int | None:
+    """How many experts of the pool a method's cell is made with; None: all."""
+    return cell.settings().get("experts", grid.settings.experts.used)
+
+
 def _experts(grid: Grid, count: int | None, *, trajectories: bool = False) -> experts.Experts:
     return experts.load_pool(
         grid.expert_dir, count=count, dataset=grid.train, trajectories=trajectories
@@ -312,7 +327,7 @@ def _experts(grid: Grid, count: int | None, *, trajectories: bool = False) -> ex
 def _condense(cell: Cell, grid: Grid, plan: Paper, run: Run) -> CondensedSet:
     found, network = None, grid.network
     if methods.needs_experts(cell.method):
-        count = cell.settings().get("experts", grid.settings.experts.used)
+        count = _expert_count(cell, grid)
         needed = methods.needs_trajectories(cell.method)
         found = _experts(grid, count, trajectories=needed)
         network = found.network
@@ -373,6 +388,7 @@ def _check_made(
         method = methods.create(cell.method, network=grid.network, **plan.settings)
         wanted |= method.settings(cell.ipc, dataset.image_shape)
         wanted |= {"steps": plan.steps, "seed": cell.seed, "init": plan.init}
+        wanted |= _made_with(cell, method, grid)
     known = {name: made.settings[name] for name in wanted if name in made.settings}
     integrity.check_same(
         {"settings": known, "data set": made.source["fingerprint"]},

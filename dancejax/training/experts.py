@@ -163,6 +163,11 @@ def finished(folder: Path) -> int:
     return len(list(Path(folder).glob("expert_?????")))
 
 
+def settings(description: Json, count: int) -> Json:
+    """What a set says of so many experts of a pool, of which `describe` says what it is."""
+    return {"training": description["training"], "seed": description["seed"], "count": count}
+
+
 @dataclasses.dataclass(frozen=True)
 class Experts:
     """A pool of experts in memory, with what it is.
@@ -187,8 +192,7 @@ class Experts:
 
     def settings(self) -> Json:
         """What a condensed set says of the experts it was made with."""
-        about = self.description
-        return {"training": about["training"], "seed": about["seed"], "count": self.count}
+        return settings(self.description, self.count)
 
 
 def load_pool(
