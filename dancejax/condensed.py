@@ -176,18 +176,37 @@ class CondensedSet:
 
 
 def save(condensed: CondensedSet, path: str | Path) -> None:
-    """Write a set to a folder; a set that is there already is replaced whole.
+    """Write a set to a folder of its own; a set that is there already is replaced whole.
 
     Args:
       condensed: the set.
       path: the folder. With several processes the first one writes.
 
     Raises:
-      UserError: the disk does not take it.
+      UserError: the folder holds something else, or the disk does not take it.
     """
+    check_place(path)
     if parallel.is_primary():
         _write(condensed, Path(path).absolute())
     parallel.barrier(f"saved {path}")
+
+
+_FILES = frozenset({"images.npy", "labels.npy", SOFT_LABELS, "manifest.json", "preview.png"})
+_OF_SYSTEMS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+"""What file managers put into folders."""
+
+
+def check_place(path: str | Path) -> None:
+    """Raise UserError if something is in a set's place that `save` must not replace."""
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file; a set is saved to a folder of its own: name another.")
+    for other in sorted(path.iterdir()) if path.exists() else []:
+        if other.is_dir() or other.name not in _FILES | _OF_SYSTEMS:
+            raise UserError(
+                f"{path} holds {other.name!r}, which is no part of a condensed set and would be "
+                "lost; choose another folder, or move that away."
+            )
 
 
 def _write(condensed: CondensedSet, path: Path) -> None:

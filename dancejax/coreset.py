@@ -164,7 +164,8 @@ def by_features(
     for label in range(dataset.num_classes):
         own = np.flatnonzero(dataset.labels == label)
         chosen.append(own[order(features[own], ipc)])
-    settings = {"ipc": ipc, **means.settings}
+    about = {"network": networks.identity(experts.network), "experts": experts.settings(first=1)}
+    settings = {"ipc": ipc, **about, **means.settings}
     return from_indices(dataset, np.stack(chosen), name, settings)
 
 

@@ -163,8 +163,9 @@ def check_set(folder: Path, wanted: Json) -> None:
       wanted: as `describe` makes it; settings that only one of the two has are not compared.
 
     Raises:
-      UserError: it is another set.
+      UserError: it is another set, or something else is there.
     """
+    condensed.check_place(folder)
     if not (folder / "manifest.json").exists():
         return
     try:

@@ -48,6 +48,7 @@ def read() -> Settings:
 
 def main() -> None:
     given, folder = read(), settings.folder()
+    condensed.check_place(folder / "condensed")
     made = assess.load_set(given.condensed)
     pool = experts.load_pool(given.expert_dir, count=given.experts)
     soft = labelling.soften(made, pool, temperature=given.temperature, correct=given.correct)

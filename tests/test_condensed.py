@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -153,6 +154,35 @@ def test_methods_save_load_and_show(tmp_path, monkeypatch):
     notebook = SimpleNamespace(display=display, get_ipython=lambda: "a shell")
     monkeypatch.setitem(sys.modules, "IPython", notebook)
     assert made.show() is None and shown[0].startswith(b"\x89PNG")
+
+
+def files(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("other", ["thesis.txt", "cat/a.png", ".git/config", "images.npy/a"])
+def test_saving_replaces_sets_alone(tmp_path, other):
+    made, place = example(), tmp_path / "place"
+    made.save(place)
+    (place / ".DS_Store").write_bytes(b"of a file manager")
+    made.save(place)
+    assert not (place / ".DS_Store").exists()
+    for folder in (place, tmp_path / "else"):
+        if other.startswith("images.npy") and folder == place:
+            continue
+        (folder / other).parent.mkdir(parents=True, exist_ok=True)
+        (folder / other).write_text("work of years")
+        before = files(folder)
+        with pytest.raises(UserError, match=other.split("/")[0]):
+            made.save(folder)
+        assert files(folder) == before
+
+
+def test_a_file_is_no_place_for_a_set(tmp_path):
+    (tmp_path / "set").write_text("work of years")
+    with pytest.raises(UserError, match="file"):
+        example().save(tmp_path / "set")
+    assert files(tmp_path) == {Path("set"): b"work of years"}
 
 
 def test_a_page_of_large_images_is_small():

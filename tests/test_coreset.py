@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from dancejax import coreset, networks, training
 from dancejax.errors import UserError
 from dancejax.methods.base import ExpertPool
-from dancejax.training.experts import Experts
+from dancejax.training.experts import Experts, describe, expert_training
 
 
 def points(seed: int, n: int, d: int) -> np.ndarray:
@@ -117,7 +117,8 @@ def test_random_set_holds_the_real_pixels(train):
 def test_by_features_orders_each_class_on_its_own(method, train, network):
     variables = networks.init(network, jax.random.key(0), train.image_shape)
     stacked = jax.tree.map(lambda x: x[None], variables)
-    means = coreset.Means(experts=Experts(ExpertPool(stacked, stacked), network, {}))
+    about = describe(train, network, expert_training(28), 0, 0)
+    means = coreset.Means(experts=Experts(ExpertPool(stacked, stacked), network, about))
     made = coreset.choose(method, train, 4, means=means)
     _, features = training.predict(variables, training.train_data(train), network=network)
     order = getattr(coreset, f"{method}_order")

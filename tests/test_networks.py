@@ -117,6 +117,13 @@ def test_norms_standardise_over_their_axes(kind, axes):
         np.testing.assert_allclose(running["var"], 0.9 + 0.1 * x.var(axes), rtol=1e-4)
 
 
+def test_channels_that_four_groups_do_not_divide_are_said():
+    for name in ("convnet", "resnet10"):
+        networks.create(name, 3, (28, 28, 1), norm="group", width=8)
+        with pytest.raises(UserError, match="width"):
+            networks.create(name, 3, (28, 28, 1), norm="group", width=6)
+
+
 def test_group_norm_has_four_groups_and_none_does_nothing():
     x = jax.random.normal(jax.random.key(0), (2, 4, 4, 8))
     norm = layers.Norm("group")

@@ -127,19 +127,33 @@ def used_experts(made: CondensedSet, experts: Experts) -> range | None:
       Their numbers; none for methods that use no experts, and for experts of another pool. None
       where the set does not say, as a set of another program.
     """
-    about = made.settings.get("experts")
-    if isinstance(about, dict) and {"count", "seed", "training"} <= about.keys():
-        pool = experts.description
+    recorded = _recorded_experts(made)
+    if recorded:
+        pool, source = experts.description, made.source.get("fingerprint")
         here = (pool["seed"], pool["training"], pool["network"], pool["dataset"]["fingerprint"])
-        source = made.source.get("fingerprint")
-        there = (about["seed"], about["training"], made.settings.get("network"), source)
-        same = integrity.plain(here) == integrity.plain(there)
-        return range(min(about["count"], experts.count) if same else 0)
+        counts = [0]
+        for network, about in recorded:
+            there = (about["seed"], about["training"], network, source)
+            if integrity.plain(here) == integrity.plain(there):
+                counts.append(min(about["count"], experts.count))
+        return range(max(counts))
     alone = made.method in methods.METHODS and not methods.needs_experts(made.method)
     chosen = coreset.CORESETS.get(made.method)
     if alone or (chosen is not None and chosen.needs != "experts"):
         return range(0)
     return None
+
+
+def _recorded_experts(made: CondensedSet) -> list[tuple[Json, Json]]:
+    """The networks that a set was made with and what it says of the experts of each, if it does:
+    one, or for networks in turns several."""
+    about = made.settings.get("experts")
+    several = isinstance(about, list)
+    own = made.settings.get("networks" if several else "network")
+    every: list[Any] = list(about) if isinstance(about, list) else [about]
+    each: list[Any] = list(own) if several and isinstance(own, list) else [own]
+    known = all(isinstance(a, dict) and {"count", "seed", "training"} <= a.keys() for a in every)
+    return list(zip(each, every, strict=True)) if known and len(each) == len(every) else []
 
 
 def unseen_experts(material: Material) -> list[int]:

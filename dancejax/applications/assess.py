@@ -8,13 +8,20 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 
 from dancejax import choices, condensed, evaluation, exchange, networks, runs
-from dancejax.applications.settings import DataSettings, EvaluationSettings, NetworkSettings, fill
+from dancejax.applications.settings import (
+    DataSettings,
+    EvaluationSettings,
+    NetworkSettings,
+    Say,
+    fill,
+    quiet,
+)
 from dancejax.condensed import CondensedSet, dataset_source
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
 from dancejax.evaluation import Evaluation
-from dancejax.runs import paths
-from dancejax.training import protocols
+from dancejax.runs import integrity, parallel, paths
+from dancejax.training import loop, protocols
 from dancejax.types import Json
 
 
@@ -91,6 +98,28 @@ def assess(
     return found
 
 
+def drop_earlier(folder: Path, made: CondensedSet, say: Say = quiet) -> None:
+    """Remove the evaluation of a set of fewer iterations, which this one is to replace.
+
+    Args:
+      folder: of the run, with the set in condensed/ and its evaluation in evaluation/.
+      made: the set that the run goes on to.
+      say: takes what was done, in a sentence.
+    """
+    earlier, evaluated = folder / "condensed", folder / "evaluation"
+    if not ((earlier / "manifest.json").exists() and evaluated.exists()):
+        return
+    try:
+        same = condensed.fingerprint(condensed.load(earlier)) == condensed.fingerprint(made)
+    except integrity.DamagedError:
+        return
+    if not same and parallel.is_primary():
+        say("the set has gone on from an earlier one, so that it is evaluated anew")
+        for name in ("evaluation.jsonl", "result.json"):
+            (evaluated / name).unlink(missing_ok=True)
+        loop.clear(evaluated / "training")
+
+
 def record(tested: Tested, settings: EvaluationSettings) -> CondensedSet:
     """Return a condensed set whose manifest says by which network and settings it is evaluated.
 
@@ -105,6 +134,7 @@ def record(tested: Tested, settings: EvaluationSettings) -> CondensedSet:
         "epochs": config.epochs,
         "batch_size": config.batch_size,
         "rate": config.learning_rate,
+        "draw": config.draw,
         "repeats": settings.networks,
     }
     network = networks.identity(tested.network)
@@ -118,15 +148,27 @@ _RECORDED = {
     "epochs": "epochs",
     "batch_size": "batch_size",
     "rate": "learning_rate",
+    "draw": "draw",
     "repeats": "repeats",
 }
 """Entries of a set's record, with the fields of `EvaluationSettings` that they fill."""
+_OF_ANY_PROTOCOL = ("protocol", "repeats")
+"""Those of them that say nothing of how a protocol trains."""
 
 
 def recorded(settings: EvaluationSettings, made: CondensedSet | None) -> EvaluationSettings:
-    """Fill what is not given by what a condensed set records of its evaluation."""
+    """Fill what is not given by what a condensed set records of its evaluation.
+
+    Under another protocol than the recorded one networks are trained as that one says.
+    """
     about = (made.settings.get("evaluation") if made else None) or {}
-    found = {field: about[name] for name, field in _RECORDED.items() if name in about}
+    given, there = settings.protocol, about.get("protocol")
+    same = given is None or protocols.without_soft(given) == protocols.without_soft(there or given)
+    found = {
+        field: about[name]
+        for name, field in _RECORDED.items()
+        if name in about and (same or name in _OF_ANY_PROTOCOL)
+    }
     return fill(settings, found)
 
 
@@ -207,13 +249,24 @@ def load_set(path: Path) -> CondensedSet:
 
 
 def kept_sets(folder: Path) -> dict[int, CondensedSet]:
-    """The sets that `condense` kept in a run's folder, by iteration."""
-    found = sorted(folder.glob("step_*")) or sorted((folder / "kept").glob("step_*"))
+    """The sets that `condense` kept in a run's folder, by iteration.
+
+    They record the network and the evaluation that the run's finished set does, if it is there.
+    """
+    found, run = sorted(folder.glob("step_*")), folder.parent
+    if not found:
+        found, run = sorted((folder / "kept").glob("step_*")), folder
+    finished = run / "condensed"
+    about: dict[str, Any] = {}
+    if found and (finished / "manifest.json").exists():
+        last = condensed.load(finished).settings
+        about = {name: last[name] for name in ("network", "evaluation") if name in last}
     sets = {}
     for path in found:
         number = path.name.removeprefix("step_")
         if number.isdecimal():
-            sets[int(number)] = condensed.load(path)
+            made = condensed.load(path)
+            sets[int(number)] = dataclasses.replace(made, settings={**made.settings, **about})
     if not sets:
         raise UserError(f"{folder} holds no kept sets; condense with --keep_every.")
     return sets

@@ -34,8 +34,6 @@ def read(settings: Settings) -> CondensedSet:
     Raises:
       UserError: a set that cannot be read so.
     """
-    if exchange.is_export(settings.source):
-        return exchange.read(settings.source)
     return exchange.read_foreign(settings.source, settings.data.load("train"), settings.reading)
 
 
@@ -52,6 +50,7 @@ def save(made: CondensedSet, *, run: Run, say: Say = quiet) -> Path:
     """
     assert run.folder is not None
     folder = run.folder / "condensed"
+    condensed.check_place(folder)
     there = condensed.load(folder) if (folder / "manifest.json").exists() else made
     if condensed.fingerprint(there) != condensed.fingerprint(made):
         raise UserError(f"{folder} holds another set; choose another --workdir, or remove it.")

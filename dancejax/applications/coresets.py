@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from dancejax import condensed, coreset, networks, records
+from dancejax import condensed, coreset, records
 from dancejax.applications import pool
 from dancejax.applications.settings import (
     Begin,
@@ -84,10 +84,7 @@ def select(
             run=run.within("experts"),
         )
         found = experts.load_pool(folder, count=1, dataset=train)
-        about = {
-            "network": networks.identity(found.network),
-            "training": found.description["training"],
-        }
+        about = {"training": found.description["training"]}
         means = Means(experts=found, run=run, settings=about)
     return make(settings.name, train, settings.ipc, seed=settings.seed, means=means)
 

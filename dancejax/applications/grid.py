@@ -46,8 +46,6 @@ from dancejax.runs import Run, integrity
 from dancejax.training import experts, protocols
 from dancejax.types import Json
 
-"""The folder of the pool that serves all cells, and the name of what trains it."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -285,6 +283,7 @@ def make(cell: Cell, grid: Grid) -> CondensedSet:
     assert folder is not None
     is_method = cell.method in methods.METHODS
     plan = plan_of(cell, dataset, settings.steps, settings.config) if is_method else None
+    condensed.check_place(folder / "condensed")
     if (folder / "condensed" / "manifest.json").exists():
         made = condensed.load(folder / "condensed")
         _check_made(made, cell, grid, plan, folder)
@@ -308,8 +307,7 @@ def _made_with(cell: Cell, method: Method, grid: Grid) -> Json:
     if not method.needs_experts:
         return records.settings_of(method, None)
     about = experts.read_description(grid.expert_dir)
-    count = _expert_count(cell, grid)
-    count = experts.finished(grid.expert_dir) if count is None else count
+    count = _expert_count(cell, grid) or experts.finished(grid.expert_dir)
     return {"network": about["network"], "experts": experts.settings(about, count)}
 
 
@@ -389,6 +387,9 @@ def _check_made(
         wanted |= method.settings(cell.ipc, dataset.image_shape)
         wanted |= {"steps": plan.steps, "seed": cell.seed, "init": plan.init}
         wanted |= _made_with(cell, method, grid)
+    elif coreset.CORESETS[cell.method].needs == "experts":
+        about = experts.read_description(grid.expert_dir)
+        wanted["experts"] = experts.settings(about, 1)
     known = {name: made.settings[name] for name in wanted if name in made.settings}
     integrity.check_same(
         {"settings": known, "data set": made.source["fingerprint"]},

@@ -314,6 +314,7 @@ def carry_out(job: Job, *, say: Say = quiet, command: str = "this notebook") -> 
     if job.preset == "auto":
         tested = Tested(made, job.train, job.network, job.method.name)
         made = assess.record(tested, settings.evaluation)
+    assess.drop_earlier(folder, made, say)
     condensed.save(made, folder / "condensed")
     figures.save_metrics(
         folder / "losses.png",
@@ -367,21 +368,19 @@ def compare(
     job: Job, made: CondensedSet, test: Dataset, *, say: Say = quiet
 ) -> dict[str, Assessment]:
     """Evaluate a condensed set and as many random images, which are saved beside it."""
-    settings, name = job.settings, job.method.name
+    settings, how, name = job.settings, job.settings.evaluation, job.method.name
     random = job.run.within("random").opened()
     chosen = coreset.random(job.train, settings.ipc, seed=settings.seed)
-    chosen = assess.record(Tested(chosen, test, job.network, name), settings.evaluation)
+    chosen = assess.record(Tested(chosen, test, job.network, name), how)
     assert random.folder is not None
     condensed.save(chosen, random.folder / "condensed")
     found = {}
     for text, taken, run in (("random images", chosen, random), (name, made, job.run)):
         tested = Tested(taken, test, job.network, name)
-        _, config = settings.evaluation.training(name, test, **protocols.size_of(taken))
-        count = settings.evaluation.networks
-        say(f"evaluation: {text}, {count} networks of {config.epochs} epochs")
-        found[text] = assess.assess(
-            tested, settings.evaluation, seed=settings.seed, run=run.within("evaluation")
-        )
+        _, config = how.training(name, test, **protocols.size_of(taken))
+        say(f"evaluation: {text}, {how.networks} networks of {config.epochs} epochs")
+        own = run.within("evaluation")
+        found[text] = assess.assess(tested, how, seed=settings.seed, run=own)
     return found
 
 

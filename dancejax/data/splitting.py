@@ -2,8 +2,8 @@
 
 One more file, or one less, leaves all others on the side where they were, so that a condensed set
 never meets its own training images in the test split of a folder that has grown since. The same
-image twice is on one side. Images that are one side of an earlier draw are drawn anew, so that a part
-can be divided again.
+image twice is on one side. Images that are one side of an earlier draw are drawn anew, so that a
+part can be divided again.
 """
 
 import hashlib

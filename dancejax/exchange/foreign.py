@@ -62,7 +62,8 @@ DEFAULT = ReadOptions()
 def read_foreign(path: Path, dataset: Dataset, options: ReadOptions = DEFAULT) -> CondensedSet:
     """Read another program's condensed set of a data set, to be evaluated as our own are.
 
-    An export of ours, or a file out of one, is recognised and read as what it is.
+    An export of ours, or a file out of one, is recognised and read as what it is; it says itself
+    what its numbers mean.
 
     Args:
       path: a folder with a folder of images for each class (named as the data set's classes, or
@@ -80,6 +81,7 @@ def read_foreign(path: Path, dataset: Dataset, options: ReadOptions = DEFAULT) -
     """
     path = Path(path)
     if (own := readers.read_own(path)) is not None:
+        _check_own(own, dataset, options, path)
         return own
     images, numbers, values = _read_arrays(path, dataset, options)
     soft = None
@@ -111,6 +113,22 @@ def read_foreign(path: Path, dataset: Dataset, options: ReadOptions = DEFAULT) -
         settings={"imported": path.name, "pixel_values": values, "factor": factor},
         soft_labels=None if soft is None else soft.astype(np.float16),
     )
+
+
+def _check_own(made: CondensedSet, dataset: Dataset, options: ReadOptions, path: Path) -> None:
+    """Raise UserError for an export of other data, or options that it leaves no room for."""
+    names = [field.name for field in dataclasses.fields(options)]
+    given = [name for name in names if getattr(options, name) != getattr(DEFAULT, name)]
+    if given:
+        raise UserError(
+            f"{path} is an export of ours, which says what its numbers mean; leave "
+            f"{', '.join(given)} out."
+        )
+    if made.source.get("fingerprint") != dataset.fingerprint:
+        raise UserError(
+            f"{path} is an export of a set of {made.source.get('name', 'other data')!r}, not of "
+            f"this {dataset.name!r}; give the data set and --image_size that it was made from."
+        )
 
 
 def _read_arrays(

@@ -1,6 +1,7 @@
 """Reading exports back."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -160,4 +161,15 @@ def _read_form(path: Path, about: About, split: str = "train") -> Arrays:
     wanted = about["test"]["images"] if split == "test" else about.get("count", len(images))
     if len(images) != wanted:
         raise UserError(f"{path} has {len(images)} of {wanted} images; export it again.")
+    known = about.get("sha256", {}).get(split)
+    if known is not None and known != checksum((images, labels)):
+        raise UserError(f"{path} is damaged: its checksum does not fit; export the set again.")
     return images, labels
+
+
+def checksum(arrays: Arrays) -> str:
+    """sha256 of images and labels as a form is read back, for its description."""
+    images, labels = arrays
+    return hashlib.sha256(
+        (integrity.digest(images) + integrity.digest(labels.astype(np.int64))).encode()
+    ).hexdigest()

@@ -84,7 +84,7 @@ def export(made: CondensedSet, path: Path, form: str, options: ExportOptions = D
     clear(path)
     temporary = runs.open_workdir(_temporary(path))
     try:
-        _write(temporary, made, train, about, options)
+        about = _write(temporary, made, train, about, options)
         worst = verify(temporary, made, train, about, options.test)
         temporary.rename(path)
     except UserError:
@@ -94,12 +94,13 @@ def export(made: CondensedSet, path: Path, form: str, options: ExportOptions = D
         raise UserError(f"cannot write {path} ({why}); make room.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return {**about, **options.texts, "largest_difference": worst}
+    return {**about, "largest_difference": worst}
 
 
 def _write(
     folder: Path, made: CondensedSet, train: Arrays, about: About, options: ExportOptions
-) -> None:
+) -> About:
+    """Write all files, and return the description."""
     form, test = forms.find(about["form"]), options.test
     needed = train[0].size * (1 if form.eight_bit else 4)
     runs.check_space(folder, needed + (test.images.size if test else 0))
@@ -108,7 +109,12 @@ def _write(
         np.save(folder / condensed.SOFT_LABELS, readers.by_class(made), allow_pickle=False)
     if test is not None:
         form.write(folder, *_test_arrays(test), {**about, "split": "test"})
-    _write_texts(folder, {**about, **options.texts})
+    sums = {"train": readers.checksum(form.read(folder, about, "train"))}
+    if test is not None:
+        sums["test"] = readers.checksum(form.read(folder, about, "test"))
+    written = {**about, **options.texts, "sha256": sums}
+    _write_texts(folder, written)
+    return written
 
 
 def ensure(made: CondensedSet, path: Path, form: str, options: ExportOptions = DEFAULT) -> About:

@@ -105,7 +105,10 @@ def create(
             )
     if "dtype" in options:
         options["dtype"] = _dtype(options["dtype"])
-    return network(num_classes=num_classes, **fixed, **options)
+    made = network(num_classes=num_classes, **fixed, **options)
+    if options.get("norm") == "group":
+        check(made, num_classes, image_shape)  # whether its channels can be divided
+    return made
 
 
 def _sizes(given: Any, image_shape: Any) -> tuple[int, tuple[int, int, int]]:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
+from dancejax.errors import UserError
 from dancejax.networks.convolution import convolve
 from dancejax.runs import backend
 
@@ -17,6 +18,8 @@ Array = jax.Array
 LATER = "later convolution"
 """The name of the outputs of convolutions after the first one, for `jax.checkpoint`."""
 INITIALIZERS = ("uniform", "lecun")
+GROUPS = 4
+"""Of group norm."""
 NORMS = ("instance", "none", "batch", "layer", "group")
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": nn.relu,
@@ -118,7 +121,12 @@ class Norm(nn.Module):
             case "instance":
                 return nn.InstanceNorm(name="norm", **common)(x)
             case "group":
-                return nn.GroupNorm(num_groups=4, name="norm", **common)(x)
+                if x.shape[-1] % GROUPS:
+                    raise UserError(
+                        f"group norm divides channels into {GROUPS} groups, which {x.shape[-1]} "
+                        f"channels cannot be; choose a width that is a multiple of {GROUPS}."
+                    )
+                return nn.GroupNorm(num_groups=GROUPS, name="norm", **common)(x)
             case "layer":
                 axes = (1, 2, 3)
                 return nn.LayerNorm(reduction_axes=axes, feature_axes=axes, name="norm", **common)(

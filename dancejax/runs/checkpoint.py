@@ -142,6 +142,15 @@ def save_step(folder: Path, step: int, tree: Tree, metadata: Json, *, keep: int 
             shutil.rmtree(old)
 
 
+def clear(folder: Path) -> None:
+    """Remove all checkpoints of a folder, and the folder if it holds nothing else."""
+    for pattern in ("step_?????????", ".step_*.tmp", "damaged_step_*"):
+        for old in folder.glob(pattern):
+            shutil.rmtree(old, ignore_errors=True)
+    with contextlib.suppress(OSError):  # it is not there, or not empty
+        folder.rmdir()
+
+
 def latest_metadata(folder: Path) -> Json | None:
     """The metadata of the newest undamaged checkpoint, or None; the first process looks."""
 

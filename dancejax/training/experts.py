@@ -190,9 +190,9 @@ class Experts:
         """How many there are."""
         return int(jax.tree.leaves(self.pool.final)[0].shape[0])
 
-    def settings(self) -> Json:
-        """What a condensed set says of the experts it was made with."""
-        return settings(self.description, self.count)
+    def settings(self, first: int | None = None) -> Json:
+        """What a set says of the experts that it was made with: all, or the first so many."""
+        return settings(self.description, self.count if first is None else first)
 
 
 def load_pool(

@@ -4,7 +4,6 @@ A team of networks is one stacked state. It can stop after any step and goes on 
 """
 
 import dataclasses
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -319,7 +318,7 @@ def _filled(tree: Any, count: int, wanted: int) -> Any:
 def clear(folder: Path | None) -> None:
     """Remove a team's checkpoints, once its results are stored."""
     if folder is not None and parallel.is_primary():
-        shutil.rmtree(folder, ignore_errors=True)
+        checkpoint.clear(folder)
 
 
 @jax.jit

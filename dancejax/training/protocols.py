@@ -44,6 +44,11 @@ _LARGE = 128
 """Image side from which on the papers' settings for ImageNet subsets hold."""
 
 
+def without_soft(name: str) -> str:
+    """Return the protocol of which this one is the form on soft labels, or the same."""
+    return name.removesuffix(SOFT)
+
+
 def protocol(
     name: str,
     dataset_name: str,
@@ -84,7 +89,7 @@ def protocol(
       Prabhu et al., GDumb: a simple approach that questions our progress in continual learning
       (ECCV 2020), as DM (WACV 2023, section 4.3) trains by it.
     """
-    hard = name.removesuffix(SOFT)
+    hard = without_soft(name)
     if hard not in HARD:
         raise UserError(f"unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}.")
     fields = {**_FIELDS[hard]}

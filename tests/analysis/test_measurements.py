@@ -10,7 +10,7 @@ import pytest
 import scipy.spatial
 import scipy.stats
 
-from dancejax import analysis, interpolate, networks, runs, training
+from dancejax import analysis, coreset, interpolate, networks, runs, training
 from dancejax.analysis import (
     base,
     consistency,
@@ -222,6 +222,24 @@ def test_experts_of_another_pool_are_unseen(material, dance_set):
     assert base.used_experts(mute, material.experts) is None
     foreign = dataclasses.replace(dance_set, method="foreign", settings={})
     assert base.used_experts(foreign, material.experts) is None
+
+
+def test_experts_of_networks_in_turns_are_seen(material, dance_set):
+    about, network = (dance_set.settings[name] for name in ("experts", "network"))
+    others = {**about, "seed": 9}
+    for order in (1, -1):
+        settings = {
+            "experts": [others, about][::order],
+            "networks": [{"name": "vgg11"}, network][::order],
+        }
+        turns = dataclasses.replace(dance_set, settings={**dance_set.settings, **settings})
+        assert list(base.used_experts(turns, material.experts)) == [0]
+
+
+def test_the_expert_that_a_coreset_was_chosen_by_is_seen(material):
+    means = coreset.Means(experts=material.experts)
+    chosen = coreset.choose("herding", material.train, 1, seed=0, means=means)
+    assert list(base.used_experts(chosen, material.experts)) == [0]
 
 
 def test_there_must_be_an_expert_that_no_set_was_made_with(material, dance_set):

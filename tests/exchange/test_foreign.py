@@ -356,13 +356,17 @@ def test_seams_show_in_smooth_images():
 
 
 @pytest.mark.parametrize("form", ["torch", "npz", "safetensors", "png"])
-def test_a_file_out_of_our_export_is_recognised(form, made, train, tmp_path):
+def test_a_file_out_of_our_export_is_recognised(form, made, train, test, tmp_path):
     exchange.export(made, tmp_path / form, form)
     parts = {"torch": "set.safetensors", "npz": "set.npz", "png": "images"}
     part = tmp_path / form / parts.get(form, "set.safetensors")
-    for said in choices.PIXELS:
-        back = exchange.read_foreign(part, train, exchange.ReadOptions(pixel_values=said))
-        np.testing.assert_allclose(back.images, exchange.read(tmp_path / form).images, atol=1e-6)
+    back = exchange.read_foreign(part, train)
+    np.testing.assert_allclose(back.images, exchange.read(tmp_path / form).images, atol=1e-6)
+    for name, value in {"pixel_values": "byte", "factor": 2, "mean": [0.5]}.items():
+        with pytest.raises(UserError, match=name):
+            exchange.read_foreign(part, train, exchange.ReadOptions(**{name: value}))
+    with pytest.raises(UserError, match="export"):
+        exchange.read_foreign(part, test)
     if form in ("torch", "safetensors"):
         moved = shutil.copy(part, tmp_path / "taken_out.safetensors")
         back = exchange.read_foreign(moved, train)

@@ -204,6 +204,19 @@ def test_lost_files_and_edited_descriptions_are_said(made, tmp_path):
             exchange.read(tmp_path / "a")
 
 
+@pytest.mark.parametrize("form", ["npz", "safetensors"])
+def test_a_changed_pixel_is_said(form, made, tmp_path):
+    exchange.export(made, tmp_path / "out", form)
+    images = exchange.read(tmp_path / "out").images
+    first = images[0, 0, 0, :1].astype("<f4").tobytes()
+    (path,) = (p for p in (tmp_path / "out").iterdir() if first in p.read_bytes())
+    data = bytearray(path.read_bytes())
+    data[data.index(images[0].astype("<f4").tobytes()) + 5] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="damaged"):
+        exchange.read(tmp_path / "out")
+
+
 def test_files_have_the_mode_that_the_user_asks_for(made, tmp_path):
     before = os.umask(0o022)
     try:
@@ -277,7 +290,7 @@ def test_bad_exports_are_said(made, tmp_path):
         exchange.read(tmp_path / "a")
 
 
-def test_a_new_form_is_a_pair_of_functions_and_a_line(made, test, tmp_path, monkeypatch):
+def test_a_new_form_is_a_pair_of_functions_and_a_line(made, train, test, tmp_path, monkeypatch):
     def write(path, images, labels, about):
         stem = about.get("split", "train")
         np.save(path / f"{stem}.npy", images)
@@ -303,7 +316,7 @@ def test_a_new_form_is_a_pair_of_functions_and_a_line(made, test, tmp_path, monk
     assert exchange.export(made, tmp_path / "a", "npy", options)["largest_difference"] == 0
     assert exchange.ensure(made, tmp_path / "a", "npy", options)["shift"] == 3
     assert exchange.read(tmp_path / "a").origin["form"] == "npy"
-    again = exchange.read_foreign(tmp_path / "a" / "train.npy", test)
+    again = exchange.read_foreign(tmp_path / "a" / "train.npy", train)
     np.testing.assert_array_equal(again.images, made.decoded()[0])
     np.testing.assert_array_equal(exchange.read_test(tmp_path / "a")[1], test.labels)
     readme = (tmp_path / "a" / "README.md").read_text()
@@ -311,7 +324,7 @@ def test_a_new_form_is_a_pair_of_functions_and_a_line(made, test, tmp_path, monk
     with pytest.raises(UserError, match="npy"):
         exchange.export(made, tmp_path / "b", "zip")
     np.save(tmp_path / "a" / "train.npy", np.zeros((24, 28, 28, 1), np.float32))
-    with pytest.raises(UserError, match="read back"):
+    with pytest.raises(UserError, match="damaged"):
         exchange.ensure(made, tmp_path / "a", "npy", options)
     stored = exchange.ExportOptions(decoded=False)
     exchange.export(made, tmp_path / "c", "npy", stored)

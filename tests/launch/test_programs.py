@@ -196,6 +196,12 @@ def test_ones_own_folder_again_and_its_features(launch, photos, tmp_path):
     names = [Path(line).name for line in drawn.stdout.splitlines()]
     assert names == ["before_after.png", "evolution.gif", "features.png"]
     check_picture(tmp_path / "run" / "pictures" / "features.png")
+    more = launch(*command, "--steps=4")
+    assert "evaluated anew" in more.stderr
+    made = condensed.load(tmp_path / "run" / "condensed")
+    result = json.loads((tmp_path / "run" / "evaluation" / "result.json").read_text())
+    assert made.settings["steps"] == 4
+    assert result["train"]["fingerprint"] == condensed.fingerprint(made)
 
 
 def test_doctor_says_what_is_there(launch):
@@ -319,6 +325,10 @@ def test_export_convert_and_evaluate_agree(launch, dataset, tmp_path):
         f"--workdir={tmp_path / 'direct'}", *arguments,
     )  # fmt: skip
     assert results[0] == results[1] == json.loads(direct.stdout)["accuracies"]
+    again = ("convert", dataset, f"--source={tmp_path / 'out' / 'png'}", f"--workdir={tmp_path}/no")
+    assert "factor" in launch(*again, "--factor=2", status=2).stderr
+    other = launch(*again, "--dataset=fashion_mnist_mini", status=2)
+    assert "clothes" in other.stderr and not (tmp_path / "no").exists()
 
 
 def test_soft_labels_are_made_and_trained_on(launch, dataset, expert_dir, tmp_path):

@@ -46,6 +46,8 @@ def made(tmp_path_factory, dataset, expert_dir, train, test):
     shutil.copy(folder / "pictures" / "coats" / "0.png", folder / "lone" / "coats")
     (folder / "empty").mkdir()
     (folder / "file").write_text("not a folder")
+    (folder / "occupied" / "condensed").mkdir(parents=True)
+    (folder / "occupied" / "condensed" / "thesis.txt").write_text("work of years")
     (folder / "used").mkdir()
     with runs.lock(folder / "used"):
         yield {
@@ -65,6 +67,7 @@ PRETRAIN = ["pretrain", "--dataset={data}", "--workdir={work}", *SMALL, *EXPERTS
 SWEEP = ["sweep", "--dataset={data}", "--workdir={work}", *SMALL, *EXPERTS]
 EXPORT = ["export", "--workdir={work}"]
 CONVERT = ["convert", "--dataset={data}", "--workdir={work}"]
+LABEL = ["label", "--condensed={folder}/good", "--expert_dir={experts}", "--workdir={work}"]
 CROSS = ["cross", "--dataset={data}", "--workdir={work}", "--epochs=1", "--repeats=1"]
 
 
@@ -94,6 +97,9 @@ TABLE = [
     (but(SELECT, ipc="25"), "has 24 images, fewer than the 25 per class asked for"),
     (but(SELECT, method="best"), "--method=best"),
     (but(SELECT, workdir="{folder}/file"), "cannot write to the folder"),
+    (but(SELECT, workdir="{folder}/occupied"), "thesis.txt"),
+    (but(LABEL, workdir="{folder}/occupied"), "thesis.txt"),
+    (but(CONDENSE, ipc="1", workdir="{folder}/occupied"), "thesis.txt"),
     (but(SELECT, method="herding", expert_dir="{folder}/empty"), "pool.json"),
     ([*SELECT, "extra"], "unexpected argument 'extra'"),
     ([*SELECT, "--breadth=3"], "Unknown command line flag 'breadth'"),
