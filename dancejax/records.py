@@ -215,7 +215,9 @@ def check_parts(method: Method, dataset: Dataset, experts: Given) -> None:
     for number, own in enumerate(method.each):
         _check_network(own, dataset, pool[number] if isinstance(pool, list) else pool)
     if method.needs_experts and pool is None:
-        raise UserError(f"{method.name} needs a pool of experts; train one with launch.pretrain.")
+        raise UserError(
+            f"{method.name} needs a pool of experts: give what train_experts or load_pool returns."
+        )
 
 
 def _check_network(method: Method, dataset: Dataset, pool: ExpertPool | None) -> None:

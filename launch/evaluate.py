@@ -67,7 +67,12 @@ if __name__ == "__main__":
     settings.define_data()
     settings.define_network()
     settings.define_run()
-    flagtypes.define_path("condensed", None, "folder of a condensed set, a coreset or an export")
+    flagtypes.define_path(
+        "condensed",
+        None,
+        "folder of a condensed set, a coreset or an export (default: networks are trained on all "
+        "images of --dataset)",
+    )
     flagtypes.define_path(
         "kept",
         None,

@@ -20,7 +20,7 @@ from absl import app, flags, logging
 
 from dancejax import runs, stopping
 from dancejax.errors import UserError
-from dancejax.runs import backend, parallel, paths
+from dancejax.runs import backend, integrity, parallel, paths
 from dancejax.text import meant
 from dancejax.types import Json
 
@@ -39,6 +39,7 @@ class _State:
     quiet = False
     locks: list[TextIO | None] = []  # noqa: RUF012
     made: list[Path] = []  # noqa: RUF012
+    earlier: list[tuple[Path, bytes]] = []  # noqa: RUF012
     aborted: object = None
 
 
@@ -92,7 +93,10 @@ def open_workdir(path: Path, config: Json | None = None) -> Path:
     _State.made += missing
     _State.locks.append(runs.lock(workdir))
     if config is not None:
-        runs.when_it_begins(lambda: runs.write_json(workdir / "config.json", config))
+        told = workdir / "config.json"
+        if told.exists():
+            _State.earlier.append((told, told.read_bytes()))
+        runs.when_it_begins(lambda: runs.write_json(told, config))
     return workdir
 
 
@@ -146,11 +150,22 @@ def parse(argv: list[str]) -> list[str]:
         return rest
     except flags.Error as error:
         text = " ".join(str(error).split()).removeprefix("ERROR:: ").rstrip(".")
+        for words, plain in _PLAIN.items():
+            text = re.sub(words, plain, text)
         raise UserError(f"{text}; --help lists the flags.{_meant(text)}") from error
     except stopping.Stopped:
         raise
     except SystemExit:  # after --help, which absl ends with status 1
         sys.exit(0)
+
+
+_PLAIN = {
+    r"flag --(\w+)=None: Flag --\1 must have a value other than None": r"--\1 is missing",
+    r"flag (--\w+=.*): invalid literal for int\(\).*": r"\1 is no whole number",
+    r"flag (--\w+=.*): could not convert string to float.*": r"\1 is no number",
+    r"Unable to open flagfile: \[Errno \d+\] (.*): (.*)": r"cannot read --flagfile=\2 (\1)",
+}
+"""Python's and absl's words of wrong flags, and what a user needs to know."""
 
 
 def _meant(text: str) -> str:
@@ -209,6 +224,10 @@ def _status(work: Callable[[], None]) -> int:
             sys.stdout.flush()
             return end.code if isinstance(end.code, int) else int(end.code is not None)
         return 0
+    except integrity.AnotherRunError as error:
+        for told, earlier in _State.earlier:  # what the folder holds was not made by this command
+            runs.write_bytes(told, earlier)
+        _fail(str(error))
     except UserError as error:
         _fail(str(error))
     except (runs.Interrupted, stopping.Stopped) as stopped:

@@ -21,6 +21,8 @@ from pathlib import Path
 from absl import flags
 
 from dancejax import report, runs
+from dancejax.errors import UserError
+from dancejax.text import meant
 
 from . import common, flagtypes, settings
 
@@ -47,7 +49,15 @@ def main() -> None:
     folder, given = settings.folder(), read()
     refresh = given.seconds if given.watch else 0
     page = report.Page(given.title, common.command(), given.pictures_of, refresh)
-    looks = iter([report.gather(given.runs)])
+    found = report.gather(given.runs)
+    known = {entry.dataset for entry in found.entries}
+    unknown = [name for name in given.pictures_of or [] if name and name not in known]
+    if unknown and not given.watch:
+        raise UserError(
+            f"--pictures_of={unknown[0]} names no data set of these runs, which have "
+            f"{', '.join(map(str, sorted(known))) or 'none'}.{meant(unknown[0], known)}"
+        )
+    looks = iter([found])
     if given.watch:
         looks = report.watch(given.runs, given.seconds)
     for content in looks:

@@ -117,6 +117,11 @@ def test_norms_standardise_over_their_axes(kind, axes):
         np.testing.assert_allclose(running["var"], 0.9 + 0.1 * x.var(axes), rtol=1e-4)
 
 
+def test_a_network_of_ones_own_is_not_made_by_name():
+    with pytest.raises(UserError, match="own"):
+        networks.create(networks.create("convnet", 3, (28, 28, 1)), 3, (28, 28, 1))
+
+
 def test_channels_that_four_groups_do_not_divide_are_said():
     for name in ("convnet", "resnet10"):
         networks.create(name, 3, (28, 28, 1), norm="group", width=8)

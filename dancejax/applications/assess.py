@@ -218,9 +218,10 @@ def _difference(made: CondensedSet, train: Dataset, given: DataSettings) -> str:
     """What a set was made from instead of these images, and what to do."""
     hint = "give the data as it was then, or say --other_data"
     if made.image_shape != train.image_shape:
+        resized = made.image_shape[2] == train.image_shape[2] and made.classes == train.classes
         hint = (
             f"the set has images of {_size(made.image_shape)}, these are {_size(train.image_shape)}"
-            "; give the --image_size that it was made with"
+            f"; give the {'--image_size' if resized else '--dataset'} that it was made with"
         )
     elif given.image_size is not None:
         hint = f"it may be --image_size={given.image_size}; {hint}"

@@ -188,7 +188,7 @@ def check_positive(config: Tree, *names: str) -> None:
 def experts_of(context: Context) -> ExpertPool:
     """Return the pool of experts; raise UserError if there is none."""
     if not isinstance(context.experts, ExpertPool):
-        raise UserError("this method needs a pool of experts; train one with launch.pretrain.")
+        raise UserError("this method needs a pool of experts, which train_experts makes.")
     return context.experts
 
 

@@ -73,6 +73,7 @@ def create(
     Raises:
       UserError: an unknown name, option or value, or images too small for the network.
     """
+    checks.instance("name", name, str, hint="a network of your own needs no create")
     if name not in NETWORKS:
         raise UserError(
             f"unknown network {name!r}; choose one of {', '.join(NETWORKS)}.{meant(name, NETWORKS)}"
@@ -89,19 +90,20 @@ def create(
             )
         if option in ("depth", "width"):
             options[option] = checks.whole(option, value, 1)
-    # The first convolution may widen the images.
-    side = min(image_shape[:2]) + 2 * (layers.first_padding(image_shape) - 1)
-    if side < smallest:
+    side = min(image_shape[:2])
+    wider = 2 * (layers.first_padding(image_shape) - 1)  # by the first convolution
+    if side + wider < smallest:
         raise UserError(
-            f"{name} needs images of at least {smallest} pixels a side, not {side}; choose another "
-            "network or a larger image size."
+            f"{name} needs images of at least {smallest - wider} pixels a side, not {side}; choose "
+            "another network or a larger image size."
         )
     if name == "convnet":
         options.setdefault("depth", default_depth(min(image_shape[:2])))
-        if options.get("pooling", "avg") != "none" and side < 2 ** options["depth"]:
+        if options.get("pooling", "avg") != "none" and side + wider < 2 ** options["depth"]:
             raise UserError(
                 f"a ConvNet of depth {options['depth']} needs images of at least "
-                f"{2 ** options['depth']} pixels a side, not {side}; choose a smaller depth."
+                f"{2 ** options['depth'] - wider} pixels a side, not {side}; choose a depth of at "
+                f"most {(side + wider).bit_length() - 1}."
             )
     if "dtype" in options:
         options["dtype"] = _dtype(options["dtype"])

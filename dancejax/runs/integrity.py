@@ -24,6 +24,10 @@ class DamagedError(UserError):
     """A stored tree is incomplete or its bytes have changed."""
 
 
+class AnotherRunError(UserError):
+    """A folder holds what was made by other settings."""
+
+
 def digest(array: ArrayLike) -> str:
     """sha256 over dtype, shape and bytes of an array."""
     array = np.ascontiguousarray(array)
@@ -73,7 +77,7 @@ def check_same(
       ignored: entries that are no part of what a run is.
 
     Raises:
-      UserError: they differ; the sentence names the settings.
+      AnotherRunError: they differ; the sentence names the settings.
     """
     stored, wanted = _flat(found), _flat(wanted)
     found = dict(stored)
@@ -90,7 +94,7 @@ def check_same(
             f"{k} is {_short(found.get(k))} there, {_short(wanted.get(k))} here"
             for k in differing[:6]
         )
-        raise UserError(
+        raise AnotherRunError(
             f"{path} belongs to another run ({listing}); "
             "give the same settings, or choose another folder."
         )

@@ -134,7 +134,7 @@ def check_devices(devices: int | None) -> None:
     if devices is not None:
         checks.whole("devices", devices)
     if devices is not None and not 1 <= devices <= available:
-        raise UserError(f"{devices} devices are asked for, there are {available}.")
+        raise UserError(f"{devices} devices are asked for, there are {available}; ask for fewer.")
     if devices not in (None, available) and jax.process_count() > 1:
         raise UserError("with several processes all their devices are used; leave --devices out.")
 

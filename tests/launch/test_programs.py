@@ -196,6 +196,9 @@ def test_ones_own_folder_again_and_its_features(launch, photos, tmp_path):
     names = [Path(line).name for line in drawn.stdout.splitlines()]
     assert names == ["before_after.png", "evolution.gif", "features.png"]
     check_picture(tmp_path / "run" / "pictures" / "features.png")
+    told = (tmp_path / "run" / "config.json").read_bytes()
+    launch(*command, "--epochs=3", status=2)
+    assert (tmp_path / "run" / "config.json").read_bytes() == told
     more = launch(*command, "--steps=4")
     assert "evaluated anew" in more.stderr
     made = condensed.load(tmp_path / "run" / "condensed")

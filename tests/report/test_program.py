@@ -40,3 +40,11 @@ def test_watching_stops_when_asked_and_ends_with_the_runs(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "45.2" in done.stdout
     assert "refresh" not in page.read_text()
+
+
+def test_pictures_of_data_that_no_run_has(launch, tmp_path):
+    store(tmp_path / "runs" / "done", "dance", 10, [45.2], dataset="photos")
+    command = ("report", f"--runs={tmp_path / 'runs'}", f"--workdir={tmp_path / 'report'}")
+    wrong = launch(*command, "--pictures_of=photo", status=2)
+    assert "photos" in wrong.stderr and not (tmp_path / "report").exists()
+    assert "45.2" in launch(*command, "--pictures_of=").stdout
