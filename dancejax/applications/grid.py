@@ -16,14 +16,12 @@ from dancejax import (
     condensation,
     condensed,
     coreset,
-    initialisation,
     labelling,
     methods,
-    records,
     report,
     runs,
 )
-from dancejax.applications import assess, coresets, grid_table, pool
+from dancejax.applications import assess, coresets, grid_check, grid_table, pool
 from dancejax.applications.assess import Tested
 from dancejax.applications.cell import Cell, plan_of, variants_of
 from dancejax.applications.settings import (
@@ -40,9 +38,9 @@ from dancejax.condensed import CondensedSet
 from dancejax.coreset import Means
 from dancejax.data.dataset import Dataset
 from dancejax.errors import UserError
-from dancejax.methods import Method, Paper
+from dancejax.methods import Paper
 from dancejax.report import compare
-from dancejax.runs import Run, integrity
+from dancejax.runs import Run
 from dancejax.training import experts, protocols
 from dancejax.types import Json
 
@@ -187,6 +185,7 @@ def sweep(
     """
     cells = settings.cells()
     grid = open_grid(settings, cells, run=run, say=say)
+    grid_check.check_there(cells, grid)
     if begin is not None:
         begin(grid.train)
     if grid.own_experts:
@@ -219,7 +218,7 @@ def open_grid(settings: Settings, cells: Sequence[Cell], *, run: Run, say: Say =
     settings = dataclasses.replace(settings, source=source, experts=own)
     train, test = source.load("train"), source.load("test")
     network = settings.network.create(train)
-    _check(settings, cells, train, network)
+    grid_check.check(settings, cells, train, network)
     return Grid(settings, train, test, network, run)
 
 
@@ -258,19 +257,6 @@ def complete(cell: Cell, grid: Grid) -> Json:
     return line
 
 
-def _check(settings: Settings, cells: Sequence[Cell], dataset: Dataset, network: nn.Module) -> None:
-    """Raise UserError if a cell cannot be made, or the pool that is given does not serve them."""
-    for cell in cells:
-        coreset.check_ipc(dataset, cell.ipc)
-        if cell.method in methods.METHODS:
-            config = plan_of(cell, dataset, settings.steps, settings.config).settings
-            method = methods.create(cell.method, network=network, **config)
-            initialisation.initial_pixels(dataset, cell.ipc, method.factor)
-    most = max(map(settings.experts_of, cells), default=0)
-    if most:
-        pool.check(settings.experts, settings.network, dataset, most)
-
-
 def make(cell: Cell, grid: Grid) -> CondensedSet:
     """Make the set of a cell in the cell's folder, or read it if it is finished.
 
@@ -286,7 +272,7 @@ def make(cell: Cell, grid: Grid) -> CondensedSet:
     condensed.check_place(folder / "condensed")
     if (folder / "condensed" / "manifest.json").exists():
         made = condensed.load(folder / "condensed")
-        _check_made(made, cell, grid, plan, folder)
+        grid_check.check_made(made, cell, grid, folder)
         return made
     if plan is None:
         needed = coreset.CORESETS[cell.method].needs == "experts"
@@ -302,20 +288,6 @@ def make(cell: Cell, grid: Grid) -> CondensedSet:
     return made
 
 
-def _made_with(cell: Cell, method: Method, grid: Grid) -> Json:
-    """The network and the experts of a cell, as its set records them (`records.settings_of`)."""
-    if not method.needs_experts:
-        return records.settings_of(method, None)
-    about = experts.read_description(grid.expert_dir)
-    count = _expert_count(cell, grid) or experts.finished(grid.expert_dir)
-    return {"network": about["network"], "experts": experts.settings(about, count)}
-
-
-def _expert_count(cell: Cell, grid: Grid) -> int | None:
-    """How many experts of the pool a method's cell is made with; None: all."""
-    return cell.settings().get("experts", grid.settings.experts.used)
-
-
 def _experts(grid: Grid, count: int | None, *, trajectories: bool = False) -> experts.Experts:
     return experts.load_pool(
         grid.expert_dir, count=count, dataset=grid.train, trajectories=trajectories
@@ -325,7 +297,7 @@ def _experts(grid: Grid, count: int | None, *, trajectories: bool = False) -> ex
 def _condense(cell: Cell, grid: Grid, plan: Paper, run: Run) -> CondensedSet:
     found, network = None, grid.network
     if methods.needs_experts(cell.method):
-        count = _expert_count(cell, grid)
+        count = grid_check.expert_count(cell, grid)
         needed = methods.needs_trajectories(cell.method)
         found = _experts(grid, count, trajectories=needed)
         network = found.network
@@ -374,27 +346,3 @@ def _published(folder: Path) -> Json | None:
     if found is None:
         return None
     return {"accuracy": found.accuracy, "std": found.std, "source": found.source}
-
-
-def _check_made(
-    made: CondensedSet, cell: Cell, grid: Grid, plan: Paper | None, folder: Path
-) -> None:
-    """Raise UserError if a finished set was made otherwise than its cell asks for."""
-    dataset = grid.train
-    wanted: dict[str, Any] = {"ipc": cell.ipc}
-    if plan is not None:
-        method = methods.create(cell.method, network=grid.network, **plan.settings)
-        wanted |= method.settings(cell.ipc, dataset.image_shape)
-        wanted |= {"steps": plan.steps, "seed": cell.seed, "init": plan.init}
-        wanted |= _made_with(cell, method, grid)
-    elif coreset.CORESETS[cell.method].needs == "experts":
-        about = experts.read_description(grid.expert_dir)
-        wanted["experts"] = experts.settings(about, 1)
-    known = {name: made.settings[name] for name in wanted if name in made.settings}
-    integrity.check_same(
-        {"settings": known, "data set": made.source["fingerprint"]},
-        {"settings": wanted, "data set": dataset.fingerprint},
-        folder,
-        missing=records.EARLIER,
-        ignored=("settings.class_chunk",),
-    )

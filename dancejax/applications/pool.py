@@ -95,10 +95,27 @@ def check_ready(
             f"the experts in {folder} are not finished ({available} of {settings.number}); make "
             "them first, with --cells=experts."
         )
-    config = settings.training(train_set)
-    snapshots = _snapshots(settings, config.epochs, runs.Run(folder))
-    wanted = experts.describe(train_set, network, config, seed, snapshots)
-    experts.check_description(folder, wanted)
+    check_begun(train_set, network, settings, folder, seed=seed)
+
+
+def check_begun(
+    train_set: Dataset,
+    network: nn.Module,
+    settings: ExpertSettings,
+    folder: Path,
+    *,
+    seed: int = 0,
+) -> None:
+    """Check that a pool that `ready` has begun in a folder, if any, is the one that it would train.
+
+    Raises:
+      UserError: it is another pool.
+    """
+    if (folder / "pool.json").exists():
+        config = settings.training(train_set)
+        snapshots = _snapshots(settings, config.epochs, runs.Run(folder))
+        wanted = experts.describe(train_set, network, config, seed, snapshots)
+        experts.check_description(folder, wanted)
 
 
 def train(

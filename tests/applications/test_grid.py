@@ -1,10 +1,11 @@
 """Cells of a grid: a finished set is taken for what it was made with."""
 
 import dataclasses
+import shutil
 
 import pytest
 
-from dancejax.applications import grid
+from dancejax.applications import grid, grid_check
 from dancejax.applications.cell import Cell
 from dancejax.applications.settings import DataSettings, ExpertSettings
 from dancejax.errors import UserError
@@ -51,5 +52,18 @@ def test_a_set_of_another_network_is_no_answer(small):
     cell = Cell("dm", 1, 0, "")
     made = grid.make(cell, small)
     assert (grid.make(cell, small).images == made.images).all()
+    wider = small._replace(network=small.network.clone(width=4))
     with pytest.raises(UserError, match="width"):
-        grid.make(cell, small._replace(network=small.network.clone(width=4)))
+        grid.make(cell, wider)
+    grid_check.check_there([cell], small)
+    with pytest.raises(UserError, match="width"):
+        grid_check.check_there([cell], wider)
+
+
+def test_experts_of_other_settings_are_said_before_anything_is_made(small, pool_folder, tmp_path):
+    shutil.copytree(pool_folder, tmp_path / "experts")
+    trained = {"epochs": 3, "batch_size": 16, "snapshots": 2}
+    own = by(small, folder=None, **trained)
+    grid_check.check_there([], own)
+    with pytest.raises(UserError, match="epochs"):
+        grid_check.check_there([], by(own, epochs=4))

@@ -409,8 +409,9 @@ def test_sweep_ablates_and_its_sets_cross_networks_into_a_report(launch, dataset
     ]  # fmt: skip
     made = condensed.load(tmp_path / "dm-ipc1-seed0-factor=2" / "condensed")
     assert (made.factor, condensed.load(tmp_path / "dm-ipc1-seed0" / "condensed").factor) == (2, 1)
-    other = launch(*command, "--steps=3", status=2)
-    assert "steps is 2 there, 3 here" in other.stderr
+    for how in ((), ("--dry_run",)):
+        other = launch(*command, "--steps=3", *how, status=2)
+        assert "steps is 2 there, 3 here" in other.stderr
     check_cross(launch, dataset, tmp_path)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from dancejax.applications import grid, grid_table, loads
+from dancejax.applications import grid, grid_check, grid_table, loads
 from dancejax.applications.cell import Cell
 from dancejax.applications.programs.base import Maker, Part, Program, Values, folder_of
 from dancejax.applications.settings import Begin, Say, quiet
@@ -48,7 +48,7 @@ class Sweep(Program):
         return grid_table.table(grid.sweep(self.settings, run=self.run, say=self.say, begin=begin))
 
     def check(self) -> Dataset:
-        return self._opened(self.settings.cells()).train
+        return self._checked().train
 
     def collect(self) -> str:
         rows = grid_table.write(folder_of(self.run.folder), self.settings.cells(), self.say)
@@ -71,7 +71,14 @@ class Sweep(Program):
         return f"{result['accuracy_mean']:.1f} %"
 
     def plan(self) -> tuple[str, loads.Loads]:
-        return "", loads.of_grid(self._opened(self.settings.cells()))
+        return "", loads.of_grid(self._checked())
+
+    def _checked(self) -> grid.Grid:
+        """The whole grid, what its folder holds compared with what is asked for."""
+        cells = self.settings.cells()
+        opened = self._opened(cells)
+        grid_check.check_there(cells, opened)
+        return opened
 
     def _opened(self, cells: Sequence[Cell]) -> grid.Grid:
         return grid.open_grid(self.settings, cells, run=self.run, say=self.say)
