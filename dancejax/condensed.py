@@ -185,8 +185,8 @@ def save(condensed: CondensedSet, path: str | Path) -> None:
     Raises:
       UserError: the folder holds something else, or the disk does not take it.
     """
-    check_place(path)
     if parallel.is_primary():
+        check_place(path)
         _write(condensed, Path(path).absolute())
     parallel.barrier(f"saved {path}")
 

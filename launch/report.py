@@ -50,12 +50,12 @@ def main() -> None:
     refresh = given.seconds if given.watch else 0
     page = report.Page(given.title, common.command(), given.pictures_of, refresh)
     found = report.gather(given.runs)
-    known = {entry.dataset for entry in found.entries}
+    known = {str(entry.dataset) for entry in found.entries}
     unknown = [name for name in given.pictures_of or [] if name and name not in known]
     if unknown and not given.watch:
         raise UserError(
             f"--pictures_of={unknown[0]} names no data set of these runs, which have "
-            f"{', '.join(map(str, sorted(known))) or 'none'}.{meant(unknown[0], known)}"
+            f"{', '.join(sorted(known)) or 'none'}.{meant(unknown[0], known)}"
         )
     looks = iter([found])
     if given.watch:

@@ -32,7 +32,6 @@ def example() -> str:
 def test_the_ten_lines_of_the_readme(tmp_path, monkeypatch, train, capsys):
     """On images that a user might have: as integers, with labels that are not 0, 1, 2."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").mkdir()
     lines = [line for line in example().splitlines() if line.strip()]
     assert len(lines) <= 11
     code = example()
@@ -44,9 +43,9 @@ def test_the_ten_lines_of_the_readme(tmp_path, monkeypatch, train, capsys):
         "y": train.labels.astype("int64") * 10 + 5,
     }
     exec(code, scope)
-    assert os.path.exists("runs/mine/manifest.json")
+    assert os.path.exists("sets/mine/manifest.json")
     assert scope["small"].classes == ("5", "15", "25")
-    assert dc.CondensedSet.load("runs/mine").method == "dance"
+    assert dc.CondensedSet.load("sets/mine").method == "dance"
     mean, std = map(float, capsys.readouterr().out.split())
     assert 0 <= mean <= 100 and std >= 0
     assert f"{mean:.2f}" in repr(scope["result"]) and "<table>" in scope["result"]._repr_html_()
