@@ -98,19 +98,24 @@ def create(
             "another network or a larger image size."
         )
     if name == "convnet":
-        options.setdefault("depth", default_depth(min(image_shape[:2])))
-        if options.get("pooling", "avg") != "none" and side + wider < 2 ** options["depth"]:
-            raise UserError(
-                f"a ConvNet of depth {options['depth']} needs images of at least "
-                f"{2 ** options['depth'] - wider} pixels a side, not {side}; choose a depth of at "
-                f"most {(side + wider).bit_length() - 1}."
-            )
+        options.setdefault("depth", default_depth(side))
+        _check_depth(options, side, side + wider)
     if "dtype" in options:
         options["dtype"] = _dtype(options["dtype"])
     made = network(num_classes=num_classes, **fixed, **options)
     if options.get("norm") == "group":
         check(made, num_classes, image_shape)  # whether its channels can be divided
     return made
+
+
+def _check_depth(options: dict[str, Any], side: int, widened: int) -> None:
+    """Raise UserError for a ConvNet that halves its images, widened first, too often."""
+    depth = options["depth"]
+    if options.get("pooling", "avg") != "none" and widened < 2**depth:
+        raise UserError(
+            f"a ConvNet of depth {depth} needs images of at least {2**depth - (widened - side)} "
+            f"pixels a side, not {side}; choose a depth of at most {widened.bit_length() - 1}."
+        )
 
 
 def _sizes(given: Any, image_shape: Any) -> tuple[int, tuple[int, int, int]]:
