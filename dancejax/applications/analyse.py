@@ -186,7 +186,8 @@ def check_experts(job: Job, name: str) -> Job:
     if not (missing and _needing("experts", [name]) and folder):
         return job
     train, network, seed = job.material.train, job.material.network, UNSEEN + job.settings.seed
-    pool.check_ready(train, network, job.settings.experts, folder, seed=seed)
+    pool.check_finished(job.settings.experts, folder)
+    pool.check_begun(train, network, job.settings.experts, folder, seed=seed)
     return with_experts(job, folder)
 
 

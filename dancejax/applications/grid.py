@@ -243,7 +243,8 @@ def check_experts(cell: Cell, grid: Grid) -> None:
     if needed and grid.own_experts:
         wanted = dataclasses.replace(grid.settings.experts, count=needed)
         seed = grid.settings.seed
-        pool.check_ready(grid.train, grid.network, wanted, grid.expert_dir, seed=seed)
+        pool.check_finished(wanted, grid.expert_dir)
+        pool.check_begun(grid.train, grid.network, wanted, grid.expert_dir, seed=seed)
 
 
 def complete(cell: Cell, grid: Grid) -> Json:

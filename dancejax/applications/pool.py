@@ -76,26 +76,14 @@ def ready(
     return run.folder
 
 
-def check_ready(
-    train_set: Dataset,
-    network: nn.Module,
-    settings: ExpertSettings,
-    folder: Path,
-    *,
-    seed: int = 0,
-) -> None:
-    """Check that a folder holds the pool that `ready` would train there; nothing is written.
-
-    Raises:
-      UserError: it is not finished, or it is another pool.
-    """
+def check_finished(settings: ExpertSettings, folder: Path) -> None:
+    """Raise UserError if a folder does not hold as many experts as `ready` would train there."""
     available = experts.finished(folder)
     if available < settings.number:
         raise UserError(
             f"the experts in {folder} are not finished ({available} of {settings.number}); make "
             "them first, with --cells=experts."
         )
-    check_begun(train_set, network, settings, folder, seed=seed)
 
 
 def check_begun(
